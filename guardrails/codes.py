@@ -1,0 +1,120 @@
+"""The catalogue of error and reason codes: what each means and the way out.
+
+A code is part of the contract: it may be added, never change its meaning. Refusals are written for a model that repairs its query,
+so each hint says what to change. `docs/errors.md` is generated from this table and a test holds the two equal.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["CODES", "Code"]
+
+
+class Code(NamedTuple):
+    """One row of the catalogue: a title for people and a hint that says how to go on."""
+
+    title: str
+    hint: str
+
+
+_USAGE = {
+    "usage.file_missing": Code("A named file does not exist or cannot be read", "Check the path."),
+    "usage.dialect_unknown": Code("The dialect is not supported", "Use one of: sqlite, postgres."),
+    "usage.no_session": Code("No session is active", "Call inside `with guard.session(principal=…, agent=…):`."),
+    "usage.database_unsupported": Code("The database URL is not supported", "Use a sqlite:/// or postgresql:// URL."),
+    "usage.database_unreachable": Code("The database cannot be opened", "Check the URL and that the server answers."),
+    "usage.input_invalid": Code("The input is not of the expected form", "See the message for what is expected."),
+    "usage.no_schema": Code("No schema is known", "Give --schema FILE or --database URL."),
+    "usage.extra_missing": Code("An optional package is not installed", "Install the extra that the message names."),
+    "usage.tool_unguardable": Code("The function cannot be guarded", "Give it a parameter named `sql`, or name it."),
+    "usage.params_mismatch": Code("Parameters and placeholders differ", "Give one value for each placeholder."),
+    "usage.bug": Code("The library met a state it does not know", "Please report it with the diagnostics."),
+}
+
+_SQL = {
+    "sql.empty": Code("There is no statement", "Send one SQL statement."),
+    "sql.too_large": Code("The statement is larger than the limit", "Send a shorter statement."),
+    "sql.too_deep": Code("The statement is nested too deeply", "Use fewer nested parentheses, subqueries or terms."),
+    "sql.encoding": Code("The text has characters that are not accepted", "Send valid UTF-8 without control characters."),
+    "sql.syntax": Code("The statement does not parse", "Check the syntax for this dialect."),
+    "sql.multiple_statements": Code("More than one statement", "Send one statement at a time, without ';' between."),
+    "sql.statement_unsupported": Code("This kind of statement is never run", "Use SELECT, INSERT, UPDATE or DELETE."),
+    "sql.construct_unsupported": Code("A construct is not on the list of understood ones", "Rewrite without it."),
+    "sql.function_not_allowed": Code("A function is not on the list of safe ones", "Use a standard built-in instead."),
+    "sql.relation_unknown": Code("A relation is not known here", "Use only relations that you may see."),
+    "sql.column_unknown": Code("A column is not known here", "Check the column names of the relations in FROM."),
+    "sql.column_ambiguous": Code("A column name fits several relations", "Qualify the column with its relation's alias."),
+    "sql.roundtrip": Code("The statement does not survive regeneration", "Rewrite it in plainer SQL."),
+    "sql.view_opaque": Code("A view's definition is not understood", "Query its base relations instead."),
+    "sql.params_mismatch": Code("Parameters and placeholders differ", "Give one value for each placeholder."),
+}
+
+_POLICY = {
+    "policy.no_rule": Code("No rule allows this", "Ask only for what your task needs, or ask for access."),
+    "policy.denied": Code("A rule forbids this", "Leave out what the rule forbids."),
+    "policy.where_required": Code("A change without WHERE", "Add a WHERE clause that names the rows to change."),
+    "policy.purpose_required": Code("The declared purpose does not cover this", "Only tasks with that purpose may do it."),
+    "policy.column_denied": Code("A column may not be used", "Leave the column out."),
+    "policy.condition_error": Code("A rule's condition failed", "An administrator must mend the policy."),
+    "policy.obligation": Code("An obligation cannot be fulfilled", "An administrator must complete the policy."),
+    "policy.syntax": Code("The policy file is not valid YAML", "See line and column."),
+    "policy.invalid": Code("The policy file does not fit its schema", "See line and column."),
+    "policy.unknown_key": Code("The policy has an unknown key", "Check the spelling."),
+    "policy.unknown_relation": Code("The policy names an unknown relation or column", "Check the spelling."),
+    "policy.contradiction": Code("Two parts of the policy contradict each other", "Keep one of them."),
+    "policy.condition_invalid": Code("A condition is not valid CEL", "See https://cel.dev for the language."),
+    "policy.row_filter_invalid": Code("A row filter is not a plain predicate", "Use columns, principal.* and literals."),
+}
+
+_MASK = {
+    "mask.write_reads_protected": Code(
+        "A change would read a protected column", "Leave protected columns out of the change's expressions."
+    ),
+    "mask.write_protected": Code("A change would write a protected column", "Leave the protected column out."),
+    "mask.unsupported": Code("A masked relation is used where it cannot be masked", "Query the relation plainly."),
+}
+
+_APPROVAL = {
+    "approval.required": Code("A person has to approve this first", "Wait for the approval, then run the same again."),
+    "approval.denied": Code("The approver said no", "Do not retry; choose another way."),
+    "approval.expired": Code("The approval has expired", "Ask again."),
+    "approval.self": Code("Requesters cannot approve their own request", "Somebody else must decide."),
+    "approval.not_approver": Code("This person may not approve the request", "Ask a member of the approver groups."),
+    "approval.unknown": Code("There is no such request", "Check the request's id."),
+    "approval.closed": Code("The request is already decided or used", "Ask again with a new request."),
+    "approval.mismatch": Code("The approval is for something else", "Run exactly what was approved."),
+    "approval.channel_down": Code("No approver could be reached", "Try again later."),
+}
+
+_IDENTITY = {
+    "identity.token_invalid": Code("The token is not valid", "Sign in again."),
+    "identity.token_expired": Code("The token has expired", "Sign in again."),
+    "identity.key_unknown": Code("The token's key is not known", "Check issuer and JWKS."),
+    "identity.claims_invalid": Code("The token lacks what a principal needs", "Check audience, issuer and claims."),
+    "identity.principal_invalid": Code("The principal is not valid", "Give a non-empty id."),
+}
+
+_ENGINE = {
+    "engine.failed": Code("The database could not run the statement", "Check types, casts and values, then try again."),
+    "engine.timeout": Code("The statement took too long", "Narrow it: add a WHERE clause or aggregate less."),
+    "engine.refused": Code("The engine's own lock refused the statement", "Rewrite it; only the allowed effects may happen."),
+    "engine.too_many_rows_changed": Code("More rows would change than allowed", "Narrow the WHERE clause."),
+    "engine.row_too_large": Code("A value is larger than the limit", "Select fewer or smaller columns."),
+    "engine.schema_changed": Code("The schema changed meanwhile", "Run the statement again."),
+    "engine.unknown_outcome": Code("It is not known whether the statement ran", "Check the data before trying again."),
+}
+
+_LEDGER = {
+    "ledger.unavailable": Code("The ledger cannot be opened or written", "Without a ledger nothing runs; mend it first."),
+    "ledger.entry_invalid": Code("An entry is outside the canonical profile", "ASCII keys, integers to 2^53, below 64 KiB."),
+    "ledger.key_missing": Code("The log's signing key is missing", "Restore the key that opened this ledger."),
+    "ledger.index_range": Code("There is no entry with this index", "Use an index below the tree size."),
+    "ledger.tampered": Code("The ledger was changed", "Keep the file as evidence and restore from a trusted copy."),
+    "ledger.proof_invalid": Code("A Merkle proof does not hold", "Treat the log as not trustworthy."),
+    "ledger.note_invalid": Code("A signed note is malformed or not signed by a trusted key", "Check the verifier key."),
+    "ledger.clock_backwards": Code("The clock went backwards", "Mend the machine's clock."),
+}
+
+CODES: dict[str, Code] = _USAGE | _SQL | _POLICY | _MASK | _APPROVAL | _IDENTITY | _ENGINE | _LEDGER
+"""Every code that the library raises or returns, with its title and hint."""

@@ -1,0 +1,432 @@
+"""The frozen types that flow from a statement to its receipt (see `guardrails.flow`).
+
+No behaviour beyond small derived properties, no I/O. Names follow XACML and Cedar (principal, obligation, decision) and the SQL
+standard (relation, column, statement). Relation keys are strings: `name` inside the catalog's default schema, else `schema.name`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Literal, TypeAlias
+from uuid import UUID
+
+__all__ = [
+    "Access",
+    "Action",
+    "ApprovalGrant",
+    "ApprovalRequest",
+    "ApprovalTerms",
+    "Catalog",
+    "Column",
+    "ColumnRef",
+    "Context",
+    "Decision",
+    "DialectName",
+    "Effect",
+    "Execution",
+    "Limits",
+    "Mask",
+    "MaskExpression",
+    "Obligations",
+    "OutputColumn",
+    "Params",
+    "Plan",
+    "Principal",
+    "Reason",
+    "Receipt",
+    "Relation",
+    "RelationKind",
+    "RelationUse",
+    "Result",
+    "Row",
+    "RowFilter",
+    "ScanFinding",
+    "Statement",
+    "StatementKind",
+    "Value",
+]
+
+Value: TypeAlias = (
+    None
+    | bool
+    | int
+    | float
+    | str
+    | bytes
+    | Decimal
+    | datetime
+    | date
+    | time
+    | timedelta
+    | UUID
+    | list["Value"]
+    | dict[str, "Value"]
+)
+"""What a parameter or a result cell may be."""
+Row: TypeAlias = tuple[Value, ...]
+Params: TypeAlias = Mapping[str, Value] | Sequence[Value]
+
+DialectName: TypeAlias = Literal["sqlite", "postgres"]
+Effect: TypeAlias = Literal["allow", "deny", "approve"]
+Action: TypeAlias = str
+"""`select`, `insert`, `update`, `delete`, a DDL verb such as `drop` or `create`, or the name of a tool or an action."""
+StatementKind: TypeAlias = Literal["select", "insert", "update", "delete", "create", "drop", "alter", "truncate", "other"]
+RelationKind: TypeAlias = Literal["table", "view", "materialized_view", "foreign_table"]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What the agent wrote. `params` are bound values, by name or by position; they are never part of the text."""
+
+    sql: str
+    params: Params = field(default_factory=dict)
+    dialect: DialectName = "sqlite"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The person on whose behalf the agent acts.
+
+    Args:
+        id: Stable subject, such as an e-mail address or an OIDC `sub`.
+        groups: Groups or roles of the person.
+        attributes: Further facts that row filters and conditions use as `principal.<name>`.
+        issuer: Who vouches for it (the OIDC issuer), or None.
+        verified: How: ``unverified`` for a principal that code merely named, ``jwt`` for a checked token.
+        token_digest: SHA-256 (hex) of the token that established it, or None.
+        expires_at: Unix seconds after which it is no longer valid, or None.
+    """
+
+    id: str
+    groups: frozenset[str] = frozenset()
+    attributes: Mapping[str, Value] = field(default_factory=dict)
+    issuer: str | None = None
+    verified: Literal["unverified", "jwt"] = "unverified"
+    token_digest: str | None = None
+    expires_at: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "groups", frozenset(self.groups))
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Everything about the request that is neither the person nor the statement."""
+
+    agent: str | None = None
+    model: str | None = None
+    purpose: str | None = None
+    session_id: str = ""
+    conversation_id: str | None = None
+    tool: str | None = None
+    tool_call_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a relation; `type` is the engine's own type text in lower case."""
+
+    name: str
+    type: str = ""
+    is_nullable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A table or view of the catalog. `definition` is a view's SELECT; `indexed_columns` are the columns in any index."""
+
+    schema: str
+    name: str
+    kind: RelationKind
+    columns: tuple[Column, ...]
+    primary_key: tuple[str, ...] = ()
+    indexed_columns: frozenset[str] = frozenset()
+    definition: str | None = None
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        return tuple(c.name for c in self.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """What exists in one database, as names that the resolver looks up.
+
+    Args:
+        dialect: The engine that it describes.
+        default_schema: The schema that an unqualified name means (`main` in SQLite, usually `public` in PostgreSQL).
+        relations: By relation key.
+        version: A digest of the schema; a different schema has a different version.
+    """
+
+    dialect: DialectName
+    default_schema: str
+    relations: Mapping[str, Relation]
+    version: str = ""
+
+    def key(self, schema: str | None, name: str) -> str:
+        """Returns the relation key for a schema (None for the default) and a name."""
+        return name if schema is None or schema == self.default_schema else f"{schema}.{name}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ColumnRef:
+    """A column of a relation in the catalog, by relation key and column name."""
+
+    relation: str
+    column: str
+
+    def __str__(self) -> str:
+        return f"{self.relation}.{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class RelationUse:
+    """One relation that a statement touches, and how. `via` is the view through which it is reached, None when named directly."""
+
+    relation: str
+    action: Action
+    via: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutputColumn:
+    """A column of the result with the base columns that its value derives from."""
+
+    name: str
+    sources: tuple[ColumnRef, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a statement really does, as the resolver proved it against the catalog.
+
+    Args:
+        kind: The statement's verb.
+        actions: Every action that happens anywhere in it (a data-modifying CTE adds its own).
+        relations: Each relation touched with its action, base relations of views included.
+        reads: Columns whose values are read anywhere: returned, filtered, joined, grouped or sorted on, base columns of views included.
+        writes: Columns assigned (all columns for DELETE).
+        functions: Names of the functions called, in lower case.
+        returned: Columns of the result in order.
+        has_where: For UPDATE and DELETE: there is a WHERE that can be false. True for the other kinds.
+        has_limit: The outermost query has a LIMIT.
+    """
+
+    kind: StatementKind
+    actions: tuple[Action, ...]
+    relations: tuple[RelationUse, ...] = ()
+    reads: tuple[ColumnRef, ...] = ()
+    writes: tuple[ColumnRef, ...] = ()
+    functions: tuple[str, ...] = ()
+    returned: tuple[OutputColumn, ...] = ()
+    has_where: bool = True
+    has_limit: bool = False
+
+    @property
+    def is_read_only(self) -> bool:
+        return set(self.actions) <= {"select"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a decision came out as it did, for the model and for people. `rule` is the policy rule, None when no rule is involved."""
+
+    code: str
+    message: str
+    hint: str = ""
+    rule: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """Obligation: `column` yields a masked value wherever it is read. `kind` as in `guardrails.masking.functions`."""
+
+    column: ColumnRef
+    kind: str
+    options: tuple[tuple[str, str | int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RowFilter:
+    """Obligation: only rows of `relation` that satisfy `predicate` exist for this statement.
+
+    `predicate` is SQL over the relation's columns with `principal.<name>` for values, which `bindings` holds by that name.
+    """
+
+    relation: str
+    predicate: str
+    bindings: tuple[tuple[str, Value], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Obligation: ceilings that always hold: rows returned, rows changed by a write, seconds of run time, bytes of text."""
+
+    rows: int = 1000
+    rows_changed: int = 100
+    seconds: float = 10.0
+    statement_bytes: int = 100_000
+    result_bytes: int = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalTerms:
+    """Obligation: somebody in one of `groups` (anybody else than the requester when empty) must say yes within the time."""
+
+    groups: tuple[str, ...] = ()
+    expires_s: int = 900
+    reason_required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Obligations:
+    """Everything a permit is bound to; one that cannot be fulfilled means deny."""
+
+    masks: tuple[Mask, ...] = ()
+    row_filters: tuple[RowFilter, ...] = ()
+    limits: Limits = Limits()
+    approval: ApprovalTerms | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The policy's answer. `rules` are the ids that decided; `access` is None when the statement was not understood.
+
+    `sql` is the regenerated text that would run (bound parameters by name), None on deny.
+    """
+
+    effect: Effect
+    reasons: tuple[Reason, ...] = ()
+    rules: tuple[str, ...] = ()
+    obligations: Obligations = Obligations()
+    policy_digest: str = ""
+    access: Access | None = None
+    sql: str | None = None
+
+    @property
+    def code(self) -> str:
+        """The first reason's code; `ok` on allow."""
+        return "ok" if self.effect == "allow" else self.reasons[0].code if self.reasons else "approval.required"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an engine runs: text regenerated from the checked AST, every value bound by name, and the limits to hold.
+
+    Args:
+        sql: Placeholders are `:name` in SQLite and `$1`, `$2`, … (in the order of `params`) in PostgreSQL.
+        params: Bound values by name, in placeholder order.
+        actions: The actions that may happen; the engine's lock allows nothing else.
+        writes: Relation keys that may be changed.
+        reads: Columns that may be read: the second lock refuses others where the engine can tell.
+        limits: Ceilings.
+        catalog_version: The catalog's version that the plan was made against; an engine whose schema differs refuses.
+    """
+
+    sql: str
+    params: Mapping[str, Value]
+    dialect: DialectName
+    actions: tuple[Action, ...]
+    relations: tuple[RelationUse, ...]
+    reads: tuple[ColumnRef, ...]
+    writes: tuple[ColumnRef, ...]
+    limits: Limits
+    catalog_version: str = ""
+
+    @property
+    def is_read_only(self) -> bool:
+        return set(self.actions) <= {"select"}
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What an engine returned for a plan, before the scan: `duration_ms` is the engine's wall time in milliseconds."""
+
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    rows_changed: int = 0
+    is_truncated: bool = False
+    duration_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class MaskExpression:
+    """A mask as SQL of one dialect, to stand where the column stood.
+
+    Args:
+        sql: An expression in which the quoted identifier ``"__column__"`` stands for the column and `:name` for a bound value.
+        bindings: The bound values (keys, for instance) by name; each name starts with ``mask_``.
+    """
+
+    sql: str
+    bindings: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRequest:
+    """What a person is asked to approve: exactly this statement, these parameters, this policy, this requester.
+
+    `digest` binds them (SHA-256, hex); times are Unix seconds.
+    """
+
+    id: str
+    digest: str
+    requester: str
+    agent: str | None
+    purpose: str | None
+    sql: str
+    summary: str
+    terms: ApprovalTerms
+    created_at: int
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalGrant:
+    """A person's yes to one request, usable once."""
+
+    request_id: str
+    digest: str
+    approver: str
+    reason: str
+    decided_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScanFinding:
+    """The second net caught something: how many values of `kind` were replaced in result column `column`."""
+
+    column: str
+    kind: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Where an action is recorded: the leaf of its outcome, and of the intent that came before it."""
+
+    entry_id: str
+    leaf_index: int
+    leaf_hash: str
+    intent_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came back: `rows` as tuples in the order of `columns`; `rows_changed` for writes."""
+
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    receipt: Receipt
+    decision: Decision
+    rows_changed: int = 0
+    is_truncated: bool = False
+    findings: tuple[ScanFinding, ...] = ()
+
+    def dicts(self) -> list[dict[str, Value]]:
+        """Returns the rows as dictionaries, a later column of the same name replacing an earlier one."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
