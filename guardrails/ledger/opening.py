@@ -1,0 +1,54 @@
+"""Beginning a ledger and resuming one: which key it is signed with, and the verifier key beside it."""
+
+from __future__ import annotations
+
+import secrets
+
+from guardrails.errors import LedgerError, TamperedError
+from guardrails.ledger.checkpoint import Checkpoint, sign_checkpoint
+from guardrails.ledger.keys import Ed25519Signer, create_key, load_key, write_private
+from guardrails.ledger.merkle import EMPTY_ROOT
+from guardrails.ledger.note import Signer, Verifier
+from guardrails.ledger.schema import Location
+from guardrails.ledger.store import SqliteStore
+
+__all__ = ["begin_or_resume", "publish"]
+
+
+def begin_or_resume(store: SqliteStore, location: Location, signer: Signer | None, origin: str | None) -> Signer:
+    """Finds or makes the key, and makes the tables in a new file. Runs inside a transaction, so only one process begins."""
+    key_path = location.beside(".key")
+    if not store.is_new():
+        recorded = Verifier.parse(store.head()[0])
+        if signer is None and key_path is not None:
+            signer = load_key(key_path)
+        if signer is None or signer.verifier() != recorded:
+            raise LedgerError("ledger.key_missing", "The signing key is not the one that this ledger was opened with.")
+        return signer
+    public_path = location.beside(".pub")
+    if public_path is not None and public_path.exists():
+        raise TamperedError(
+            "ledger.tampered",
+            f"The ledger is empty or gone, but {public_path.name} says that there was one.",
+            hint="Restore it; to begin a new ledger, move its .key and .pub files away.",
+        )
+    if signer is None:
+        name = origin or f"ledger.local/{secrets.token_hex(8)}"
+        if key_path is None:
+            signer = Ed25519Signer.generate(name)
+        else:
+            signer = load_key(key_path) if key_path.exists() else create_key(key_path, name)
+    empty = Checkpoint(signer.verifier().name, 0, EMPTY_ROOT)
+    store.create(str(signer.verifier()), sign_checkpoint(empty, signer))
+    return signer
+
+
+def publish(location: Location, verifier: Verifier) -> None:
+    """Writes the verifier key beside the ledger; one that is there already must be the same."""
+    path = location.beside(".pub")
+    if path is None:
+        return
+    if not path.exists():
+        write_private(path, f"{verifier}\n", mode=0o644)
+    elif path.read_text("utf-8", errors="replace") != f"{verifier}\n":
+        raise TamperedError("ledger.tampered", f"{path.name} is not the verifier key of this ledger.")

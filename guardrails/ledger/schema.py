@@ -1,0 +1,129 @@
+"""The ledger's SQLite file: where it is, which tables it has, and how to open it for reading only.
+
+The tables are compared with this text word for word, so that a view, a trigger or a changed column in a ledger file is noticed
+before anything is read through it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from guardrails.errors import LedgerError, UsageError
+
+__all__ = ["APPLICATION_ID", "FORMAT", "TABLES", "Location", "open_read_only", "schema_differences"]
+
+APPLICATION_ID = 0x67724C67
+"""SQLite's application id of a ledger file (``grLg``)."""
+FORMAT = 1
+"""Version of the tables, kept as SQLite's user version."""
+
+TABLES = {
+    # The log itself: what is signed.
+    "entries": "CREATE TABLE entries (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL)",
+    # Hashes of all complete subtrees; level 0 are the leaf hashes.
+    "nodes": "CREATE TABLE nodes (level INTEGER NOT NULL, idx INTEGER NOT NULL, hash BLOB NOT NULL,"
+    " PRIMARY KEY (level, idx)) WITHOUT ROWID",
+    # One row: the verifier key and the latest checkpoint.
+    "head": "CREATE TABLE head (id INTEGER PRIMARY KEY CHECK (id = 1), verifier_key TEXT NOT NULL, note TEXT NOT NULL)",
+    # Derived from the entries, for finding them.
+    "sessions": "CREATE TABLE sessions (session TEXT NOT NULL, seq INTEGER NOT NULL, idx INTEGER NOT NULL,"
+    " PRIMARY KEY (session, seq)) WITHOUT ROWID",
+    "open_intents": "CREATE TABLE open_intents (entry_id TEXT NOT NULL PRIMARY KEY, idx INTEGER NOT NULL,"
+    " is_unknown INTEGER NOT NULL) WITHOUT ROWID",
+    # Outside the tree, so that they can be erased.
+    "salts": "CREATE TABLE salts (idx INTEGER NOT NULL, name TEXT NOT NULL, salt BLOB NOT NULL,"
+    " PRIMARY KEY (idx, name)) WITHOUT ROWID",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A ledger's place: a file, or memory when `path` is None."""
+
+    path: Path | None
+
+    @classmethod
+    def parse(cls, url: str | Path) -> Location:
+        """Reads ``sqlite:///relative``, ``sqlite:////absolute``, ``sqlite:///:memory:`` or a plain path.
+
+        Raises:
+            UsageError: It is a URL of another kind (usage.database_unsupported).
+        """
+        text = str(url)
+        if text.startswith("sqlite:///"):
+            text = text.removeprefix("sqlite:///")
+            if "?" in text:
+                raise UsageError("usage.database_unsupported", "A ledger's URL takes no options after a question mark.")
+        elif "://" in text or text.startswith("sqlite:"):
+            raise UsageError(
+                "usage.database_unsupported",
+                "The ledger's URL is not supported.",
+                hint="Use sqlite:///path or sqlite:////path.",
+            )
+        if not text or "\0" in text:
+            raise UsageError("usage.database_unsupported", "The ledger's URL names no file.")
+        return cls(None if text == ":memory:" else Path(text).absolute())
+
+    def beside(self, suffix: str) -> Path | None:
+        """Returns the file beside the ledger that carries its name and a suffix, such as ``.key`` or ``.pub``."""
+        return None if self.path is None else self.path.with_name(self.path.name + suffix)
+
+
+def open_read_only(path: Path) -> sqlite3.Connection:
+    """Opens a ledger file without the means to change it, also from a directory that cannot be written.
+
+    Raises:
+        UsageError: There is no such file (usage.file_missing).
+        LedgerError: It cannot be opened or is not a ledger (ledger.unavailable).
+    """
+    if not path.is_file():
+        raise UsageError("usage.file_missing", f"There is no ledger at {path}.")
+    try:
+        connection = _connect(path, "mode=ro")
+        try:
+            _refuse_strangers(connection)
+        except sqlite3.OperationalError:
+            connection.close()
+            wal = path.with_name(path.name + "-wal")
+            if wal.exists() and wal.stat().st_size:
+                raise  # Ignoring the write-ahead log would hide its entries.
+            # SQLite cannot make its shared memory file here; nobody else can write here either.
+            connection = _connect(path, "mode=ro&immutable=1")
+            _refuse_strangers(connection)
+    except (sqlite3.Error, OSError) as error:
+        raise LedgerError(
+            "ledger.unavailable", f"{path.name} cannot be read as a ledger.", evidence={"error": str(error)}
+        ) from error
+    return connection
+
+
+def schema_differences(connection: sqlite3.Connection) -> list[str]:
+    """Returns the names of tables, indexes, views and triggers that are missing, unknown or differ from `TABLES`."""
+    rows = connection.execute("SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_autoindex_%'").fetchall()
+    found = {(_text(kind), _text(name)): _text(sql) for kind, name, sql in rows}
+    expected = {("table", name): sql for name, sql in TABLES.items()}
+    return sorted({name for _, name in {k for k in found.keys() | expected.keys() if found.get(k) != expected.get(k)}})
+
+
+def _refuse_strangers(connection: sqlite3.Connection) -> None:
+    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        connection.close()
+        raise LedgerError("ledger.unavailable", "The file is not a ledger.")
+    if connection.execute("PRAGMA user_version").fetchone()[0] != FORMAT:
+        connection.close()
+        raise LedgerError("ledger.unavailable", "The ledger's file format is of another version.")
+
+
+def _connect(path: Path, options: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"{path.as_uri()}?{options}", uri=True, isolation_level=None, timeout=30, check_same_thread=False
+    )
+    connection.execute("PRAGMA query_only = ON")
+    connection.execute("PRAGMA trusted_schema = OFF")
+    return connection
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
