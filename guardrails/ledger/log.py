@@ -21,14 +21,7 @@ from uuid import uuid4
 from guardrails.errors import LedgerError, ProofError, TamperedError, UsageError
 from guardrails.ledger import entry as entries
 from guardrails.ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from guardrails.ledger.merkle import (
-    EMPTY_ROOT,
-    complete_subtrees,
-    consistency_ranges,
-    fold,
-    inclusion_ranges,
-    leaf_hash,
-)
+from guardrails.ledger.merkle import EMPTY_ROOT, complete_subtrees, consistency_ranges, fold, grow, inclusion_ranges, leaf_hash
 from guardrails.ledger.note import Signer, Verifier
 from guardrails.ledger.opening import begin_or_resume, publish
 from guardrails.ledger.schema import Location
