@@ -1,0 +1,220 @@
+"""`guardrails ledger`: verify, show, prove and export a ledger, reading only.
+
+Exit status: 0 verified or done, 1 tampered or incomplete, 2 usage. Results go to standard output, errors with their code to
+standard error.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import ParamSpec
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+
+from guardrails.errors import GuardrailsError, LedgerError, UsageError
+from guardrails.ledger import Ledger
+from guardrails.ledger.bundle import export as export_bundle
+from guardrails.ledger.entry import decode
+from guardrails.ledger.merkle import leaf_hash
+from guardrails.ledger.note import base64_text, strict_base64
+from guardrails.ledger.proof import EntryProof
+from guardrails.ledger.report import Report, TrustedKey
+from guardrails.ledger.schema import Location
+from guardrails.ledger.verify import verify as verify_ledger
+
+__all__ = ["ledger"]
+
+P = ParamSpec("P")
+
+_USAGE_STATUS = 2
+_TAMPERED_STATUS = 1
+_USAGE_CODES = frozenset({"ledger.index_range", "ledger.unavailable", "ledger.key_missing"})
+_LISTED_INDEXES = 20
+
+
+@click.group()
+def ledger() -> None:
+    """Verify, show, prove and export the signed ledger."""
+
+
+_ledger_option = click.option("--ledger", "url", required=True, metavar="URL_OR_PATH", help="sqlite:///path, or a path.")
+_json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+_key_option = click.option(
+    "--key", metavar="TEXT_OR_PATH", help="The verifier key to trust; by default the .pub file beside the ledger."
+)
+
+
+def _reports_errors(command: Callable[P, None]) -> Callable[P, None]:
+    """Turns the library's errors into a line on standard error and an exit status."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except GuardrailsError as error:
+            click.echo(f"error: {error}", err=True)
+            is_usage = isinstance(error, UsageError) or error.code in _USAGE_CODES
+            sys.exit(_USAGE_STATUS if is_usage else _TAMPERED_STATUS)
+
+    return wrapped
+
+
+@ledger.command()
+@_ledger_option
+@_key_option
+@click.option("--checkpoint", metavar="FILE", help="An earlier signed checkpoint that the ledger must contain.")
+@click.option(
+    "--pin", nargs=2, type=(click.IntRange(min=0), str), metavar="SIZE ROOT", help="An earlier size and root (base64)."
+)
+@_json_option
+@_reports_errors
+def verify(url: str, key: str | None, checkpoint: str | None, pin: tuple[int, str] | None, as_json: bool) -> None:
+    """Rebuild the whole ledger and compare it with its signed head."""
+    pinned = (pin[0], _root(pin[1])) if pin else None
+    with Progress(console=Console(stderr=True), transient=True, disable=as_json or not sys.stderr.isatty()) as progress:
+        task = progress.add_task("Verifying", total=None)
+        report = verify_ledger(
+            url,
+            key=key,
+            pin=pinned,
+            checkpoint=checkpoint,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    if as_json:
+        click.echo(json.dumps(report.to_dict()))
+    else:
+        _print_report(report)
+    sys.exit(0 if report.is_verified else _TAMPERED_STATUS)
+
+
+@ledger.command()
+@_ledger_option
+@click.option("--session", help="Only the entries of this session.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many, the latest.")
+@_json_option
+@_reports_errors
+def show(url: str, session: str | None, limit: int, as_json: bool) -> None:
+    """Print the latest entries, as a table or as JSON Lines."""
+    with Ledger.open(url, read_only=True) as log:
+        start = 0 if session is not None else max(0, log.size - limit)
+        rows = deque(log.leaves(start, session=session), maxlen=limit)
+    if as_json:
+        for index, leaf in rows:
+            row = {"index": index, "leaf_hash": leaf_hash(leaf).hex(), "entry": decode(leaf)}
+            click.echo(json.dumps(row, separators=(",", ":")))
+        return
+    table = Table("index", "time", "session", "type", "entry", box=None, pad_edge=False)
+    for index, leaf in rows:
+        entry = decode(leaf)
+        stamps = [entry.pop(name, "") for name in ("time", "session", "type")]
+        for stamp in ("v", "id", "seq", "writer"):
+            entry.pop(stamp, None)
+        table.add_row(
+            str(index), *(_printable(str(stamp)) for stamp in stamps), _printable(json.dumps(entry, ensure_ascii=False))
+        )
+    _console().print(table)
+
+
+@ledger.command()
+@click.argument("index", type=click.IntRange(min=0))
+@_ledger_option
+@_key_option
+@_json_option
+@_reports_errors
+def prove(index: int, url: str, key: str | None, as_json: bool) -> None:
+    """Print the proof (C2SP tlog-proof) that entry INDEX is in the ledger, and verify it."""
+    location = Location.parse(url)
+    public_path = location.beside(".pub")
+    if public_path is None:
+        raise UsageError("usage.database_unsupported", "A ledger in memory cannot be opened from outside.")
+    with Ledger.open(url, read_only=True) as log:
+        trusted = TrustedKey.find(key, public_path)
+        note, leaf = log.checkpoint(), log.leaf(index)
+        size = int(note.split("\n", 2)[1])
+        proof = EntryProof(index, tuple(log.inclusion_proof(index, size)), note)
+    checkpoint = EntryProof.parse(str(proof)).verify(leaf, trusted.verifier)
+    if as_json:
+        shown = {
+            "verified": True,
+            "index": index,
+            "leaf_hash": leaf_hash(leaf).hex(),
+            "size": checkpoint.size,
+            "root": base64_text(checkpoint.root),
+            "proof": [value.hex() for value in proof.hashes],
+            "checkpoint": note,
+            "key": str(trusted.verifier),
+            "key_source": trusted.source,
+        }
+        click.echo(json.dumps(shown))
+        return
+    click.echo(str(proof), nl=False)
+    click.echo(f"verified: entry {index} is in the tree of {checkpoint.size} entries; key {trusted.source}", err=True)
+
+
+@ledger.command()
+@click.argument("directory", type=click.Path())
+@_ledger_option
+@click.option("--start", type=click.IntRange(min=0), default=0, show_default=True, help="First entry.")
+@click.option("--end", type=click.IntRange(min=0), help="Entry to stop before; by default the end.")
+@_json_option
+@_reports_errors
+def export(directory: str, url: str, start: int, end: int | None, as_json: bool) -> None:
+    """Write entries with their proofs into the new folder DIRECTORY."""
+    with Ledger.open(url, read_only=True) as log:
+        bundle = export_bundle(log, directory, start, end)
+    if as_json:
+        click.echo(json.dumps({"directory": str(bundle.directory), "start": bundle.start, "end": bundle.end}))
+    else:
+        click.echo(f"{bundle.end - bundle.start} entries, from {bundle.start} to {bundle.end}, in {bundle.directory}")
+
+
+def _print_report(report: Report) -> None:
+    console = _console()
+    verdict = Text("VERIFIED", style="bold green") if report.is_verified else Text("NOT VERIFIED", style="bold red")
+    console.print(verdict, _printable(f"{report.origin}, {report.size} entries, root {base64_text(report.root)}"))
+    console.print(_printable(f"key: {report.key.verifier}\n     {report.key.source}"))
+    for problem in report.problems:
+        console.print(Text(" ✗", style="red"), _printable(str(problem)))
+    if report.problem_count > len(report.problems):
+        console.print(f"   and {report.problem_count - len(report.problems)} more")
+    if report.unknown:
+        console.print(f"unknown: {len(report.unknown)} without a known outcome: entry {_some(str(i) for i in report.unknown)}")
+    if report.erased:
+        console.print(
+            _printable(f"erased: {len(report.erased)} of the salts: {_some(f'entry {i} {name}' for i, name in report.erased)}")
+        )
+    if report.pins:
+        console.print("pinned: the ledger contains what it contained at the earlier checkpoint")
+    if report.caveat:
+        console.print(f"note: {report.caveat}")
+
+
+def _some(items: Iterator[str]) -> str:
+    shown = list(islice(items, _LISTED_INDEXES + 1))
+    return ", ".join(shown[:_LISTED_INDEXES]) + (", …" if len(shown) > _LISTED_INDEXES else "")
+
+
+def _printable(text: str) -> Text:
+    # Entries hold text that agents wrote: no control sequence of theirs reaches the terminal.
+    return Text("".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text))
+
+
+def _root(text: str) -> bytes:
+    try:
+        return strict_base64(text)
+    except LedgerError as error:
+        raise UsageError("usage.input_invalid", "The pinned root is not base64.") from error
+
+
+def _console() -> Console:
+    # Without a terminal nothing is wrapped at 80 columns, so that other programs can read the lines.
+    return Console(width=None if sys.stdout.isatty() else 10_000, soft_wrap=True)
