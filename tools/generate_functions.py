@@ -1,13 +1,13 @@
 """Generates the lists of functions without effects that `guardrails.sql.dialects` allows, from real engines.
 
-A function passes when the engine itself calls every overload of it immutable, or when a person has reviewed it here: it reads
-nothing but its arguments, the clock, the session's time zone or randomness, and it changes nothing. Functions that take the text of
-a query, a relation, an object id of the system or an engine-internal type never pass, whatever the engine says of them.
+A function passes when the engine itself calls every overload of it immutable, or when it was reviewed here by name: it reads
+nothing but its arguments, the clock, the session's time zone or randomness, and it changes nothing. Functions that take the
+text of a query, a relation, an object id of the system or an engine-internal type never pass, whatever the engine says.
 
     python -m tools.generate_functions --postgres URL [--postgres URL …]
 
-writes `functions_sqlite.txt` and `functions_postgres.txt`: one lower-case name a line, sorted. PostgreSQL's list is the union over
-the servers; a name that any of them disqualifies is left out.
+writes `functions_sqlite.txt` and `functions_postgres.txt`: one lower-case name a line, sorted. PostgreSQL's list is the union
+over the servers; a name that any of them disqualifies is left out.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ POSTGRES_REVIEWED = frozenset(
         *("array_sample", "array_shuffle", "gen_random_uuid", "random", "random_normal", "uuidv4", "uuidv7"),
     }
 )
-"""STABLE and VOLATILE functions that were reviewed: none reads a relation, the file system, another session, or changes a state."""
+"""STABLE and VOLATILE functions that were reviewed: none reads a relation, a file or another session, or changes anything."""
 
 _POSTGRES_SYNTAX = frozenset(
     {
@@ -133,7 +133,7 @@ _POSTGRES_EXCLUDED = re.compile(
 _POSTGRES_QUERY = """
     SELECT p.proname,
            bool_and(p.provolatile = 'i'),
-           bool_or(EXISTS (SELECT FROM unnest(p.proargtypes::oid[] || p.prorettype || coalesce(p.proallargtypes, '{}')) AS t(oid)
+           bool_or(EXISTS (SELECT FROM unnest(p.proargtypes::oid[] || p.prorettype || p.proallargtypes) AS t(oid)
                            WHERE t.oid::regtype::text = ANY (%(engine_types)s))),
            bool_and(EXISTS (SELECT FROM unnest(p.proargtypes::oid[] || p.prorettype) AS t(oid)
                             WHERE t.oid::regtype::text = ANY (%(system_types)s)))
