@@ -50,20 +50,7 @@ __all__ = [
 ]
 
 Value: TypeAlias = (
-    None
-    | bool
-    | int
-    | float
-    | str
-    | bytes
-    | Decimal
-    | datetime
-    | date
-    | time
-    | timedelta
-    | UUID
-    | list["Value"]
-    | dict[str, "Value"]
+    bool | int | float | str | bytes | Decimal | datetime | date | time | timedelta | UUID | list["Value"] | dict[str, "Value"]
 )
 """What a parameter or a result cell may be."""
 Row: TypeAlias = tuple[Value, ...]

@@ -1,1 +1,20 @@
-"""placeholder"""
+"""SQL understanding: parse, resolve, rewrite. The only part of the library that knows sqlglot; it could be lifted out on its own."""
+
+from guardrails.sql.ddl import catalog_from_ddl
+from guardrails.sql.dialects import dialect_name
+from guardrails.sql.filters import check_predicate
+from guardrails.sql.parse import Parsed, parse
+from guardrails.sql.resolve import Resolved, resolve
+from guardrails.sql.rewrite import Rewritten, rewrite
+
+__all__ = [
+    "Parsed",
+    "Resolved",
+    "Rewritten",
+    "catalog_from_ddl",
+    "check_predicate",
+    "dialect_name",
+    "parse",
+    "resolve",
+    "rewrite",
+]

@@ -1,0 +1,190 @@
+"""What the flow writes into the ledger: the fields of refusal, intent, action and outcome entries, and what stays out of them.
+
+No value of the statement, its parameters or its result appears in an entry. The statement is shown with every literal replaced;
+the texts themselves are committed to (salted SHA-256, made by the ledger), so that whoever holds a text can prove it was this one.
+Numbers are integers (the entry profile has no floats): times in microseconds or milliseconds, as the names say.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+from guardrails.errors import GuardrailsError
+from guardrails.model import (
+    Access,
+    ApprovalGrant,
+    Context,
+    Decision,
+    Execution,
+    Principal,
+    ScanFinding,
+    Statement,
+    Value,
+)
+
+__all__ = ["JSON", "Private", "action_entry", "intent_entry", "outcome_entry", "refusal_entry"]
+
+JSON: TypeAlias = bool | int | str | list["JSON"] | dict[str, "JSON"] | None
+Private: TypeAlias = dict[str, bytes]
+
+_TEXT_BYTES = 16_000
+"""Longest normalised text in an entry; a longer one is represented by its fingerprint alone."""
+_NAMES = 200
+"""Most names listed of one kind; the count tells when there were more."""
+
+
+def intent_entry(
+    statement: Statement,
+    decision: Decision,
+    normalised: str | None,
+    principal: Principal,
+    context: Context,
+    database: Mapping[str, JSON],
+    grant: ApprovalGrant | None,
+) -> tuple[dict[str, JSON], Private]:
+    """Returns the entry that is durable before the statement runs, and the private texts it commits to."""
+    entry = _who(principal, context) | {
+        "type": "intent",
+        "database": dict(database),
+        "statement": _statement(statement, decision.access, normalised),
+        "decision": _decision(decision),
+    }
+    if grant:
+        entry["approval"] = _approval(grant)
+    private = {"sql": _utf8(statement.sql), "params": _utf8(repr(statement.params))}
+    if decision.sql:
+        private["executed"] = _utf8(decision.sql)
+    if grant:
+        private["reason"] = _utf8(grant.reason)
+    return entry, private
+
+
+def refusal_entry(
+    statement: Statement,
+    decision: Decision,
+    normalised: str | None,
+    principal: Principal,
+    context: Context,
+    database: Mapping[str, JSON],
+) -> tuple[dict[str, JSON], Private]:
+    """Returns the entry of a statement that was refused and never ran."""
+    entry, private = intent_entry(statement, decision, normalised, principal, context, database, None)
+    return entry | {"type": "refusal"}, private
+
+
+def action_entry(
+    name: str,
+    arguments: Mapping[str, Value],
+    decision: Decision,
+    principal: Principal,
+    context: Context,
+    grant: ApprovalGrant | None,
+) -> tuple[dict[str, JSON], Private]:
+    """Returns the intent entry of an action that is not SQL; argument values are committed to, names are listed."""
+    entry = _who(principal, context) | {
+        "type": "intent",
+        "action": {"name": name, "arguments": _names(arguments)},
+        "decision": _decision(decision),
+    }
+    if grant:
+        entry["approval"] = _approval(grant)
+    return entry, {"arguments": _utf8(repr(dict(arguments)))}
+
+
+def outcome_entry(
+    intent_id: str,
+    context: Context,
+    *,
+    execution: Execution | None = None,
+    findings: Sequence[ScanFinding] = (),
+    decision: Decision | None = None,
+    error: BaseException | None = None,
+) -> tuple[dict[str, JSON], Private]:
+    """Returns the entry that says how an intent ended: with a result, or with an error (class and code, never its text)."""
+    entry: dict[str, JSON] = {"type": "outcome", "session": context.session_id, "intent": intent_id}
+    if error is not None:
+        code = error.code if isinstance(error, GuardrailsError) else type(error).__name__
+        # An interrupt says nothing about what the database had already done.
+        is_unknown = code == "engine.unknown_outcome" or not isinstance(error, Exception)
+        return entry | {"status": "unknown" if is_unknown else "error", "error": code}, {}
+    if execution is None:
+        raise ValueError("an outcome needs an execution or an error")
+    masks = decision.obligations.masks if decision else ()
+    entry |= {
+        "status": "ok",
+        "rows": len(execution.rows),
+        "rows_changed": execution.rows_changed,
+        "truncated": execution.is_truncated,
+        "duration_us": int(execution.duration_ms * 1000),
+        "masks": [{"column": str(m.column), "mask": m.kind} for m in masks[:_NAMES]],
+        "findings": [{"column": _short(f.column), "kind": f.kind, "count": f.count} for f in findings[:_NAMES]],
+    }
+    return entry, {"result": _utf8(repr((execution.columns, execution.rows)))}
+
+
+def _who(principal: Principal, context: Context) -> dict[str, JSON]:
+    return {
+        "session": context.session_id,
+        "principal": {
+            "id": principal.id,
+            "issuer": principal.issuer,
+            "groups": list[JSON](sorted(principal.groups)[:_NAMES]),
+            "verified": principal.verified,
+            "token_digest": principal.token_digest,
+        },
+        "agent": {"name": context.agent, "model": context.model},
+        "purpose": context.purpose,
+        "conversation": context.conversation_id,
+        "tool": context.tool,
+        "tool_call": context.tool_call_id,
+    }
+
+
+def _statement(statement: Statement, access: Access | None, normalised: str | None) -> dict[str, JSON]:
+    fields: dict[str, JSON] = {"bytes": len(_utf8(statement.sql)), "dialect": statement.dialect}
+    if normalised is not None:
+        fields["fingerprint"] = hashlib.sha256(_utf8(normalised)).hexdigest()
+        if len(_utf8(normalised)) <= _TEXT_BYTES:
+            fields["normalised"] = normalised
+    if access:
+        fields |= {
+            "kind": access.kind,
+            "actions": _names(access.actions),
+            "relations": _names({f"{u.action} {u.relation}" for u in access.relations}),
+            "reads": _names({str(c) for c in access.reads}),
+            "writes": _names({str(c) for c in access.writes}),
+            "functions": _names(access.functions),
+        }
+    return fields
+
+
+def _decision(decision: Decision) -> dict[str, JSON]:
+    obligations, limits = decision.obligations, decision.obligations.limits
+    return {
+        "effect": decision.effect,
+        "reasons": [{"code": r.code, "rule": r.rule} for r in decision.reasons[:_NAMES]],
+        "rules": _names(decision.rules),
+        "policy": decision.policy_digest,
+        "masks": [{"column": str(m.column), "mask": m.kind} for m in obligations.masks[:_NAMES]],
+        "row_filters": _names({f.relation for f in obligations.row_filters}),
+        "limits": {"rows": limits.rows, "rows_changed": limits.rows_changed, "milliseconds": int(limits.seconds * 1000)},
+    }
+
+
+def _approval(grant: ApprovalGrant) -> dict[str, JSON]:
+    return {"request": grant.request_id, "digest": grant.digest, "approver": grant.approver, "decided_at": grant.decided_at}
+
+
+def _names(names: Mapping[str, object] | Sequence[str] | set[str]) -> list[JSON]:
+    listed = sorted(_short(n) for n in names)
+    return [*listed[:_NAMES], *([f"… {len(listed) - _NAMES} more"] if len(listed) > _NAMES else [])]
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 200 else name[:200] + "…"
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")

@@ -1,0 +1,306 @@
+"""The way of one statement, from text to receipt, top to bottom, without I/O (DESIGN: the one data flow).
+
+`judge` is pure: parse, resolve, decide, rewrite. `run` is a generator that yields what has to happen (a `Step`) and is sent the
+answer; `guardrails.guard` performs the steps, once for synchronous and once for asynchronous callers. So the order that matters
+(the intent is durable before anything runs, an outcome always follows) is written in one place and can be tested without any I/O.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+from guardrails.approval.digest import request_digest
+from guardrails.entries import JSON, Private, action_entry, intent_entry, outcome_entry, refusal_entry
+from guardrails.errors import CatalogError, Denied, GuardrailsError, StatementError
+from guardrails.masking.scan import scan_rows
+from guardrails.model import (
+    Access,
+    ApprovalGrant,
+    Catalog,
+    Column,
+    Context,
+    Decision,
+    Execution,
+    Mask,
+    MaskExpression,
+    Plan,
+    Principal,
+    Reason,
+    Receipt,
+    Result,
+    Statement,
+    Value,
+)
+from guardrails.policy import BoundPolicy, decide, decide_action
+from guardrails.sql import parse, resolve, rewrite
+
+__all__ = [
+    "Append",
+    "Appended",
+    "Event",
+    "Execute",
+    "Judgement",
+    "Notify",
+    "SeekApproval",
+    "Step",
+    "judge",
+    "run",
+    "run_action",
+]
+
+MaskSql: TypeAlias = Callable[[Mask, Column], MaskExpression]
+Stage: TypeAlias = Literal["parse", "decide", "approve", "intent", "execute", "scan", "outcome"]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What `judge` found: the decision, and the plan to run when it is not a refusal."""
+
+    statement: Statement
+    decision: Decision
+    plan: Plan | None = None
+    normalised: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something an observer may show: the stage that ended, and what is known by then."""
+
+    stage: Stage
+    statement: Statement | None
+    decision: Decision | None = None
+    plan: Plan | None = None
+    result: Result | None = None
+    receipt: Receipt | None = None
+    error: GuardrailsError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Step: make this entry durable in the ledger. Answered by an `Appended`."""
+
+    entry: dict[str, JSON]
+    private: Private
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Answer to `Append`: where the entry went; `leaf_hash` in hexadecimal."""
+
+    entry_id: str
+    index: int
+    leaf_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeekApproval:
+    """Step: get a person's yes for exactly this digest. Answered by a grant; raises ApprovalRequired or Denied otherwise."""
+
+    digest: str
+    judgement: Judgement
+
+
+@dataclass(frozen=True, slots=True)
+class Execute:
+    """Step: run the plan (None: call the action). Answered by an `Execution`."""
+
+    plan: Plan | None
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Step: tell the observer. Answered by None."""
+
+    event: Event
+
+
+Step: TypeAlias = Append | SeekApproval | Execute | Notify
+Answer: TypeAlias = Appended | ApprovalGrant | Execution | None
+Flow: TypeAlias = Generator[Step, Answer, Result]
+
+
+def judge(
+    statement: Statement,
+    catalog: Catalog,
+    policy: BoundPolicy,
+    principal: Principal,
+    context: Context,
+    mask_sql: MaskSql,
+) -> Judgement:
+    """Decides about one statement: parse, resolve, decide, rewrite. Pure: the same input gives the same output.
+
+    Args:
+        statement: What the agent wrote.
+        catalog: The schema that its names are resolved against.
+        policy: The policy, bound to that catalog.
+        principal: On whose behalf.
+        context: Agent, session, purpose.
+        mask_sql: Turns a mask obligation into SQL for a column.
+
+    Returns:
+        The judgement. A statement that is not understood gives a decision of effect ``deny``; nothing is raised for it.
+    """
+    access: Access | None = None
+    normalised: str | None = None
+    try:
+        limits = policy.limits
+        parsed = parse(statement, limits)
+        resolved = resolve(parsed, catalog)
+        access, normalised = resolved.access, resolved.normalised
+        decision = replace(decide(access, policy, principal, context), access=access)
+        if decision.effect == "deny":
+            return Judgement(statement, decision, normalised=normalised)
+        rewritten = rewrite(resolved, decision.obligations, catalog, mask_sql)
+    except (StatementError, CatalogError) as error:
+        reason = Reason(error.code, error.message, error.hint)
+        refusal = Decision("deny", (reason,), policy_digest=policy.digest, access=access)
+        return Judgement(statement, refusal, normalised=normalised)
+    plan = Plan(
+        sql=rewritten.sql,
+        params=rewritten.params,
+        dialect=statement.dialect,
+        actions=access.actions,
+        relations=access.relations,
+        reads=rewritten.reads,
+        writes=access.writes,
+        limits=decision.obligations.limits,
+        catalog_version=catalog.version,
+    )
+    return Judgement(statement, replace(decision, sql=plan.sql), plan, normalised)
+
+
+def run(
+    judgement: Judgement,
+    principal: Principal,
+    context: Context,
+    database: dict[str, JSON],
+    *,
+    scan: bool = True,
+) -> Flow:
+    """Carries out a judgement: refuse, or approve, record the intent, execute, scan, record the outcome.
+
+    Args:
+        judgement: From `judge`.
+        principal: On whose behalf.
+        context: Agent, session, purpose, tool call.
+        database: Name, dialect and role, for the ledger.
+        scan: Whether the second net looks through the result.
+
+    Yields:
+        The steps to perform.
+
+    Returns:
+        The result.
+
+    Raises:
+        Denied: The decision was deny, or the approver's.
+        ApprovalRequired: Nobody has said yes yet.
+        EngineError: The database failed; the outcome entry says so.
+        LedgerError: Nothing ran, or what ran could not be recorded and its rows are withheld.
+    """
+    statement, decision, plan = judgement.statement, judgement.decision, judgement.plan
+    yield Notify(Event("decide", statement, decision, plan))
+    if decision.effect == "deny" or plan is None:
+        yield from _refuse(judgement, principal, context, database)
+
+    grant: ApprovalGrant | None = None
+    if decision.effect == "approve":
+        digest = approval_digest(judgement, principal, context)
+        answer = yield SeekApproval(digest, judgement)
+        if not isinstance(answer, ApprovalGrant) or answer.digest != digest:
+            raise Denied("approval.mismatch", "The approval does not fit this statement.", decision=decision)
+        grant = answer
+        yield Notify(Event("approve", statement, decision, plan))
+
+    entry, private = intent_entry(judgement.statement, decision, judgement.normalised, principal, context, database, grant)
+    intent = _appended((yield Append(entry, private)))
+    yield Notify(Event("intent", statement, decision, plan, receipt=_receipt(intent, intent)))
+    return (yield from _perform(judgement, plan, intent, context, scan=scan))
+
+
+def run_action(
+    name: str,
+    arguments: dict[str, Value],
+    policy: BoundPolicy,
+    principal: Principal,
+    context: Context,
+    *,
+    scan: bool = True,
+) -> Flow:
+    """Carries out an action that is not SQL, such as sending a mail: decide, approve, record, call, scan, record.
+
+    Yields, returns and raises as `run`. The result has one column, ``value``, and one row.
+    """
+    decision = decide_action(name, arguments, policy, principal, context)
+    statement = Statement(name, arguments)
+    judgement = Judgement(statement, replace(decision, access=Access("other", (name,))))
+    yield Notify(Event("decide", statement, decision))
+    if decision.effect == "deny":
+        yield from _refuse(judgement, principal, context, {})
+    grant: ApprovalGrant | None = None
+    if decision.effect == "approve":
+        answer = yield SeekApproval(approval_digest(judgement, principal, context), judgement)
+        grant = answer if isinstance(answer, ApprovalGrant) else None
+        if grant is None:
+            raise Denied("approval.mismatch", "The approval does not fit this action.", decision=decision)
+    entry, private = action_entry(name, arguments, decision, principal, context, grant)
+    intent = _appended((yield Append(entry, private)))
+    yield Notify(Event("intent", statement, decision, receipt=_receipt(intent, intent)))
+    return (yield from _perform(judgement, None, intent, context, scan=scan))
+
+
+def approval_digest(judgement: Judgement, principal: Principal, context: Context) -> str:
+    """Returns the digest that an approval binds: what runs, its values, the policy, who asks through which agent and why."""
+    plan = judgement.plan
+    return request_digest(
+        principal,
+        plan.sql if plan else judgement.statement.sql,
+        plan.params if plan else judgement.statement.params,
+        judgement.decision.policy_digest,
+        context,
+    )
+
+
+def _refuse(judgement: Judgement, principal: Principal, context: Context, database: dict[str, JSON]) -> Flow:
+    decision = judgement.decision
+    entry, private = refusal_entry(judgement.statement, decision, judgement.normalised, principal, context, database)
+    receipt = _receipt(_appended((yield Append(entry, private))), None)
+    first = decision.reasons[0]
+    error = Denied(first.code, first.message, decision=decision, receipt=receipt, hint=first.hint)
+    yield Notify(Event("outcome", judgement.statement, decision, receipt=receipt, error=error))
+    raise error
+
+
+def _perform(judgement: Judgement, plan: Plan | None, intent: Appended, context: Context, *, scan: bool) -> Flow:
+    """Executes and records the outcome, whatever it is; a failure is recorded and raised again."""
+    statement, decision = judgement.statement, judgement.decision
+    try:
+        execution = yield Execute(plan)
+        if not isinstance(execution, Execution):
+            raise Denied("usage.bug", "The execution gave no result.", decision=decision)
+        yield Notify(Event("execute", statement, decision, plan))
+        rows, findings = scan_rows(execution.columns, execution.rows) if scan else (execution.rows, ())
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        entry, private = outcome_entry(intent.entry_id, context, error=error)
+        receipt = _receipt(_appended((yield Append(entry, private))), intent)
+        known = error if isinstance(error, GuardrailsError) else None
+        yield Notify(Event("outcome", statement, decision, plan, receipt=receipt, error=known))
+        raise
+    entry, private = outcome_entry(intent.entry_id, context, execution=execution, findings=findings, decision=decision)
+    receipt = _receipt(_appended((yield Append(entry, private))), intent)
+    result = Result(execution.columns, rows, receipt, decision, execution.rows_changed, execution.is_truncated, tuple(findings))
+    yield Notify(Event("outcome", statement, decision, plan, result, receipt))
+    return result
+
+
+def _appended(answer: Answer) -> Appended:
+    if not isinstance(answer, Appended):
+        raise Denied("usage.bug", "The ledger gave no receipt.", evidence={"answer": json.dumps(str(type(answer)))})
+    return answer
+
+
+def _receipt(entry: Appended, intent: Appended | None) -> Receipt:
+    return Receipt(entry.entry_id, entry.index, entry.leaf_hash, intent.index if intent else None)

@@ -1,0 +1,663 @@
+"""`Guard`: the facade that drives the flow, once for synchronous and once for asynchronous callers.
+
+All I/O of a statement happens here, one step of `guardrails.flow` at a time: catalog, ledger, approvals, engine. The order of the
+steps is the flow's; nothing here decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast, overload
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from guardrails import flow
+from guardrails.approval import ApprovalStore, Channel
+from guardrails.engines import Engine, open_engine
+from guardrails.errors import ApprovalRequired, Denied, EngineError, GuardrailsError, IdentityError, UsageError
+from guardrails.ledger import Ledger
+from guardrails.masking import MaskKeyring, mask_expression, open_keyring
+from guardrails.model import (
+    ApprovalGrant,
+    ApprovalRequest,
+    ApprovalTerms,
+    Column,
+    Context,
+    Decision,
+    Execution,
+    Mask,
+    MaskExpression,
+    Params,
+    Plan,
+    Principal,
+    Result,
+    Statement,
+    Value,
+)
+from guardrails.policy import BoundPolicy, Policy
+from guardrails.tools import find_params_argument, find_sql_argument, is_stub
+
+__all__ = ["Guard", "Session"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Observer = Callable[[flow.Event], None]
+Runner = Callable[[Plan | None], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Who acts, through what, and why: in force for everything called inside `Guard.session`."""
+
+    principal: Principal
+    context: Context
+
+
+class Guard:
+    """Guards one database: every statement is judged, recorded, run under lock-down, scanned and recorded again.
+
+    Open it with `Guard.open`; use it as a context manager or call `close`. Safe to share between threads and tasks: the session
+    is a context variable, so each thread or task sees its own.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        engine: Engine,
+        ledger: Ledger,
+        approvals: ApprovalStore,
+        keyring: MaskKeyring,
+        *,
+        channel: Channel | None = None,
+        observer: Observer | None = None,
+        scan: bool = True,
+    ) -> None:
+        self.policy = policy
+        self.engine = engine
+        self.ledger = ledger
+        self._approvals = approvals
+        self._keyring = keyring
+        self._channel = channel
+        self._observer = observer
+        self._scan = scan
+        self._session: ContextVar[Session | None] = ContextVar("guardrails_session", default=None)
+        self._bound: BoundPolicy | None = None
+        self._running: set[asyncio.Task[Result]] = set()
+
+    @classmethod
+    def open(
+        cls,
+        policy: str | Path | Policy,
+        *,
+        database: str | sa.Engine | AsyncEngine | Engine,
+        ledger: str | Ledger,
+        approvals: Channel | None = None,
+        observer: Observer | None = None,
+        unsafe_without_scan: bool = False,
+    ) -> Guard:
+        """Opens everything a guard needs and checks that the pieces fit together.
+
+        Args:
+            policy: Path of the policy file, or a `Policy`.
+            database: URL (`sqlite:///shop.db`, `postgresql://…`), or an engine of SQLAlchemy's or of ours.
+            ledger: URL of the ledger (`sqlite:///audit.db`), created when missing, or an open `Ledger`.
+            approvals: Where to ask a person; None means that callers get `ApprovalRequired` and try again after `approve`.
+            observer: Called with every `flow.Event`, for progress display. It must not raise.
+            unsafe_without_scan: Switches the second net over results off.
+
+        Returns:
+            The open guard. Intents that a crashed process left without outcome are now marked unknown in the ledger.
+
+        Raises:
+            PolicyError: The policy is invalid or names what the database does not have.
+            UsageError: A URL or file is wrong, or the database cannot be reached.
+            LedgerError: The ledger cannot be opened or written.
+        """
+        loaded = policy if isinstance(policy, Policy) else Policy.load(policy)
+        engine = database if _is_engine(database) else open_engine(cast("str | sa.Engine | AsyncEngine", database))
+        log = ledger if isinstance(ledger, Ledger) else Ledger.open(ledger)
+        log.recover()
+        store = ApprovalStore.open(log.url)
+        keyring = open_keyring(log.url)
+        guard = cls(loaded, engine, log, store, keyring, channel=approvals, observer=observer, scan=not unsafe_without_scan)
+        guard._bind()
+        return guard
+
+    def close(self) -> None:
+        """Closes the ledger, the approvals and the engine's connections."""
+        self._approvals.close()
+        self.ledger.close()
+        self.engine.dispose()
+
+    def __enter__(self) -> Guard:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def session(
+        self,
+        *,
+        principal: Principal,
+        agent: str | None = None,
+        model: str | None = None,
+        purpose: str | None = None,
+        conversation_id: str | None = None,
+    ) -> Iterator[Session]:
+        """Puts a principal, an agent and a purpose in force for the calls inside; recorded in the ledger.
+
+        Raises:
+            IdentityError: The principal has no id or has expired.
+            PolicyError: The purpose is not declared in the policy.
+        """
+        if not principal.id.strip():
+            raise IdentityError("identity.principal_invalid", "The principal has no id.")
+        self._bind().require_purpose(purpose)
+        context = Context(agent, model, purpose, uuid.uuid4().hex, conversation_id)
+        session = Session(principal, context)
+        _require_valid(session)
+        token = self._session.set(session)
+        try:
+            yield session
+        finally:
+            self._session.reset(token)
+
+    def check(self, sql: str, params: Params | None = None) -> Decision:
+        """Decides about a statement in the current session; runs nothing and records nothing."""
+        session = self._current()
+        return self._judge(Statement(sql, params or {}, self.engine.dialect), session).decision
+
+    def execute(
+        self, sql: str, params: Params | None = None, *, tool: str | None = None, tool_call_id: str | None = None
+    ) -> Result:
+        """Judges, records and runs one statement.
+
+        Args:
+            sql: One statement, as the agent wrote it.
+            params: Bound values, by name or by position.
+            tool: Name of the tool through which it came, for the ledger.
+            tool_call_id: The framework's id of the call, for the ledger.
+
+        Returns:
+            Rows, columns and the receipt.
+
+        Raises:
+            Denied: Refused; `for_model()` says what to change.
+            ApprovalRequired: A person has to approve first; run the same again afterwards.
+            EngineError: The database failed; recorded.
+            LedgerError: The ledger could not be written; nothing ran, or the rows are withheld.
+        """
+        session = self._current(tool, tool_call_id)
+        return self._drive(self._statement_flow(sql, params, session), session, self._run_plan)
+
+    async def aexecute(
+        self, sql: str, params: Params | None = None, *, tool: str | None = None, tool_call_id: str | None = None
+    ) -> Result:
+        """As `execute`, without blocking the event loop. A cancelled caller does not cancel the recording of the outcome."""
+        session = self._current(tool, tool_call_id)
+        steps = await asyncio.to_thread(self._statement_flow, sql, params, session)
+        return await self._adrive(steps, session, self._run_plan)
+
+    def call_tool(
+        self,
+        function: Callable[..., object],
+        arguments: Mapping[str, Any],
+        *,
+        sql_argument: str = "sql",
+        params_argument: str | None = None,
+        tool: str | None = None,
+        tool_call_id: str | None = None,
+    ) -> object:
+        """Calls a function that runs SQL itself, with the regenerated statement in place of the agent's.
+
+        Args:
+            function: The function; one whose body is only `...` is not called: the guard runs the statement on its own engine.
+            arguments: Keyword arguments of the call.
+            sql_argument: The argument that holds the SQL.
+            params_argument: The argument that takes bound values, None if it has none.
+            tool: Name for the ledger.
+            tool_call_id: The framework's id of the call, for the ledger.
+
+        Returns:
+            What the function returned, scanned; a list of dictionaries when the guard ran it.
+
+        Raises:
+            As `execute`. An exception of the function becomes an EngineError with the original as its cause, since a driver's
+            error text may hold data.
+        """
+        session = self._current(tool or function.__name__, tool_call_id)
+        sql, params = _sql_arguments(arguments, sql_argument, params_argument)
+        steps = self._statement_flow(sql, params, session)
+        if is_stub(function):
+            return self._drive(steps, session, self._run_plan).dicts()
+        call = functools.partial(_call_with_plan, function, dict(arguments), sql_argument, params_argument)
+        return _value(self._drive(steps, session, call))
+
+    async def acall_tool(
+        self,
+        function: Callable[..., object],
+        arguments: Mapping[str, Any],
+        *,
+        sql_argument: str = "sql",
+        params_argument: str | None = None,
+        tool: str | None = None,
+        tool_call_id: str | None = None,
+    ) -> object:
+        """As `call_tool`; `function` may be a coroutine function or an async generator function."""
+        session = self._current(tool or function.__name__, tool_call_id)
+        sql, params = _sql_arguments(arguments, sql_argument, params_argument)
+        steps = await asyncio.to_thread(self._statement_flow, sql, params, session)
+        if is_stub(function):
+            return (await self._adrive(steps, session, self._run_plan)).dicts()
+        call = functools.partial(_call_with_plan, function, dict(arguments), sql_argument, params_argument)
+        return _value(await self._adrive(steps, session, call))
+
+    def call_action(
+        self,
+        function: Callable[..., object],
+        arguments: Mapping[str, Any],
+        *,
+        name: str,
+        tool_call_id: str | None = None,
+    ) -> object:
+        """Calls a function that is not SQL under the policy's rules for the action `name`; recorded before and after.
+
+        Returns:
+            What the function returned, scanned.
+
+        Raises:
+            Denied: No rule allows the action.
+            ApprovalRequired: A person has to approve first.
+            LedgerError: The ledger could not be written.
+        """
+        session = self._current(name, tool_call_id)
+        return _value(self._drive(self._action_flow(name, arguments, session), session, lambda _: function(**arguments)))
+
+    async def acall_action(
+        self,
+        function: Callable[..., object],
+        arguments: Mapping[str, Any],
+        *,
+        name: str,
+        tool_call_id: str | None = None,
+    ) -> object:
+        """As `call_action`; `function` may be a coroutine function or an async generator function."""
+        session = self._current(name, tool_call_id)
+        steps = self._action_flow(name, arguments, session)
+        return _value(await self._adrive(steps, session, lambda _: function(**arguments)))
+
+    @overload
+    def tool(self, function: Callable[P, R], /) -> Callable[P, R]: ...
+    @overload
+    def tool(self, *, sql: str | None = None, name: str | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+    def tool(
+        self, function: Callable[P, R] | None = None, /, *, sql: str | None = None, name: str | None = None
+    ) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
+        """Decorates a function that takes SQL: sync, async and generator functions.
+
+        The function receives the regenerated statement and, if it has a parameter for them, the bound values. A function whose
+        body is only `...` is run by the guard on its own engine, under its lock-down.
+
+        Args:
+            function: The function.
+            sql: Name of the argument that holds the SQL; found by name or by the annotation `Sql` when None.
+            name: Tool name for the ledger; the function's name when None.
+
+        Raises:
+            UsageError: No argument holds SQL.
+        """
+        if function is None:
+            return lambda f: self.tool(f) if sql is None and name is None else self._decorate_sql(f, sql, name)
+        return self._decorate_sql(function, sql, name)
+
+    def action(self, name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Decorates any other agent action; `name` (such as ``email.send``) is what policy rules allow."""
+
+        def decorate(function: Callable[P, R]) -> Callable[P, R]:
+            return _wrap(
+                function,
+                lambda arguments: self.call_action(function, arguments, name=name),
+                lambda arguments: self.acall_action(function, arguments, name=name),
+            )
+
+        return decorate
+
+    def pending(self) -> list[ApprovalRequest]:
+        """Returns the requests that wait for a person, oldest first."""
+        return list(self._approvals.pending(now=_now()))
+
+    def approve(self, request_id: str, *, by: Principal, reason: str = "") -> None:
+        """Says yes to one request; recorded. The requester then runs the same statement again, once.
+
+        Raises:
+            Denied: `by` is the requester or not an approver, or the request is closed or expired.
+        """
+        request = self._approvals.get(request_id)
+        self._approvals.approve(request_id, by, reason, now=_now())
+        self._record_answer(request, "approved", by, reason)
+
+    def deny(self, request_id: str, *, by: Principal, reason: str = "") -> None:
+        """Says no to one request; recorded.
+
+        Raises:
+            Denied: `by` may not decide it, or the request is closed or expired.
+        """
+        request = self._approvals.get(request_id)
+        self._approvals.deny(request_id, by, reason, now=_now())
+        self._record_answer(request, "denied", by, reason)
+
+    def mask_sql(self, mask: Mask, column: Column) -> MaskExpression:
+        """Returns a mask as SQL of this guard's engine, with this guard's key."""
+        return mask_expression(mask, column, self.engine.dialect, self._keyring.key)
+
+    def _bind(self) -> BoundPolicy:
+        catalog = self.engine.catalog()
+        if self._bound is None or self._bound.catalog.version != catalog.version:
+            self._bound = self.policy.bind(catalog)
+        return self._bound
+
+    def _current(self, tool: str | None = None, tool_call_id: str | None = None) -> Session:
+        session = self._session.get()
+        if session is None:
+            raise UsageError("usage.no_session", "No session is active, so nobody is known to act.")
+        _require_valid(session)
+        if tool is None and tool_call_id is None:
+            return session
+        return replace(session, context=replace(session.context, tool=tool, tool_call_id=tool_call_id))
+
+    def _judge(self, statement: Statement, session: Session) -> flow.Judgement:
+        bound = self._bind()
+        return flow.judge(statement, bound.catalog, bound, session.principal, session.context, self.mask_sql)
+
+    def _statement_flow(self, sql: str, params: Params | None, session: Session) -> flow.Flow:
+        judgement = self._judge(Statement(sql, params if params is not None else {}, self.engine.dialect), session)
+        return flow.run(judgement, session.principal, session.context, self._database(), scan=self._scan)
+
+    def _action_flow(self, name: str, arguments: Mapping[str, Any], session: Session) -> flow.Flow:
+        return flow.run_action(name, dict(arguments), self._bind(), session.principal, session.context, scan=self._scan)
+
+    def _database(self) -> dict[str, flow.JSON]:
+        return {"name": self.engine.name, "dialect": self.engine.dialect}
+
+    def _run_plan(self, plan: Plan | None) -> object:
+        if plan is None:
+            raise UsageError("usage.bug", "There is no plan to run.")
+        return self.engine.execute(plan)
+
+    def _drive(self, steps: flow.Flow, session: Session, runner: Runner) -> Result:
+        """Performs the flow's steps in this thread; see `_adrive` for the asynchronous twin."""
+
+        def advance(step: flow.Step) -> flow.Answer:
+            if isinstance(step, flow.Execute):
+                return _execution(runner, step.plan, _collect)
+            return self._perform(step, session)
+
+        return _advance_all(steps, advance)
+
+    async def _adrive(self, steps: flow.Flow, session: Session, runner: Runner) -> Result:
+        """Performs the steps without blocking the loop, to the end even when the caller is cancelled: an outcome must follow."""
+        task = asyncio.create_task(self._adrive_to_end(steps, session, runner))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
+
+    async def _adrive_to_end(self, steps: flow.Flow, session: Session, runner: Runner) -> Result:
+        advance = functools.partial(_next_step, steps)
+        step = advance(None, None)
+        while not isinstance(step, Result):
+            try:
+                if isinstance(step, flow.Execute):
+                    answer: flow.Answer = await _aexecution(runner, step.plan)
+                else:
+                    answer = await asyncio.to_thread(self._perform, step, session)
+            except (Exception, asyncio.CancelledError) as error:
+                step = advance(None, error)
+            else:
+                step = advance(answer, None)
+        return step
+
+    def _perform(self, step: flow.Step, session: Session) -> flow.Answer:
+        match step:
+            case flow.Append(entry, private):
+                appended = self.ledger.append(entry, private=private)
+                return flow.Appended(appended.entry_id, appended.index, appended.leaf_hash.hex())
+            case flow.SeekApproval(digest, judgement):
+                return self._seek_approval(digest, judgement, session)
+            case flow.Notify(event):
+                if self._observer:
+                    self._observer(event)
+                return None
+            case _:
+                raise UsageError("usage.bug", "An unknown step.")
+
+    def _seek_approval(self, digest: str, judgement: flow.Judgement, session: Session) -> ApprovalGrant:
+        """Uses a grant that is there, or files a request and asks the channel; without an answer, raises ApprovalRequired."""
+        grant = self._approvals.consume(digest, now=_now())
+        if grant:
+            return grant
+        request = self._file_request(digest, judgement, session)
+        answer = self._channel.ask(request) if self._channel else None
+        if answer is not None:
+            decide = self.approve if answer.is_approved else self.deny
+            decide(request.id, by=answer.by, reason=answer.reason)
+            if not answer.is_approved:
+                raise Denied("approval.denied", "The approver said no.", decision=judgement.decision)
+        grant = self._approvals.consume(digest, now=_now())
+        if grant:
+            return grant
+        raise ApprovalRequired(f"A person has to approve this first (request {request.id}).", request=request)
+
+    def _file_request(self, digest: str, judgement: flow.Judgement, session: Session) -> ApprovalRequest:
+        terms = judgement.decision.obligations.approval or ApprovalTerms()
+        now = _now()
+        access = judgement.decision.access
+        wanted = ApprovalRequest(
+            id=uuid.uuid4().hex,
+            digest=digest,
+            requester=session.principal.id,
+            agent=session.context.agent,
+            purpose=session.context.purpose,
+            sql=judgement.plan.sql if judgement.plan else judgement.statement.sql,
+            summary=_summary(access.actions if access else (), [str(c) for c in access.writes] if access else []),
+            terms=terms,
+            created_at=now,
+            expires_at=now + terms.expires_s,
+        )
+        request = self._approvals.submit(wanted)
+        if request.id == wanted.id:
+            self.ledger.append(
+                {
+                    "type": "approval.requested",
+                    "session": session.context.session_id,
+                    "request": request.id,
+                    "digest": digest,
+                    "requester": request.requester,
+                    "expires_at": request.expires_at,
+                },
+                private={"sql": request.sql.encode("utf-8", "backslashreplace")},
+            )
+        return request
+
+    def _record_answer(self, request: ApprovalRequest, answer: str, by: Principal, reason: str) -> None:
+        self.ledger.append(
+            {
+                "type": "approval.decided",
+                "session": request.id,
+                "request": request.id,
+                "digest": request.digest,
+                "answer": answer,
+                "approver": {"id": by.id, "issuer": by.issuer, "verified": by.verified},
+            },
+            private={"reason": reason.encode("utf-8", "backslashreplace")},
+        )
+
+    def _decorate_sql(self, function: Callable[P, R], sql: str | None, name: str | None) -> Callable[P, R]:
+        sql_argument = sql or find_sql_argument(function)
+        options: dict[str, Any] = {
+            "sql_argument": sql_argument,
+            "params_argument": find_params_argument(function),
+            "tool": name or function.__name__,
+        }
+        return _wrap(
+            function,
+            lambda arguments: self.call_tool(function, arguments, **options),
+            lambda arguments: self.acall_tool(function, arguments, **options),
+        )
+
+
+def _advance_all(steps: flow.Flow, perform: Callable[[flow.Step], flow.Answer]) -> Result:
+    step = _next_step(steps, None, None)
+    while not isinstance(step, Result):
+        try:
+            answer = perform(step)
+        except (Exception, KeyboardInterrupt, SystemExit) as error:
+            step = _next_step(steps, None, error)
+        else:
+            step = _next_step(steps, answer, None)
+    return step
+
+
+def _next_step(
+    steps: Generator[flow.Step, flow.Answer, Result], answer: flow.Answer, error: BaseException | None
+) -> flow.Step | Result:
+    """Sends an answer or throws an error into the flow; returns its next step, or the result when it has ended."""
+    try:
+        return steps.send(answer) if error is None else steps.throw(error)
+    except StopIteration as stop:
+        return cast(Result, stop.value)
+
+
+def _execution(runner: Runner, plan: Plan | None, collect: Callable[[object], object]) -> Execution:
+    """Runs, and gives what a tool returned the shape of an execution: one column `value`, one row."""
+    started = time.perf_counter()
+    returned = collect(runner(plan))
+    if isinstance(returned, Execution):
+        return returned
+    elapsed_ms = (time.perf_counter() - started) * 1000
+    return Execution(("value",), ((cast(Value, returned),),), duration_ms=elapsed_ms)
+
+
+async def _aexecution(runner: Runner, plan: Plan | None) -> Execution:
+    started = time.perf_counter()
+    returned = await asyncio.to_thread(runner, plan)
+    if inspect.isawaitable(returned):
+        returned = await returned
+    if isinstance(returned, AsyncIterator):
+        returned = [item async for item in returned]
+    execution = _execution(lambda _: returned, plan, _collect)
+    return replace(execution, duration_ms=execution.duration_ms or (time.perf_counter() - started) * 1000)
+
+
+def _collect(returned: object) -> object:
+    """Generators are drained before the scan: rows that nobody has looked at do not leave."""
+    return list(returned) if inspect.isgenerator(returned) else returned
+
+
+def _call_with_plan(
+    function: Callable[..., object],
+    arguments: dict[str, Any],
+    sql_argument: str,
+    params_argument: str | None,
+    plan: Plan | None,
+) -> object:
+    if plan is None:
+        raise UsageError("usage.bug", "There is no plan to run.")
+    if plan.params and params_argument is None:
+        raise UsageError(
+            "usage.tool_unguardable",
+            "The guarded statement has bound values, and the function has no parameter for them.",
+            hint="Give the function a parameter named `params`, or a body of `...` to let the guard run it.",
+        )
+    arguments[sql_argument] = plan.sql
+    if params_argument is not None:
+        arguments[params_argument] = dict(plan.params) if plan.dialect == "sqlite" else list(plan.params.values())
+    try:
+        return function(**arguments)
+    except GuardrailsError:
+        raise
+    except Exception as error:
+        raise EngineError("engine.failed", "The tool failed.", evidence={"error": type(error).__name__}) from error
+
+
+def _sql_arguments(arguments: Mapping[str, Any], sql_argument: str, params_argument: str | None) -> tuple[str, Params]:
+    sql = arguments.get(sql_argument)
+    if not isinstance(sql, str):
+        raise UsageError("usage.input_invalid", f"The argument `{sql_argument}` must be text that holds one SQL statement.")
+    params = arguments.get(params_argument) if params_argument else None
+    return sql, params if params is not None else {}
+
+
+def _wrap(
+    function: Callable[P, R],
+    call: Callable[[dict[str, Any]], object],
+    acall: Callable[[dict[str, Any]], Coroutine[Any, Any, object]],
+) -> Callable[P, R]:
+    """Returns a function of the same signature and kind (sync, async, generator, async generator) that goes through a guard."""
+    signature = inspect.signature(function)
+
+    def bound(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        arguments = signature.bind(*args, **kwargs)
+        arguments.apply_defaults()
+        return dict(arguments.arguments)
+
+    if inspect.isasyncgenfunction(function):
+
+        @functools.wraps(function)
+        async def agenerate(*args: Any, **kwargs: Any) -> AsyncIterator[object]:
+            for item in cast("list[object]", await acall(bound(args, kwargs))):
+                yield item
+
+        return cast("Callable[P, R]", agenerate)
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def arun(*args: Any, **kwargs: Any) -> object:
+            return await acall(bound(args, kwargs))
+
+        return cast("Callable[P, R]", arun)
+    if inspect.isgeneratorfunction(function):
+
+        @functools.wraps(function)
+        def generate(*args: Any, **kwargs: Any) -> Iterator[object]:
+            yield from cast("list[object]", call(bound(args, kwargs)))
+
+        return cast("Callable[P, R]", generate)
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> object:
+        return call(bound(args, kwargs))
+
+    return cast("Callable[P, R]", run)
+
+
+def _value(result: Result) -> object:
+    return result.rows[0][0]
+
+
+def _summary(actions: tuple[str, ...], writes: list[str]) -> str:
+    return " and ".join(actions) + (f"; writes {', '.join(writes[:10])}" if writes else "")
+
+
+def _is_engine(database: object) -> bool:
+    return not isinstance(database, (str, sa.Engine, AsyncEngine))
+
+
+def _require_valid(session: Session) -> None:
+    expires_at = session.principal.expires_at
+    if expires_at is not None and expires_at <= time.time():
+        raise IdentityError("identity.token_expired", "The principal's token has expired.")
+
+
+def _now() -> int:
+    return int(time.time())

@@ -1,0 +1,133 @@
+"""A catalog from DDL files: CREATE TABLE, CREATE VIEW and CREATE INDEX as text, no database needed."""
+
+from __future__ import annotations
+
+import hashlib
+
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from guardrails.errors import CatalogError
+from guardrails.model import Catalog, Column, DialectName, Relation, RelationKind
+from guardrails.sql.dialects import EngineDialect, dialect_of
+
+__all__ = ["catalog_from_ddl"]
+
+_DEFAULT_SCHEMA = {"sqlite": "main", "postgres": "public"}
+_MAX_BYTES = 5_000_000
+
+
+def catalog_from_ddl(text: str, dialect: DialectName) -> Catalog:
+    """Reads a schema from DDL text.
+
+    Args:
+        text: Statements separated by semicolons; others than CREATE TABLE, VIEW and INDEX are passed over.
+        dialect: Whose SQL it is.
+
+    Returns:
+        The catalog; its version is a digest of the text.
+
+    Raises:
+        CatalogError: The text does not parse (``usage.input_invalid``).
+    """
+    rules = dialect_of(dialect)
+    if len(text) > _MAX_BYTES:
+        raise CatalogError("usage.input_invalid", f"The schema file is larger than {_MAX_BYTES:,} bytes.")
+    try:
+        statements = rules.sqlglot.parse(text)
+    except (SqlglotError, RecursionError) as error:
+        raise CatalogError("usage.input_invalid", "The schema file does not parse.", evidence={"error": str(error)}) from None
+    catalog = Catalog(dialect, _DEFAULT_SCHEMA[dialect], {}, hashlib.sha256(text.encode()).hexdigest())
+    relations: dict[str, Relation] = {}
+    for statement in statements:
+        if isinstance(statement, exp.Create):
+            _add(statement, rules, catalog, relations)
+    return Catalog(dialect, catalog.default_schema, relations, catalog.version)
+
+
+def _add(create: exp.Create, rules: EngineDialect, catalog: Catalog, relations: dict[str, Relation]) -> None:
+    kind = str(create.args.get("kind") or "").upper()
+    if kind == "INDEX":
+        _add_index(create, rules, catalog, relations)
+    elif kind in ("TABLE", "VIEW"):
+        relation = _table(create, rules, catalog) if kind == "TABLE" else _view(create, rules, catalog, relations)
+        relations[catalog.key(relation.schema, relation.name)] = relation
+
+
+def _name(table: exp.Table, rules: EngineDialect, catalog: Catalog) -> tuple[str, str]:
+    schema = table.args.get("db")
+    return (_fold(schema, rules) if schema else catalog.default_schema), _fold(table.this, rules)
+
+
+def _fold(identifier: exp.Identifier, rules: EngineDialect) -> str:
+    """SQLite keeps the spelling of the declaration, PostgreSQL folds what is not quoted."""
+    return str(identifier.this) if rules.is_quoted_folded else rules.fold(identifier)
+
+
+def _table(create: exp.Create, rules: EngineDialect, catalog: Catalog) -> Relation:
+    schema = create.this
+    if not isinstance(schema, exp.Schema):
+        raise CatalogError("usage.input_invalid", "The schema file has a CREATE TABLE without a column list.")
+    where, name = _name(schema.this, rules, catalog)
+    columns: list[Column] = []
+    keys: list[str] = []
+    indexed: set[str] = set()
+    for item in schema.expressions:
+        if isinstance(item, exp.ColumnDef):
+            column = _fold(item.this, rules)
+            kinds = [c.kind for c in item.args.get("constraints") or []]
+            is_key = any(isinstance(k, exp.PrimaryKeyColumnConstraint) for k in kinds)
+            is_nullable = not is_key and not any(isinstance(k, exp.NotNullColumnConstraint) for k in kinds)
+            data_type = item.args.get("kind")
+            columns.append(Column(column, data_type.sql(rules.sqlglot).lower() if data_type else "", is_nullable))
+            keys += [column] if is_key else []
+            indexed |= {column} if is_key or any(isinstance(k, exp.UniqueColumnConstraint) for k in kinds) else set()
+        elif isinstance(item, (exp.PrimaryKey, exp.UniqueColumnConstraint, exp.Constraint)):
+            names = [_fold(i, rules) for i in item.find_all(exp.Identifier)]
+            named = [n for n in names if n in {c.name for c in columns}]
+            indexed |= set(named)
+            if isinstance(item, exp.PrimaryKey) or item.find(exp.PrimaryKey):
+                keys += named
+    return Relation(where, name, "table", tuple(columns), tuple(keys), frozenset(indexed))
+
+
+def _view(create: exp.Create, rules: EngineDialect, catalog: Catalog, relations: dict[str, Relation]) -> Relation:
+    from guardrails.model import Statement
+    from guardrails.sql.parse import parse
+    from guardrails.sql.resolve import resolve
+
+    this, query = create.this, create.expression
+    if query is None:
+        raise CatalogError("usage.input_invalid", "The schema file has a CREATE VIEW without a query.")
+    table = this.this if isinstance(this, exp.Schema) else this
+    where, name = _name(table, rules, catalog)
+    definition = query.sql(rules.sqlglot)
+    named = (
+        [_fold(c.this if isinstance(c, exp.ColumnDef) else c, rules) for c in this.expressions]
+        if isinstance(this, exp.Schema)
+        else []
+    )
+    if not named:
+        partial = Catalog(catalog.dialect, catalog.default_schema, relations)
+        resolved = resolve(parse(Statement(definition, {}, catalog.dialect)), partial)
+        named = [c.name for c in resolved.access.returned]
+    is_materialized = any(isinstance(p, exp.MaterializedProperty) for p in create.find_all(exp.MaterializedProperty))
+    kind: RelationKind = "materialized_view" if is_materialized else "view"
+    return Relation(where, name, kind, tuple(Column(n) for n in named), definition=definition)
+
+
+def _add_index(create: exp.Create, rules: EngineDialect, catalog: Catalog, relations: dict[str, Relation]) -> None:
+    index = create.this
+    table = index.args.get("table") if isinstance(index, exp.Index) else None
+    if table is None:
+        return
+    key = catalog.key(*_name(table, rules, catalog))
+    relation = relations.get(key)
+    if relation is None:
+        return
+    # Every column that the index mentions counts, in expressions and conditions too.
+    mentioned = {_fold(i, rules) for i in index.find_all(exp.Identifier)} & set(relation.column_names)
+    indexed = relation.indexed_columns | mentioned
+    relations[key] = Relation(
+        relation.schema, relation.name, relation.kind, relation.columns, relation.primary_key, indexed, relation.definition
+    )

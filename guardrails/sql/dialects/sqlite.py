@@ -1,0 +1,37 @@
+"""SQLite: nodes, functions and types that are understood, over sqlglot's dialect with its JSON paths left as they were written."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+from sqlglot.dialects.sqlite import SQLite
+
+from guardrails.sql.dialects.base import EngineDialect, function_names
+
+__all__ = ["engine_dialect"]
+
+
+class _Sqlite(SQLite):
+    """sqlglot's SQLite; `j -> 'a.b'` stays a key and is not read as a path."""
+
+    def to_json_path(self, path: exp.Expr | None) -> exp.Expr | None:
+        return path
+
+
+_JSON_ROWS = ("key", "value", "type", "atom", "id", "parent", "fullkey", "path")
+
+
+def engine_dialect() -> EngineDialect:
+    """Returns SQLite's rules."""
+    return EngineDialect(
+        name="sqlite",
+        sqlglot=_Sqlite(),
+        functions=function_names("sqlite"),
+        table_functions={"json_each": _JSON_ROWS, "json_tree": _JSON_ROWS},
+        nodes=frozenset({exp.Glob, exp.HexString, exp.NullSafeEQ, exp.NullSafeNEQ, exp.JSONExtract, exp.JSONExtractScalar}),
+        # SQLite takes any word as a type; these are the ones whose affinity the parser's type names keep.
+        types=frozenset(
+            {"int", "bigint", "smallint", "tinyint", "text", "varchar", "char", "double", "float", "blob", "userdefined"}
+        ),
+        is_quoted_folded=True,
+        has_row_values=False,
+    )

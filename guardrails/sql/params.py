@@ -1,0 +1,70 @@
+"""Bound parameters: by name in the tree, in the engine's own style in the text, and never part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from sqlglot import exp
+
+from guardrails.errors import StatementError
+from guardrails.model import Params, Value
+from guardrails.sql.tokens import POSITION_PREFIX
+
+__all__ = ["bind_params", "number_params"]
+
+
+def bind_params(tree: exp.Expr, params: Params) -> dict[str, Value]:
+    """Gives every placeholder of the agent's a name and its value.
+
+    Args:
+        tree: The tree; `?` and `$1` become names in place.
+        params: The agent's values: a mapping for names, a sequence for positions.
+
+    Returns:
+        The values by the names in the tree, each starting with ``p_`` so that they cannot meet the guard's own.
+
+    Raises:
+        StatementError: A placeholder has no value or a value no placeholder (``sql.params_mismatch``).
+    """
+    named: dict[str, Value] = {}
+    if isinstance(params, Mapping):
+        given = {str(name): value for name, value in params.items()}
+    else:
+        given = {str(index + 1): value for index, value in enumerate(_sequence(params))}
+    used: set[str] = set()
+    for node in list(tree.find_all(exp.Placeholder, exp.Parameter)):
+        name = _name(node)
+        if name not in given:
+            raise StatementError("sql.params_mismatch", f"The placeholder {name[:40]} has no value.")
+        used.add(name)
+        named[f"p_{name}"] = given[name]
+        node.replace(exp.Placeholder(this=f"p_{name}"))
+    if left := sorted(set(given) - used):
+        raise StatementError("sql.params_mismatch", f"The value {left[0][:40]} has no placeholder.")
+    return named
+
+
+def number_params(tree: exp.Expr, params: Mapping[str, Value]) -> dict[str, Value]:
+    """Turns named placeholders into PostgreSQL's `$1`, `$2`, …; returns the values in that order."""
+    order: dict[str, Value] = {}
+    for node in list(tree.find_all(exp.Placeholder)):
+        name = str(node.this)
+        order.setdefault(name, params[name])
+        number = list(order).index(name) + 1
+        node.replace(exp.Parameter(this=exp.Literal.number(number)))
+    return order
+
+
+def _name(node: exp.Expr) -> str:
+    this = node.this
+    name = this.name if isinstance(this, exp.Expr) else str(this or "")
+    if isinstance(node, exp.Parameter) and not name.isdigit():
+        raise StatementError("sql.construct_unsupported", "This kind of placeholder is not supported.", hint="Use :name or $1.")
+    return name.removeprefix(POSITION_PREFIX)
+
+
+def _sequence(params: object) -> list[Value]:
+    if isinstance(params, (list, tuple)):
+        return cast("list[Value]", list(params))
+    raise StatementError("sql.params_mismatch", "Parameters must be a mapping or a list.")

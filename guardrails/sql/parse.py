@@ -1,0 +1,187 @@
+"""Text to one checked AST: tokens, grammar, normalisation, the allowlist, and the first round trip.
+
+The agent's text is never executed; what runs is generated from this tree. So that the tree means what the text meant, it must be
+equal to what its own generated text parses to.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlglot import exp
+from sqlglot.errors import ErrorLevel, SqlglotError
+from sqlglot.tokenizer_core import Token, TokenType
+
+from guardrails.errors import StatementError
+from guardrails.model import Limits, Statement
+from guardrails.sql.allow import check_nodes
+from guardrails.sql.dialects import EngineDialect, dialect_of
+from guardrails.sql.tokens import FUNCTION_PREFIX, tokenize
+
+__all__ = ["Parsed", "check_round_trip", "generate", "parse", "parse_tree"]
+
+_STATEMENTS = (exp.Select, exp.Union, exp.Except, exp.Intersect, exp.Values, exp.Subquery, exp.Insert, exp.Update, exp.Delete)
+_NUMERIC_AFFINITY = {
+    exp.DataType.Type[name]
+    for name in ("DECIMAL", "DATE", "DATETIME", "TIMESTAMP", "BOOLEAN", "TIME", "UDECIMAL", "BIGDECIMAL")
+}
+_FIRST_WORDS = {
+    "alter", "analyze", "attach", "begin", "call", "checkpoint", "close", "cluster", "comment", "commit", "copy", "create", "deallocate",
+    "declare", "detach", "discard", "do", "drop", "end", "execute", "explain", "fetch", "grant", "import", "kill", "listen", "load",
+    "lock", "merge", "move", "notify", "pragma", "prepare", "reassign", "refresh", "reindex", "release", "replace", "reset", "revoke",
+    "rollback", "savepoint", "security", "set", "show", "start", "truncate", "unlisten", "use", "vacuum",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """One statement as a checked tree. `tokens` are those of the agent's text, for the labels of the result's columns."""
+
+    statement: Statement
+    dialect: EngineDialect
+    tree: exp.Expr
+    tokens: tuple[Token, ...]
+
+
+def parse(statement: Statement, limits: Limits | None = None) -> Parsed:
+    """Parses one statement and checks that all of it is understood.
+
+    Args:
+        statement: What the agent wrote.
+        limits: `statement_bytes` bounds the text; the defaults when None.
+
+    Raises:
+        StatementError: Not one understood statement; the code says why.
+    """
+    dialect = dialect_of(statement.dialect)
+    tokens = tokenize(statement.sql, dialect, limits or Limits())
+    tree = parse_tree(statement.sql, tokens, dialect)
+    with _bounded():
+        check_nodes(tree, dialect)
+        check_round_trip(_without_names(tree, dialect), dialect)
+    return Parsed(statement, dialect, tree, tuple(tokens))
+
+
+def parse_tree(sql: str, tokens: list[Token], dialect: EngineDialect) -> exp.Expr:
+    """Parses tokens into one normalised tree: function names restored, every identifier folded and marked as quoted.
+
+    Raises:
+        StatementError: It does not parse, or is more than one statement, or of a kind that is never run.
+    """
+    tokens = _without_last_semicolon(tokens)
+    if any(t.token_type is TokenType.SEMICOLON for t in tokens):
+        raise StatementError("sql.multiple_statements", "There is more than one statement.")
+    if not tokens:
+        raise StatementError("sql.empty", "There is no statement, only comments.")
+    first = tokens[0].text.lower().removeprefix(FUNCTION_PREFIX)
+    if first in _FIRST_WORDS:
+        raise StatementError(
+            "sql.statement_unsupported", f"{first.upper()} is never run through this guard.", evidence={"kind": first}
+        )
+    with _bounded(), _quiet():
+        try:
+            trees = dialect.sqlglot.parser().parse(tokens, sql)
+        except SqlglotError:
+            raise StatementError("sql.syntax", f"The statement is not valid {dialect.name} SQL.") from None
+    if len(trees) != 1 or trees[0] is None:
+        raise StatementError("sql.multiple_statements", "There is more than one statement.")
+    tree = trees[0]
+    if not isinstance(tree, _STATEMENTS):
+        raise StatementError("sql.statement_unsupported", f"{type(tree).__name__.upper()} is never run through this guard.")
+    with _bounded():
+        return _normalise(tree, dialect)
+
+
+def generate(tree: exp.Expr, dialect: EngineDialect) -> str:
+    """Writes a tree as text of the dialect, without comments, every identifier quoted.
+
+    Raises:
+        StatementError: The generator knows no faithful form (``sql.roundtrip``).
+    """
+    with _bounded(), _quiet():
+        try:
+            return dialect.sqlglot.generate(
+                tree, copy=True, identify=True, comments=False, normalize_functions=False, unsupported_level=ErrorLevel.RAISE
+            )
+        except SqlglotError:
+            raise StatementError("sql.roundtrip", "The statement cannot be written out faithfully.") from None
+
+
+def check_round_trip(tree: exp.Expr, dialect: EngineDialect) -> str:
+    """Generates the tree's text and returns it, if it parses to an equal tree.
+
+    Raises:
+        StatementError: It does not (``sql.roundtrip``).
+    """
+    text = generate(tree, dialect)
+    again = parse_tree(text, tokenize(text, dialect, Limits(statement_bytes=10_000_000)), dialect)
+    if again != tree:
+        raise StatementError("sql.roundtrip", "The statement does not keep its meaning when it is written out again.")
+    return text
+
+
+def _without_names(tree: exp.Expr, dialect: EngineDialect) -> exp.Expr:
+    """PostgreSQL itself has no named placeholders; numbers stand in for them in the comparison."""
+    if dialect.name != "postgres" or tree.find(exp.Placeholder) is None:
+        return tree
+    copy = tree.copy()
+    for number, node in enumerate(list(copy.find_all(exp.Placeholder))):
+        node.replace(exp.Parameter(this=exp.Literal.number(1000 + number)))
+    return copy
+
+
+def _without_last_semicolon(tokens: list[Token]) -> list[Token]:
+    end = len(tokens)
+    while end and tokens[end - 1].token_type is TokenType.SEMICOLON:
+        end -= 1
+    return tokens[:end]
+
+
+def _normalise(tree: exp.Expr, dialect: EngineDialect) -> exp.Expr:
+    for node in list(tree.walk()):
+        node.pop_comments()
+        if isinstance(node, exp.Anonymous) and isinstance(node.this, str):
+            node.set("this", node.this.removeprefix(FUNCTION_PREFIX))
+        elif isinstance(node, exp.Identifier):
+            node.set("this", node.this.removeprefix(FUNCTION_PREFIX))
+            if isinstance(node.parent, exp.Anonymous):
+                continue
+            if not dialect.is_quoted_folded:
+                node.set("this", dialect.fold(node))
+            node.set("quoted", True)
+        elif isinstance(node, exp.Dot) and isinstance(node.expression, exp.Anonymous) and _is_catalog_schema(node, dialect):
+            node.replace(node.expression)
+        elif isinstance(node, exp.DataType) and dialect.name == "sqlite" and node.this in _NUMERIC_AFFINITY:
+            # sqlglot writes these as other types or as functions; their affinity is NUMERIC.
+            node.replace(exp.DataType(this=exp.DataType.Type.USERDEFINED, kind="NUMERIC"))
+    return tree
+
+
+def _is_catalog_schema(node: exp.Dot, dialect: EngineDialect) -> bool:
+    this = node.this
+    name = this.name if isinstance(this, (exp.Identifier, exp.Column)) else ""
+    return dialect.name == "postgres" and name.lower() == "pg_catalog"
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    """A tree that is too deep for recursion is refused like one that is too deep for the limits."""
+    try:
+        yield
+    except RecursionError:
+        raise StatementError("sql.too_deep", "The statement is nested too deeply.") from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the agent's text out of sqlglot's log; what sqlglot warns of there is refused here."""
+    logger = logging.getLogger("sqlglot")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before

@@ -1,0 +1,370 @@
+"""Resolution of queries: SELECT, set operations, VALUES, WITH, and every expression inside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
+
+from sqlglot import exp
+
+from guardrails.errors import StatementError
+from guardrails.model import Catalog, ColumnRef, RelationUse
+from guardrails.sql.allow import function_name
+from guardrails.sql.dialects import EngineDialect
+from guardrails.sql.labels import postgres_label, sqlite_label
+from guardrails.sql.scope import Cte, Lineage, Output, Scope, StarColumn
+from guardrails.sql.sources import SourceResolver
+from guardrails.sql.views import ViewLookup
+
+__all__ = ["QueryResolver"]
+
+_NOTHING: Lineage = frozenset()
+Ctes = Mapping[str, Cte]
+
+
+class QueryResolver(SourceResolver):
+    """Resolves queries and collects what they touch: `uses`, `reads`, `writes`, `functions`."""
+
+    def __init__(self, dialect: EngineDialect, catalog: Catalog, views: ViewLookup) -> None:
+        super().__init__(dialect, catalog, views)
+        self.uses: set[RelationUse] = set()
+        self.reads: set[ColumnRef] = set()
+        self.writes: set[ColumnRef] = set()
+        self.functions: set[str] = set()
+
+    def query(
+        self,
+        node: exp.Expr,
+        outer: Scope | None,
+        ctes: Ctes,
+        *,
+        labels: Sequence[str] = (),
+        texts: Sequence[str] = (),
+    ) -> list[Output]:
+        """Resolves one query in place.
+
+        Args:
+            node: SELECT, set operation, VALUES or a parenthesised query.
+            outer: The scope around it, for correlated references.
+            ctes: Common table expressions in scope, by folded name.
+            labels: Names that the columns must get (a view's), in order.
+            texts: The text of each projection as written, for SQLite's labels.
+
+        Returns:
+            The query's columns.
+
+        Raises:
+            StatementError: A name cannot be resolved.
+        """
+        ctes = self.with_clause(node, outer, ctes)
+        if isinstance(node, exp.Subquery):
+            self._no_joins(node)
+            outputs = self.query(node.this, outer, ctes, labels=labels, texts=texts)
+            self._trailing(node, outputs, outer, ctes)
+            return outputs
+        if isinstance(node, exp.SetOperation):
+            return self._set_operation(node, outer, ctes, labels, texts)
+        if isinstance(node, exp.Values):
+            return self._values(node, outer, ctes)
+        if isinstance(node, exp.Select):
+            return self._select(node, outer, ctes, labels, texts)
+        return self.modification(node, ctes)
+
+    def modification(self, node: exp.Expr, ctes: Ctes) -> list[Output]:  # noqa: ARG002 - the subclass needs it
+        """Resolves INSERT, UPDATE or DELETE where a query stands; only where the statement may write at all."""
+        raise StatementError("sql.construct_unsupported", f"{type(node).__name__.upper()} is not supported here.")
+
+    def with_clause(self, node: exp.Expr, outer: Scope | None, ctes: Ctes) -> Ctes:
+        """Resolves a WITH clause and returns the expressions in scope with it; each gets a fresh name in the tree."""
+        clause = node.args.get("with_")
+        if clause is None:
+            return ctes
+        scope = dict(ctes)
+        is_open = bool(clause.args.get("recursive")) or self.dialect.name == "sqlite"
+        later = [self.dialect.fold(c.args["alias"].this) for c in clause.expressions]
+        if len(set(later)) != len(later):
+            raise StatementError("sql.column_ambiguous", "Two common table expressions have the same name.")
+        for cte in clause.expressions:
+            name = later.pop(0)
+            if is_open and any(_mentions(cte.this, other, self.dialect) for other in later):
+                raise StatementError("sql.construct_unsupported", "A common table expression uses one that comes later.")
+            fresh = self.fresh_name("gr_cte")
+            if is_open and _mentions(cte.this, name, self.dialect):
+                scope[name] = Cte(fresh, tuple(self._named(cte, self._anchor(cte, outer, scope))))
+            outputs = self.query(cte.this, outer, scope)
+            scope[name] = Cte(fresh, tuple(self._named(cte, outputs)))
+            cte.args["alias"].set("this", exp.to_identifier(fresh, quoted=True))
+        return scope
+
+    def _anchor(self, cte: exp.CTE, outer: Scope | None, ctes: Ctes) -> list[Output]:
+        """Returns the columns of a recursive expression from its non-recursive arm."""
+        body = cte.this.copy()
+        inner = self.with_clause(body, outer, ctes)
+        while isinstance(body, exp.Union):
+            body = body.this
+        return self.query(body, outer, inner)
+
+    def _named(self, cte: exp.CTE, outputs: Sequence[Output]) -> list[Output]:
+        names = cte.args["alias"].args.get("columns") or []
+        if len(names) > len(outputs):
+            raise StatementError("sql.syntax", "A common table expression names more columns than it has.")
+        return [Output(n.this, o.lineage) if n else o for n, o in zip_longest(names, outputs) if o]
+
+    def _set_operation(
+        self, node: exp.SetOperation, outer: Scope | None, ctes: Ctes, labels: Sequence[str], texts: Sequence[str]
+    ) -> list[Output]:
+        # A long chain leans to the left; walking it in a loop keeps the stack flat.
+        arms: list[exp.Expr] = []
+        left: exp.Expr = node
+        while isinstance(left, exp.SetOperation) and (left is node or not left.args.get("with_")):
+            arms.append(left.expression)
+            left = left.this
+        outputs = self.query(left, outer, ctes, labels=labels, texts=texts)
+        for arm in reversed(arms):
+            right = self.query(arm, outer, ctes)
+            if len(right) != len(outputs):
+                raise StatementError("sql.syntax", "The arms of a set operation have different numbers of columns.")
+            outputs = [Output(o.name, o.lineage | r.lineage) for o, r in zip(outputs, right, strict=True)]
+        inner: exp.Expr = node
+        while isinstance(inner, exp.SetOperation):
+            self._trailing(inner, outputs, outer, ctes)
+            inner = inner.this if not inner.this.args.get("with_") else exp.Null()
+        return outputs
+
+    def _trailing(self, node: exp.Expr, outputs: Sequence[Output], outer: Scope | None, ctes: Ctes) -> None:
+        """ORDER BY and LIMIT of a set operation: output names and positions only."""
+        order = node.args.get("order")
+        names = {self.dialect.fold_name(o.name) for o in outputs}
+        for ordered in order.expressions if order else []:
+            key = ordered.this
+            is_name = isinstance(key, exp.Column) and not key.table and self.dialect.fold(key.this) in names
+            if not is_name and not (isinstance(key, exp.Literal) and not key.is_string):
+                raise StatementError(
+                    "sql.construct_unsupported", "ORDER BY after a set operation takes only result columns.",
+                    hint="Order by an output column's name or position.",
+                )  # fmt: skip
+        self._limits(node, outer, ctes)
+
+    def _limits(self, node: exp.Expr, outer: Scope | None, ctes: Ctes) -> None:
+        for name in ("limit", "offset"):
+            clause = node.args.get(name)
+            if clause is not None:
+                self.expression(clause, Scope(outer, ctes))
+
+    def _values(self, node: exp.Values, outer: Scope | None, ctes: Ctes) -> list[Output]:
+        scope = Scope(outer, ctes)
+        rows = [
+            [self.expression(e, scope) for e in (r.expressions if isinstance(r, exp.Tuple) else [r])] for r in node.expressions
+        ]
+        if len({len(r) for r in rows}) != 1:
+            raise StatementError("sql.syntax", "The rows of VALUES have different lengths.")
+        return [Output(f"column{i + 1}", _NOTHING.union(*column)) for i, column in enumerate(zip(*rows, strict=True))]
+
+    def _select(
+        self, node: exp.Select, outer: Scope | None, ctes: Ctes, labels: Sequence[str], texts: Sequence[str]
+    ) -> list[Output]:
+        scope = Scope(outer, ctes)
+        self.from_clause(node, scope)
+        outputs = self._projections(node, scope, labels, texts)
+        scope.names = {self.dialect.fold_name(o.name): o.lineage for o in outputs}
+        # SQLite lets WHERE, GROUP BY and HAVING see output names where no column has that name; PostgreSQL only GROUP BY.
+        scope.are_names_visible = self.dialect.name == "sqlite"
+        distinct = node.args.get("distinct")
+        on = distinct.args.get("on") if distinct else None
+        self._expressions([node.args.get("where"), node.args.get("having"), *(node.args.get("windows") or [])], scope)
+        if on is not None:
+            self._keys(on.expressions if isinstance(on, exp.Tuple) else [on], scope, names_first=True)
+        group = node.args.get("group")
+        if group is not None:
+            self._group(group, scope)
+        order = node.args.get("order")
+        if order is not None:
+            self._keys([o.this for o in order.expressions], scope, names_first=True)
+        self._limits(node, outer, ctes)
+        return outputs
+
+    def _group(self, group: exp.Group, scope: Scope) -> None:
+        self._keys(group.expressions, scope, names_first=False)
+        for name in ("grouping_sets", "cube", "rollup"):
+            for part in group.args.get(name) or []:
+                self.expression(part, scope)
+
+    def _keys(self, keys: Iterable[exp.Expr], scope: Scope, *, names_first: bool) -> None:
+        """Sort and group keys: a bare name may be an output name (first in ORDER BY, last in GROUP BY)."""
+        for key in keys:
+            if isinstance(key, exp.Column) and not key.table and isinstance(key.this, exp.Identifier):
+                name = self.dialect.fold(key.this)
+                is_input = any(name in s.columns for s in scope.sources.values())
+                if name in scope.names and (names_first or not is_input):
+                    continue
+            self.expression(key, scope)
+
+    def _projections(self, node: exp.Select, scope: Scope, labels: Sequence[str], texts: Sequence[str]) -> list[Output]:
+        columns: list[exp.Expr] = []
+        outputs: list[Output] = []
+        written = list(texts) if len(texts) == len(node.expressions) else []
+        for index, item in enumerate(node.expressions):
+            stars = self._star(item, scope)
+            if stars is not None:
+                columns += [column for column, _ in stars]
+                outputs += [output for _, output in stars]
+                continue
+            value = item.this if isinstance(item, exp.Alias) else item
+            name = item.alias if isinstance(item, exp.Alias) else self._label(value, scope, written[index] if written else None)
+            lineage = self.expression(value, scope)
+            # Read again from the tree: resolving may have put another node in the expression's place.
+            now = node.expressions[index]
+            columns.append(now.this if isinstance(now, exp.Alias) else now)
+            outputs.append(Output(name, lineage))
+        if labels:
+            if len(labels) != len(outputs):
+                raise StatementError("sql.syntax", "The number of columns does not fit their names.")
+            outputs = [Output(n, o.lineage) for n, o in zip(labels, outputs, strict=True)]
+        node.set("expressions", [_aliased(c, o.name) for c, o in zip(columns, outputs, strict=True)])
+        return outputs
+
+    def _star(self, item: exp.Expr, scope: Scope) -> list[tuple[exp.Expr, Output]] | None:
+        """Spells out `*` and `t.*`; None for anything else."""
+        if isinstance(item, exp.Star):
+            if not scope.star:
+                raise StatementError("sql.syntax", "There is a * without FROM.")
+            found = scope.star
+        elif isinstance(item, exp.Column) and isinstance(item.this, exp.Star):
+            alias = self.dialect.fold(item.args["table"])
+            if alias not in scope.sources:
+                raise StatementError("sql.relation_unknown", f"{alias}.* names nothing in FROM.")
+            found = [StarColumn(alias, key, output) for key, output in scope.sources[alias].columns.items()]
+        else:
+            return None
+        for column in found:
+            self.reads |= column.output.lineage
+        return [(_column(c.alias, c.output.name), c.output) for c in found]
+
+    def _label(self, value: exp.Expr, scope: Scope, text: str | None) -> str:
+        if self.dialect.name == "postgres":
+            return postgres_label(value)
+        if isinstance(value, exp.Column) and isinstance(value.this, exp.Identifier):
+            key = self.dialect.fold(value.this)
+            alias = self.dialect.fold(value.args["table"]) if value.table else None
+            for level in scope.levels():
+                for source in level.sources.values():
+                    if key in source.columns and alias in (None, source.alias):
+                        return source.columns[key].name
+        return text or sqlite_label(value, self.dialect)
+
+    def _expressions(self, nodes: Iterable[exp.Expr | None], scope: Scope) -> None:
+        for node in nodes:
+            if node is not None:
+                self.expression(node, scope)
+
+    def expression(self, root: exp.Expr, scope: Scope) -> Lineage:
+        """Resolves every name of an expression in place.
+
+        Returns:
+            The base columns that it reads.
+        """
+        lineage: set[ColumnRef] = set()
+        stack: list[exp.Expr] = [root]
+        while stack:
+            node = stack.pop()
+            if isinstance(node, exp.Column):
+                lineage |= self._column(node, scope)
+            elif isinstance(node, (exp.Query, exp.Values, exp.Insert, exp.Update, exp.Delete)):
+                lineage |= _NOTHING.union(*(o.lineage for o in self.query(node, scope, scope.ctes)))
+            elif isinstance(node, exp.Dot):
+                lineage |= self._field(node, scope)
+            elif isinstance(node, (exp.Alias, exp.Star)) and not _is_count_star(node):
+                raise StatementError("sql.construct_unsupported", "An alias or a * stands inside an expression.")
+            elif isinstance(node, exp.Collate):
+                stack.append(node.this)
+            elif isinstance(node, exp.Table):
+                raise StatementError("sql.construct_unsupported", "A relation stands where a value should.")
+            else:
+                if isinstance(node, exp.Anonymous):
+                    self.functions.add(function_name(node))
+                stack.extend(node.iter_expressions())
+        self.reads |= lineage
+        return frozenset(lineage)
+
+    def _column(self, node: exp.Column, scope: Scope) -> Lineage:
+        if isinstance(node.this, exp.Star):
+            return self._whole_row(node, self.dialect.fold(node.args["table"]), scope)
+        key = self.dialect.fold(node.this)
+        table = node.args.get("table")
+        if table is not None:
+            alias = self.dialect.fold(table)
+            source = scope.find_source(alias)
+            if source is None:
+                raise StatementError("sql.relation_unknown", f"{alias}.{key} names nothing in FROM.")
+            self._check_schema(node, source.relation)
+            if key not in source.columns or key in source.duplicates:
+                raise StatementError("sql.column_unknown", f"{alias} has no column {key}.")
+            node.replace(_column(source.alias, source.columns[key].name))
+            return source.columns[key].lineage
+        found = scope.find_column(key)
+        if found is None and scope.find_source(key) is not None and self.dialect.has_row_values:
+            return self._whole_row(node, key, scope)
+        if found is None:
+            raise StatementError("sql.column_unknown", f"No relation in FROM has a column {key}.")
+        alias_found, lineage = found
+        if alias_found is not None:
+            source = scope.find_source(alias_found)
+            name = source.columns[key].name if source else key
+            node.replace(_column(alias_found, name))
+        return lineage
+
+    def _whole_row(self, node: exp.Column, alias: str, scope: Scope) -> Lineage:
+        source = scope.find_source(alias)
+        if source is None or not self.dialect.has_row_values:
+            raise StatementError("sql.column_unknown", f"{alias} is not a column here.")
+        name = exp.to_identifier(alias, quoted=True)
+        is_star = isinstance(node.this, exp.Star)
+        node.replace(exp.Column(this=exp.Star(), table=name) if is_star else exp.Column(this=name))
+        return source.lineage
+
+    def _field(self, node: exp.Dot, scope: Scope) -> Lineage:
+        """`(alias).column`: a column by way of the whole row; fields of composite values are not understood."""
+        inner = node.this
+        while isinstance(inner, exp.Paren):
+            inner = inner.this
+        field = node.expression
+        if isinstance(inner, exp.Column) and not inner.table and isinstance(inner.this, exp.Identifier):
+            alias, key = self.dialect.fold(inner.this), self.dialect.fold(field) if isinstance(field, exp.Identifier) else ""
+            source = scope.find_source(alias)
+            if scope.find_column(alias) is None and source is not None and key in source.columns:
+                node.replace(_column(alias, source.columns[key].name))
+                return source.columns[key].lineage
+        raise StatementError("sql.construct_unsupported", "A field of a composite value is not supported.")
+
+    def _check_schema(self, node: exp.Column, relation: str | None) -> None:
+        schema = node.args.get("db")
+        if schema is None:
+            return
+        found = self.catalog.relations.get(relation) if relation else None
+        if found is None or self.dialect.fold_name(found.schema) != self.dialect.fold(schema):
+            raise StatementError("sql.relation_unknown", "A column is qualified with a schema that is not its relation's.")
+
+    def _no_joins(self, node: exp.Subquery) -> None:
+        if node.args.get("joins") or node.args.get("alias"):
+            raise StatementError("sql.construct_unsupported", "A join stands where a query should.")
+
+
+def _column(alias: str | None, name: str) -> exp.Column:
+    this = exp.to_identifier(name, quoted=True)
+    return exp.Column(this=this, table=exp.to_identifier(alias, quoted=True)) if alias else exp.Column(this=this)
+
+
+def _aliased(value: exp.Expr, name: str) -> exp.Expr:
+    return exp.Alias(this=value, alias=exp.to_identifier(name, quoted=True))
+
+
+def _is_count_star(node: exp.Expr) -> bool:
+    parent = node.parent
+    return isinstance(node, exp.Star) and isinstance(parent, exp.Anonymous) and function_name(parent) == "count"
+
+
+def _mentions(node: exp.Expr, name: str, dialect: EngineDialect) -> bool:
+    return any(
+        isinstance(t.this, exp.Identifier) and not t.args.get("db") and dialect.fold(t.this) == name
+        for t in node.find_all(exp.Table)
+    )

@@ -1,0 +1,132 @@
+"""Resolution: every relation and column of a statement to the catalog, and with it what the statement really does.
+
+The tree is rewritten on the way so that the engine cannot read a name otherwise: base relations are qualified with their schema, every
+column with its source's alias, common table expressions get fresh names, stars are spelled out and the result's labels are pinned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sqlglot import exp
+
+from guardrails.errors import CatalogError, StatementError
+from guardrails.model import Access, Catalog, Limits, OutputColumn, Relation, RelationUse, Statement, StatementKind
+from guardrails.sql.dialects import EngineDialect
+from guardrails.sql.fingerprint import normalised_text
+from guardrails.sql.labels import projection_texts
+from guardrails.sql.parse import Parsed, parse
+from guardrails.sql.query import QueryResolver
+from guardrails.sql.scope import Output
+from guardrails.sql.views import ViewDefinition
+from guardrails.sql.writes import WriteResolver
+
+__all__ = ["Resolved", "resolve"]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A statement whose every name is bound.
+
+    Args:
+        statement: What the agent wrote.
+        dialect: The engine's rules.
+        tree: The qualified tree; tables carry their relation key in `meta`.
+        access: What the statement does.
+        normalised: The text with literals replaced, for the ledger.
+        views: The views that it reads, by relation key, as resolved trees.
+    """
+
+    statement: Statement
+    dialect: EngineDialect
+    tree: exp.Expr
+    access: Access
+    normalised: str
+    views: Mapping[str, ViewDefinition] = field(default_factory=dict)
+
+
+def resolve(parsed: Parsed, catalog: Catalog) -> Resolved:
+    """Binds every name of a parsed statement to the catalog.
+
+    Args:
+        parsed: From `guardrails.sql.parse`.
+        catalog: The schema of the database that it would run on.
+
+    Raises:
+        StatementError: A relation or column is unknown or ambiguous, or a construct cannot be resolved.
+        CatalogError: A view's definition is not understood (``sql.view_opaque``).
+    """
+    tree = parsed.tree.copy()
+    views = _Views(parsed.dialect, catalog)
+    resolver = WriteResolver(parsed.dialect, catalog, views.definition)
+    texts = projection_texts(parsed.statement.sql, parsed.tokens)
+    try:
+        outputs = resolver.statement(tree, texts)
+    except RecursionError:
+        raise StatementError("sql.too_deep", "The statement is nested too deeply.") from None
+    access = _access(tree, resolver, outputs)
+    return Resolved(parsed.statement, parsed.dialect, tree, access, normalised_text(parsed.tokens), dict(views.known))
+
+
+def _access(tree: exp.Expr, resolver: WriteResolver, outputs: list[Output]) -> Access:
+    kind: StatementKind = (
+        "insert"
+        if isinstance(tree, exp.Insert)
+        else "update"
+        if isinstance(tree, exp.Update)
+        else "delete"
+        if isinstance(tree, exp.Delete)
+        else "select"
+    )
+    actions = {u.action for u in resolver.uses if u.via is None} | {kind}
+    return Access(
+        kind=kind,
+        actions=tuple(sorted(actions)),
+        relations=tuple(sorted(resolver.uses, key=lambda u: (u.relation, u.action, u.via or ""))),
+        reads=tuple(sorted(resolver.reads)),
+        writes=tuple(sorted(resolver.writes)),
+        functions=tuple(sorted(resolver.functions)),
+        returned=tuple(OutputColumn(o.name, tuple(sorted(o.lineage))) for o in outputs),
+        has_where=resolver.has_where,
+        has_limit=tree.args.get("limit") is not None,
+    )
+
+
+class _Views:
+    """Resolves view definitions on demand, each once; a view that reaches itself is refused."""
+
+    def __init__(self, dialect: EngineDialect, catalog: Catalog) -> None:
+        self._dialect = dialect
+        self._catalog = catalog
+        self._open: set[str] = set()
+        self.known: dict[str, ViewDefinition] = {}
+
+    def definition(self, key: str, relation: Relation) -> ViewDefinition:
+        if key not in self.known:
+            if key in self._open or relation.definition is None:
+                raise CatalogError("sql.view_opaque", f"The definition of the view {key} is not known.")
+            self._open.add(key)
+            try:
+                self.known[key] = self._resolve(key, relation, relation.definition)
+            except StatementError as error:
+                raise CatalogError(
+                    "sql.view_opaque",
+                    f"The definition of the view {key} is not understood.",
+                    evidence={"view": key, "cause": error.code, "message": error.message},
+                ) from error
+            finally:
+                self._open.discard(key)
+        return self.known[key]
+
+    def _resolve(self, key: str, relation: Relation, definition: str) -> ViewDefinition:
+        parsed = parse(Statement(definition, {}, self._dialect.name), Limits(statement_bytes=1_000_000))
+        tree = parsed.tree.copy()
+        resolver = QueryResolver(self._dialect, self._catalog, self.definition)
+        outputs = resolver.query(tree, None, {}, labels=relation.column_names)
+        if len(outputs) != len(relation.columns):
+            raise StatementError("sql.view_opaque", f"The view {key} has other columns than its definition.")
+        uses = {RelationUse(u.relation, u.action, key) for u in resolver.uses}
+        return ViewDefinition(
+            key, tree, tuple(outputs), frozenset(uses), frozenset(resolver.reads), frozenset(resolver.functions)
+        )

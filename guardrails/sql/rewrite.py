@@ -1,0 +1,233 @@
+"""Obligations into the tree: masks and row filters at the source, bound values, and the text that is executed.
+
+Each reference to a protected relation becomes a subquery that yields masked columns of the rows that the principal may see. Whatever
+the statement then computes sees those values only. The result is generated from the tree, parsed again and compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from sqlglot import exp
+
+from guardrails.errors import StatementError
+from guardrails.model import (
+    Access,
+    Catalog,
+    Column,
+    ColumnRef,
+    Limits,
+    Mask,
+    MaskExpression,
+    Obligations,
+    Relation,
+    RowFilter,
+    Value,
+)
+from guardrails.sql.dialects import EngineDialect
+from guardrails.sql.filters import Predicate, parse_predicate
+from guardrails.sql.grouping import keep_functional_dependency
+from guardrails.sql.params import bind_params, number_params
+from guardrails.sql.parse import check_round_trip, parse_tree
+from guardrails.sql.resolve import Resolved
+from guardrails.sql.sources import relation_of
+from guardrails.sql.tokens import tokenize
+from guardrails.sql.writes import TARGET_META
+
+__all__ = ["Rewritten", "rewrite"]
+
+MaskSql = Callable[[Mask, Column], MaskExpression]
+
+_ROW = "gr_row"
+"""Alias of the base relation inside a protecting subquery."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """What runs: `params` by name in placeholder order; `reads` are the columns that the text itself reads."""
+
+    sql: str
+    params: Mapping[str, Value]
+    reads: tuple[ColumnRef, ...]
+
+
+def rewrite(resolved: Resolved, obligations: Obligations, catalog: Catalog, mask_sql: MaskSql) -> Rewritten:
+    """Builds the text that fulfils the obligations.
+
+    Args:
+        resolved: From `guardrails.sql.resolve`.
+        obligations: Masks and row filters; limits are the engine's.
+        catalog: The catalog that the statement was resolved against.
+        mask_sql: Gives a mask as SQL of the dialect for a column.
+
+    Raises:
+        StatementError: An obligation cannot be fulfilled for this statement (codes `mask.*`, `policy.row_filter_invalid`), the
+            parameters do not fit (``sql.params_mismatch``), or the text does not parse to the same tree (``sql.roundtrip``).
+    """
+    rewriter = _Rewriter(resolved, obligations, catalog, mask_sql)
+    rewriter.check_writes(resolved.access)
+    tree = resolved.tree.copy()
+    # Before the guard's own placeholders are in the tree, so that the agent cannot name one of them.
+    params = bind_params(tree, resolved.statement.params)
+    rewriter.protect(tree)
+    rewriter.guard_targets(tree)
+    params |= rewriter.bindings
+    if resolved.dialect.name == "postgres":
+        params = number_params(tree, params)
+    sql = check_round_trip(tree, resolved.dialect)
+    reads = tuple(sorted(set(resolved.access.reads) | rewriter.reads))
+    return Rewritten(sql, params, reads)
+
+
+@dataclass(slots=True)
+class _Rewriter:
+    resolved: Resolved
+    obligations: Obligations
+    catalog: Catalog
+    mask_sql: MaskSql
+    bindings: dict[str, Value] = field(default_factory=dict)
+    reads: set[ColumnRef] = field(default_factory=set)
+
+    @property
+    def dialect(self) -> EngineDialect:
+        return self.resolved.dialect
+
+    def check_writes(self, access: Access) -> None:
+        """A change may neither read protected columns (a masked value would be stored) nor overwrite or escape its rows."""
+        if access.is_read_only:
+            return
+        masked = {m.column for m in self.obligations.masks}
+        if masked & set(access.reads):
+            raise StatementError("mask.write_reads_protected", "The change reads a protected column.")
+        actions = {u.relation: set[str]() for u in access.relations}
+        for use in access.relations:
+            actions[use.relation].add(use.action)
+        if any(c in masked and "update" in actions.get(c.relation, ()) for c in access.writes):
+            raise StatementError("mask.write_protected", "The change would overwrite a protected column.")
+        for row_filter in self.obligations.row_filters:
+            done = actions.get(row_filter.relation, set())
+            if "insert" in done:
+                raise StatementError("mask.unsupported", "Rows cannot be inserted where row filters hold.")
+            columns = {ColumnRef(row_filter.relation, c) for c in self._predicate(row_filter).columns}
+            if "update" in done and columns & set(access.writes):
+                raise StatementError("mask.unsupported", "The change would move rows in or out of the principal's sight.")
+
+    def protect(self, tree: exp.Expr) -> None:
+        """Replaces every reference to a protected relation by its protecting subquery."""
+        if self.dialect.name == "postgres":
+            for select in list(tree.find_all(exp.Select)):
+                keep_functional_dependency(select, lambda key: self._is_protected(key), self.catalog)
+        for table in list(tree.find_all(exp.Table)):
+            key = relation_of(table)
+            if key is None or table.meta.get(TARGET_META):
+                continue
+            relation = self.catalog.relations[key]
+            is_view = relation.kind in ("view", "materialized_view")
+            if is_view and any(self._is_protected(u.relation) for u in self.resolved.views[key].uses):
+                self._replace(table, self._view(key, relation))
+            elif self._is_protected(key):
+                self._replace(table, self._protected(key, relation, self._base(relation)))
+
+    def guard_targets(self, tree: exp.Expr) -> None:
+        """Restricts UPDATE and DELETE to visible rows; the agent's predicate is evaluated on those alone."""
+        filters = {f.relation: f for f in self.obligations.row_filters}
+        for node in list(tree.find_all(exp.Update, exp.Delete)):
+            target = node.this
+            key = relation_of(target)
+            if key not in filters:
+                continue
+            visible = self._predicate(filters[key]).tree(target.alias)
+            where = node.args.get("where")
+            # CASE fixes the order of evaluation: an error in the agent's predicate cannot tell of hidden rows.
+            own = where.this if where is not None else exp.Boolean(this=True)
+            case = exp.Case(ifs=[exp.If(this=visible, true=exp.Paren(this=own.copy()))], default=exp.Boolean(this=False))
+            node.set("where", exp.Where(this=case))
+            self.reads |= {ColumnRef(key, c) for c in self._predicate(filters[key]).columns}
+
+    def _is_protected(self, key: str) -> bool:
+        return any(m.column.relation == key for m in self.obligations.masks) or any(
+            f.relation == key for f in self.obligations.row_filters
+        )
+
+    def _view(self, key: str, relation: Relation) -> exp.Expr:
+        if relation.kind == "materialized_view":
+            raise StatementError("mask.unsupported", f"The materialized view {key} holds protected data.")
+        tree = self.resolved.views[key].tree.copy()
+        self.protect(tree)
+        self.reads |= set(self.resolved.views[key].reads)
+        inner = exp.Subquery(this=tree, alias=_alias(_ROW))
+        return self._protected(key, relation, inner) if self._is_protected(key) else tree
+
+    def _base(self, relation: Relation) -> exp.Table:
+        table = exp.Table(
+            this=exp.to_identifier(relation.name, quoted=True),
+            db=exp.to_identifier(relation.schema, quoted=True),
+            alias=_alias(_ROW),
+        )
+        key = self.catalog.key(relation.schema, relation.name)
+        masked = {m.column.column for m in self.obligations.masks if m.column.relation == key}
+        if self.dialect.name == "sqlite" and masked & relation.indexed_columns:
+            # A scan of a covering index would return the rows in the order of the protected column.
+            table.set("indexed", False)
+        return table
+
+    def _protected(self, key: str, relation: Relation, source: exp.Expr) -> exp.Select:
+        masks = {m.column.column: m for m in self.obligations.masks if m.column.relation == key}
+        ordering = {c.name for c in relation.columns if c.name in masks and c.type.lower() == "integer"}
+        if self.dialect.name == "sqlite" and set(relation.primary_key) & ordering:
+            raise StatementError("mask.unsupported", f"The key of {key} is protected, and its rows are stored in that order.")
+        columns: list[exp.Expr] = []
+        for column in relation.columns:
+            mask = masks.get(column.name)
+            if mask is not None and mask.kind == "deny":
+                continue
+            self.reads.add(ColumnRef(key, column.name))
+            value: exp.Expr = _column(column.name)
+            if mask is not None:
+                value = self._masked(mask, column)
+            columns.append(exp.Alias(this=value, alias=exp.to_identifier(column.name, quoted=True)))
+        select = exp.Select(expressions=columns, from_=exp.From(this=source))
+        row_filter = [f for f in self.obligations.row_filters if f.relation == key]
+        if row_filter:
+            predicates = [exp.Paren(this=self._predicate(f).tree(_ROW)) for f in row_filter]
+            select.set("where", exp.Where(this=exp.and_(*predicates, copy=False) if len(predicates) > 1 else predicates[0]))
+            self.reads |= {ColumnRef(key, c) for f in row_filter for c in self._predicate(f).columns}
+            # A fence: no predicate of the agent may run on hidden rows, where an error would tell of them.
+            if self.dialect.name == "sqlite":
+                select.set("limit", exp.Limit(expression=exp.Neg(this=exp.Literal.number(1))))
+            select.set("offset", exp.Offset(expression=exp.Literal.number(0)))
+        return select
+
+    def _masked(self, mask: Mask, column: Column) -> exp.Expr:
+        expression = self.mask_sql(mask, column)
+        text = f"SELECT {expression.sql}"
+        tree = parse_tree(text, tokenize(text, self.dialect, Limits()), self.dialect)
+        for node in list(tree.find_all(exp.Column)):
+            if node.name != "__column__":
+                raise StatementError("mask.unsupported", f"The mask of {mask.column} names another column.")
+            node.replace(_column(column.name))
+        self.bindings |= dict(expression.bindings)
+        value: exp.Expr = tree.expressions[0].pop()
+        return value
+
+    def _predicate(self, row_filter: RowFilter) -> Predicate:
+        relation = self.catalog.relations[row_filter.relation]
+        predicate = parse_predicate(row_filter, relation, self.dialect)
+        self.bindings |= predicate.bindings
+        return predicate
+
+    def _replace(self, table: exp.Table, query: exp.Expr) -> None:
+        alias, joins = table.args.get("alias"), [j.pop() for j in list(table.args.get("joins") or [])]
+        subquery = exp.Subquery(this=query, alias=alias.copy() if alias else None)
+        if joins:
+            subquery.set("joins", joins)
+        table.replace(subquery)
+
+
+def _alias(name: str) -> exp.TableAlias:
+    return exp.TableAlias(this=exp.to_identifier(name, quoted=True))
+
+
+def _column(name: str) -> exp.Column:
+    return exp.Column(this=exp.to_identifier(name, quoted=True), table=exp.to_identifier(_ROW, quoted=True))

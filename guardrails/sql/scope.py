@@ -1,0 +1,136 @@
+"""Names in scope: which relation a column name means, by the engines' own rules.
+
+The resolver writes its answer into the tree (each column gets its relation's alias), so the engine can only agree with it or fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from guardrails.errors import StatementError
+from guardrails.model import ColumnRef
+
+__all__ = ["Lineage", "Output", "Scope", "Source", "StarColumn"]
+
+Lineage = frozenset[ColumnRef]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A column that a query yields: its name as spelled, and the base columns its value derives from."""
+
+    name: str
+    lineage: Lineage
+
+
+@dataclass(slots=True)
+class Source:
+    """Something in FROM: `columns` by folded name in order; `relation` is the key of a catalog relation, None for anything else."""
+
+    alias: str
+    columns: dict[str, Output]
+    relation: str | None = None
+    duplicates: frozenset[str] = frozenset()
+
+    @property
+    def lineage(self) -> Lineage:
+        return frozenset().union(*(c.lineage for c in self.columns.values())) if self.columns else frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class StarColumn:
+    """One column of `*`: `alias` is None for a column merged by USING or NATURAL."""
+
+    alias: str | None
+    key: str
+    output: Output
+
+
+@dataclass(slots=True)
+class Scope:
+    """One query level. `merged` maps a USING column to the aliases that it merges; `names` are output aliases where they count."""
+
+    parent: Scope | None = None
+    ctes: Mapping[str, Cte] = field(default_factory=dict)
+    sources: dict[str, Source] = field(default_factory=dict)
+    merged: dict[str, set[str]] = field(default_factory=dict)
+    star: list[StarColumn] = field(default_factory=list)
+    names: dict[str, Lineage] = field(default_factory=dict)
+    are_names_visible: bool = False
+
+    def add(self, source: Source) -> None:
+        """Adds a source at the end of FROM.
+
+        Raises:
+            StatementError: The alias is taken.
+        """
+        if source.alias in self.sources:
+            raise StatementError("sql.column_ambiguous", f"The name {source.alias} stands for two relations.")
+        self.sources[source.alias] = source
+        self.star += [StarColumn(source.alias, key, output) for key, output in source.columns.items()]
+
+    def merge(self, key: str, right: str, *, is_first: bool) -> None:
+        """Merges the column `key` of the source `right` into the one to its left (USING); `is_first` puts it before the others.
+
+        Raises:
+            StatementError: Not exactly one column of that name stands to the left.
+        """
+        left = [c for c in self.star if c.key == key and c.alias != right]
+        if len(left) != 1 or key not in self.sources[right].columns:
+            raise StatementError("sql.column_unknown", f"USING names {key}, which is not one column of each side.")
+        old = left[0]
+        lineage = old.output.lineage | self.sources[right].columns[key].lineage
+        new = StarColumn(None, key, Output(old.output.name, lineage))
+        self.merged.setdefault(key, {old.alias} if old.alias else set()).add(right)
+        rest = [c for c in self.star if not (c.key == key and c.alias == right)]
+        if is_first:
+            merged_so_far = sum(1 for c in rest if c.alias is None and c is not old)
+            rest.remove(old)
+            rest.insert(merged_so_far, new)
+        else:
+            rest[rest.index(old)] = new
+        self.star = rest
+
+    def levels(self) -> Iterator[Scope]:
+        """Yields this scope and the ones around it, innermost first."""
+        scope: Scope | None = self
+        while scope is not None:
+            yield scope
+            scope = scope.parent
+
+    def find_source(self, alias: str) -> Source | None:
+        """Returns the innermost source of that alias."""
+        return next((s.sources[alias] for s in self.levels() if alias in s.sources), None)
+
+    def find_column(self, key: str) -> tuple[str | None, Lineage] | None:
+        """Resolves an unqualified name.
+
+        Returns:
+            The alias that qualifies it (None when it must stay unqualified: a merged column or an output name) and its base columns;
+            None when nothing has that name.
+
+        Raises:
+            StatementError: Several sources of one level have it.
+        """
+        for scope in self.levels():
+            hits = [s for s in scope.sources.values() if key in s.columns]
+            merged = scope.merged.get(key, set())
+            others = [s for s in hits if s.alias not in merged]
+            if len(others) + bool(merged) > 1 or any(key in s.duplicates for s in hits):
+                raise StatementError("sql.column_ambiguous", f"The column {key} fits several relations.")
+            if merged:
+                return None, frozenset().union(*(scope.sources[a].columns[key].lineage for a in merged))
+            if others:
+                return others[0].alias, others[0].columns[key].lineage
+            if scope.are_names_visible and key in scope.names:
+                return None, scope.names[key]
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Cte:
+    """A common table expression: the fresh name it goes by in the regenerated text, and its columns."""
+
+    fresh_name: str
+    columns: tuple[Output, ...]

@@ -1,0 +1,264 @@
+"""Resolution of FROM: base relations, views, common table expressions, subqueries, table functions and joins."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+from sqlglot import exp
+
+from guardrails.errors import StatementError
+from guardrails.model import Catalog, ColumnRef, Relation, RelationUse
+from guardrails.sql.allow import function_name
+from guardrails.sql.dialects import EngineDialect
+from guardrails.sql.scope import Cte, Lineage, Output, Scope, Source
+from guardrails.sql.views import ViewLookup
+
+__all__ = ["RELATION_META", "SourceResolver", "relation_of"]
+
+RELATION_META = "gr_relation"
+"""Key in a Table node's `meta`: the relation key that it is bound to."""
+
+_NOTHING: Lineage = frozenset()
+_JOINS = {"", "INNER", "CROSS", "OUTER"}
+_SIDES = {"", "LEFT", "RIGHT", "FULL"}
+
+
+def relation_of(node: exp.Table) -> str | None:
+    """Returns the key of the catalog relation that a resolved Table node is bound to, None for anything else."""
+    key = node.meta.get(RELATION_META)
+    return str(key) if key is not None else None
+
+
+class SourceResolver(ABC):
+    """Turns FROM into the sources of a scope; queries and expressions inside are the subclass's."""
+
+    uses: set[RelationUse]
+    reads: set[ColumnRef]
+    functions: set[str]
+
+    def __init__(self, dialect: EngineDialect, catalog: Catalog, views: ViewLookup) -> None:
+        self.dialect = dialect
+        self.catalog = catalog
+        self._views = views
+        self._fresh = 0
+
+    def fresh_name(self, prefix: str) -> str:
+        """Returns a name that no agent can write: the prefixes are reserved for quoted names of ours."""
+        self._fresh += 1
+        return f"{prefix}_{self._fresh}"
+
+    @abstractmethod
+    def query(
+        self,
+        node: exp.Expr,
+        outer: Scope | None,
+        ctes: Mapping[str, Cte],
+        *,
+        labels: Sequence[str] = (),
+        texts: Sequence[str] = (),
+    ) -> list[Output]:
+        """Resolves a query; see `QueryResolver.query`."""
+
+    @abstractmethod
+    def expression(self, root: exp.Expr, scope: Scope) -> Lineage:
+        """Resolves an expression; see `QueryResolver.expression`."""
+
+    def from_clause(self, node: exp.Expr, scope: Scope) -> None:
+        """Adds everything in FROM and its joins to the scope, in order.
+
+        Raises:
+            StatementError: A relation is unknown, or a join is of a kind that is not understood.
+        """
+        clause = node.args.get("from_")
+        if clause is not None:
+            self.item(clause.this, scope)
+        for join in node.args.get("joins") or []:
+            self._join(join, scope)
+
+    def item(self, node: exp.Expr, scope: Scope) -> None:
+        """Adds one item of FROM, with the joins that hang on it."""
+        if isinstance(node, exp.Subquery) and isinstance(node.this, (exp.Table, exp.Subquery)) and not _is_query(node.this):
+            if node.args.get("alias"):
+                raise StatementError("sql.construct_unsupported", "A join in parentheses has an alias.", hint="Leave it out.")
+            self.item(node.this, scope)
+        elif isinstance(node, exp.Table) and isinstance(node.this, exp.Identifier):
+            scope.add(self._table(node, scope))
+        elif isinstance(node, exp.Table):
+            scope.add(self._function(node, node.this, scope))
+        elif isinstance(node, exp.Unnest):
+            scope.add(self._function(node, node, scope))
+        elif isinstance(node, exp.Lateral):
+            scope.add(self._lateral(node, scope))
+        elif isinstance(node, (exp.Subquery, exp.Values)):
+            scope.add(self._derived(node, Scope(scope.parent, scope.ctes)))
+        else:
+            raise StatementError("sql.construct_unsupported", f"{type(node).__name__.upper()} in FROM is not supported.")
+        for join in node.args.get("joins") or []:
+            self._join(join, scope)
+
+    def bind(self, node: exp.Table) -> tuple[str, Relation]:
+        """Binds a Table node to a base relation or view of the catalog and writes the binding into it.
+
+        Raises:
+            StatementError: There is no such relation (``sql.relation_unknown``).
+        """
+        schema = node.args.get("db")
+        found = self._lookup(self.dialect.fold(schema) if schema else None, self.dialect.fold(node.this))
+        if found is None:
+            raise StatementError("sql.relation_unknown", f"There is no relation {self.dialect.fold(node.this)[:80]}.")
+        key, relation = found
+        node.set("this", exp.to_identifier(relation.name, quoted=True))
+        node.set("db", exp.to_identifier(relation.schema, quoted=True))
+        node.meta[RELATION_META] = key
+        return key, relation
+
+    def use(self, key: str, relation: Relation, action: str) -> tuple[Output, ...]:
+        """Records the use of a relation and returns its columns with their base columns."""
+        self.uses.add(RelationUse(key, action))
+        if relation.kind not in ("view", "materialized_view"):
+            return tuple(Output(c.name, frozenset({ColumnRef(key, c.name)})) for c in relation.columns)
+        view = self._views(key, relation)
+        self.uses |= {RelationUse(u.relation, u.action, key) for u in view.uses}
+        self.reads |= view.reads
+        self.functions |= view.functions
+        return tuple(
+            Output(c.name, o.lineage | {ColumnRef(key, c.name)}) for c, o in zip(relation.columns, view.outputs, strict=True)
+        )
+
+    def _lookup(self, schema: str | None, name: str) -> tuple[str, Relation] | None:
+        relations = self.catalog.relations
+        wanted = self.catalog.key(schema, name)
+        if wanted in relations and "." not in name:
+            return wanted, relations[wanted]
+        target = schema or self.dialect.fold_name(self.catalog.default_schema)
+        for key, relation in relations.items():
+            if self.dialect.fold_name(relation.name) == name and self.dialect.fold_name(relation.schema) == target:
+                return key, relation
+        return None
+
+    def _table(self, node: exp.Table, scope: Scope) -> Source:
+        name = self.dialect.fold(node.this)
+        alias = node.args.get("alias")
+        alias_name = self.dialect.fold(alias.this) if alias is not None and alias.this else name
+        renamed = [i.this for i in (alias.args.get("columns") or [])] if alias is not None else []
+        cte = scope.ctes.get(name) if node.args.get("db") is None else None
+        if cte is not None:
+            node.set("this", exp.to_identifier(cte.fresh_name, quoted=True))
+            columns: Sequence[Output] = cte.columns
+            key = None
+        else:
+            key, relation = self.bind(node)
+            columns = self.use(key, relation, "select")
+        if len(renamed) > len(columns):
+            raise StatementError("sql.syntax", f"{alias_name} has fewer columns than its alias names.")
+        columns = [Output(n, o.lineage) for n, o in zip(renamed, columns, strict=False)] + list(columns[len(renamed) :])
+        _set_alias(node, alias_name)
+        return self._source(alias_name, columns, key)
+
+    def _function(self, node: exp.Expr, call: exp.Expr, scope: Scope) -> Source:
+        """A table function; its arguments may use what stands before it in FROM."""
+        name = "unnest" if isinstance(call, exp.Unnest) else function_name(call) if isinstance(call, exp.Anonymous) else ""
+        if name not in self.dialect.table_functions:
+            raise StatementError("sql.function_not_allowed", f"The function {name[:60]} is not supported in FROM.")
+        arguments = list(call.expressions)
+        lineage = _NOTHING.union(*(self.expression(a, scope) for a in arguments))
+        self.functions.add(name)
+        alias = node.args.get("alias")
+        alias_name = self.dialect.fold(alias.this) if alias is not None and alias.this else name
+        columns = list(self.dialect.table_functions[name])
+        if not columns:
+            columns = [alias_name] * (len(arguments) if name == "unnest" else 1)
+        if node.args.get("ordinality") or (isinstance(call, exp.Unnest) and call.args.get("offset")):
+            columns.append("ordinality")
+        renamed = [i.this for i in (alias.args.get("columns") or [])] if alias is not None else []
+        if len(renamed) > len(columns):
+            raise StatementError("sql.syntax", f"{alias_name} has fewer columns than its alias names.")
+        columns = renamed + columns[len(renamed) :]
+        _set_alias(node, alias_name)
+        return self._source(alias_name, [Output(c, lineage) for c in columns], None)
+
+    def _lateral(self, node: exp.Lateral, scope: Scope) -> Source:
+        inner = node.this
+        if isinstance(inner, exp.Subquery):
+            outputs = self.query(inner.this, scope, scope.ctes)
+            return self._aliased(node, outputs)
+        return self._function(node, inner, scope)
+
+    def _derived(self, node: exp.Expr, scope: Scope) -> Source:
+        """A subquery in FROM sees what is around the query, not its siblings."""
+        alias = node.args.get("alias")
+        inner = node.this if isinstance(node, exp.Subquery) else node
+        ctes = scope.ctes
+        if isinstance(node, exp.Subquery) and node.args.get("with_"):
+            raise StatementError("sql.construct_unsupported", "WITH stands before a parenthesis in FROM.")
+        outputs = self.query(inner, scope.parent, ctes)
+        if alias is None or not alias.this:
+            node.set("alias", exp.TableAlias(this=exp.to_identifier(self.fresh_name("gr_sub"), quoted=True)))
+        return self._aliased(node, outputs)
+
+    def _aliased(self, node: exp.Expr, outputs: Sequence[Output]) -> Source:
+        alias = node.args.get("alias")
+        if alias is None or not alias.this:
+            raise StatementError("sql.construct_unsupported", "A subquery in FROM has no alias.", hint="Add AS and a name.")
+        names = [i.this for i in alias.args.get("columns") or []]
+        if len(names) > len(outputs):
+            raise StatementError("sql.syntax", f"{alias.name} has fewer columns than its alias names.")
+        columns = [Output(n, o.lineage) for n, o in zip(names, outputs, strict=False)] + list(outputs[len(names) :])
+        return self._source(self.dialect.fold(alias.this), columns, None)
+
+    def _source(self, alias: str, columns: Sequence[Output], relation: str | None) -> Source:
+        keys = [self.dialect.fold_name(c.name) for c in columns]
+        doubled = frozenset(k for k in keys if keys.count(k) > 1)
+        return Source(alias, dict(zip(keys, columns, strict=True)), relation, doubled)
+
+    def _join(self, join: exp.Join, scope: Scope) -> None:
+        kind, side = (str(join.args.get(n) or "").upper() for n in ("kind", "side"))
+        method = str(join.args.get("method") or "").upper()
+        if kind not in _JOINS or side not in _SIDES or method not in ("", "NATURAL"):
+            raise StatementError("sql.construct_unsupported", f"A {method} {side} {kind} JOIN is not supported.")
+        before = list(scope.star)
+        self.item(join.this, scope)
+        right = list(scope.sources)[-1]
+        added = {c.alias for c in scope.star if c not in before}
+        using = [self.dialect.fold(i if isinstance(i, exp.Identifier) else i.this) for i in join.args.get("using") or []]
+        if (using or method) and len(added) > 1:
+            raise StatementError("sql.construct_unsupported", "USING or NATURAL joins a parenthesised join.", hint="Use ON.")
+        if method:
+            left = {c.key for c in before}
+            using = [c.key for c in scope.star if c.alias == right and c.key in left]
+            _spell_out_natural(join, using)
+        for key in using:
+            scope.merge(key, right, is_first=self.dialect.name == "postgres")
+            self.reads |= scope.sources[right].columns[key].lineage
+            self.reads |= next(c for c in scope.star if c.key == key and c.alias is None).output.lineage
+        if using:
+            names = [scope.sources[right].columns[k].name for k in using]
+            join.set("using", [exp.to_identifier(n, quoted=True) for n in names])
+        on = join.args.get("on")
+        if on is not None:
+            self.expression(on, scope)
+
+
+def _spell_out_natural(join: exp.Join, using: Sequence[str]) -> None:
+    """NATURAL becomes USING with the columns that it means now; without common columns it is a cross join."""
+    join.set("method", None)
+    if using:
+        return
+    if join.args.get("side"):
+        join.set("on", exp.Boolean(this=True))
+    else:
+        join.set("kind", "CROSS")
+
+
+def _is_query(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Subquery) and isinstance(node.this, (exp.Select, exp.SetOperation, exp.Values))
+
+
+def _set_alias(node: exp.Expr, name: str) -> None:
+    alias = node.args.get("alias")
+    identifier = exp.to_identifier(name, quoted=True)
+    if alias is None:
+        node.set("alias", exp.TableAlias(this=identifier))
+    else:
+        alias.set("this", identifier)

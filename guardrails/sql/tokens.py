@@ -1,0 +1,244 @@
+"""From text to checked tokens: limits before any parsing, and the places where sqlglot would read something else than the engine.
+
+Two repairs are made on the token stream, so that they hold for every version of the grammar above it. Function names that sqlglot
+would translate (`to_hex` becomes `hex`, `date_part` becomes EXTRACT) are hidden behind a prefix and restored after parsing, so that a
+call keeps the name that the agent wrote. String constants with escapes are decoded here and travel as plain literals.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+from sqlglot.dialects.dialect import Dialect
+from sqlglot.errors import TokenError
+from sqlglot.tokenizer_core import Token, TokenType
+
+from guardrails.errors import StatementError
+from guardrails.model import Limits
+from guardrails.sql.dialects import EngineDialect
+
+__all__ = ["FUNCTION_PREFIX", "POSITION_PREFIX", "tokenize"]
+
+FUNCTION_PREFIX = "gr_fn_"
+"""Hides a function's name from the parser; restored right after parsing."""
+POSITION_PREFIX = "gr_pos_"
+"""Name of a positional parameter: `gr_pos_1` is the first."""
+
+_MAX_TOKENS = 20_000
+_MAX_DEPTH = 100
+_MAX_RUN = 1_500
+"""Longest chain of operators on one level; each makes the tree one deeper."""
+
+_OPENING = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE, TokenType.CASE}
+_CLOSING = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE, TokenType.END}
+_PREFIX_OPERATORS = {TokenType.NOT, TokenType.DASH, TokenType.PLUS, TokenType.TILDE}
+
+# Calls with a syntax of their own inside the parentheses stay with sqlglot's grammar.
+_STRUCTURAL = frozenset(
+    ["ALL", "ANY", "ARRAY", "CAST", "EXISTS", "EXTRACT", "FILTER", "OVER", "OVERLAY", "POSITION", "ROW", "SOME", "SUBSTRING", "TRIM", "UNNEST", "VALUES", "WITHIN"]
+)
+_NAME_TOKENS = {
+    TokenType.VAR,
+    TokenType.CHAR,
+    TokenType.DATE,
+    TokenType.DATETIME,
+    TokenType.FIRST,
+    TokenType.FORMAT,
+    TokenType.GLOB,
+    TokenType.INSERT,
+    TokenType.LEFT,
+    TokenType.LIKE,
+    TokenType.MAP,
+    TokenType.RANGE,
+    TokenType.REPLACE,
+    TokenType.RIGHT,
+    TokenType.TIME,
+    TokenType.TIMESTAMP,
+    TokenType.TRUNCATE,
+    TokenType.IDENTIFIER,
+}
+_NOT_CALLS_AFTER = {TokenType.ALIAS, TokenType.DCOLON, TokenType.INTO, TokenType.TABLE, TokenType.UPDATE}
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f]")
+# White space or invisible for sqlglot (or for a reader), not for the engines.
+_ODD_SPACE = re.compile("[\u0085\u00a0\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2064\u2066-\u206f\u3000\ufeff]")
+_OPERAND_END = {
+    TokenType.VAR,
+    TokenType.IDENTIFIER,
+    TokenType.NUMBER,
+    TokenType.STRING,
+    TokenType.R_PAREN,
+    TokenType.R_BRACKET,
+    TokenType.END,
+    TokenType.NULL,
+    TokenType.TRUE,
+    TokenType.FALSE,
+    TokenType.CURRENT_DATE,
+    TokenType.CURRENT_TIME,
+    TokenType.CURRENT_TIMESTAMP,
+}
+_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", re.DOTALL)
+
+
+def tokenize(sql: str, dialect: EngineDialect, limits: Limits) -> list[Token]:
+    """Returns the statement's tokens, repaired, after every check that needs no grammar.
+
+    Raises:
+        StatementError: Too large, too deep, not valid text, or lexically ambiguous between sqlglot and the engine.
+    """
+    _check_text(sql, limits)
+    try:
+        tokens = list(dialect.sqlglot.tokenize(sql))
+    except TokenError:
+        raise StatementError("sql.syntax", "A quoted string, an identifier or a comment is not closed.") from None
+    if len(tokens) > _MAX_TOKENS:
+        raise StatementError("sql.too_large", f"The statement has more than {_MAX_TOKENS:,} words and signs.")
+    _check_depth(tokens)
+    _check_spaces(sql, tokens)
+    return list(_repair(sql, tokens, dialect))
+
+
+def _check_text(sql: str, limits: Limits) -> None:
+    if len(sql) > limits.statement_bytes:
+        raise StatementError("sql.too_large", f"The statement is longer than {limits.statement_bytes:,} bytes.")
+    try:
+        size = len(sql.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise StatementError("sql.encoding", "The statement is not valid Unicode text.") from None
+    if size > limits.statement_bytes:
+        raise StatementError("sql.too_large", f"The statement is longer than {limits.statement_bytes:,} bytes.")
+    if found := _CONTROL.search(sql):
+        raise StatementError("sql.encoding", f"The statement has the control character U+{ord(found.group()):04X}.")
+    if not sql.strip():
+        raise StatementError("sql.empty", "The statement is empty.")
+
+
+def _check_depth(tokens: list[Token]) -> None:
+    depth = prefixes = 0
+    runs = [0]
+    for token in tokens:
+        kind = token.token_type
+        prefixes = prefixes + 1 if kind in _PREFIX_OPERATORS else 0
+        if kind in _OPENING:
+            depth += 1
+            runs.append(0)
+        elif kind in _CLOSING:
+            depth = max(0, depth - 1)
+            if len(runs) > 1:
+                runs.pop()
+        elif kind is not TokenType.COMMA and kind not in _OPERAND_END:
+            runs[-1] += 1
+        elif kind is TokenType.COMMA:
+            runs[-1] = 0
+        if depth > _MAX_DEPTH or prefixes > _MAX_DEPTH:
+            raise StatementError("sql.too_deep", f"The statement is nested more than {_MAX_DEPTH} levels deep.")
+        if runs[-1] > _MAX_RUN:
+            raise StatementError("sql.too_deep", f"An expression has more than {_MAX_RUN:,} terms.")
+
+
+def _check_spaces(sql: str, tokens: list[Token]) -> None:
+    if not _ODD_SPACE.search(sql):
+        return
+    position = 0
+    for token in tokens:
+        gap = sql[position : token.start]
+        quoted = token.token_type in (TokenType.STRING, TokenType.IDENTIFIER)
+        if _ODD_SPACE.search(gap) or (not quoted and _ODD_SPACE.search(token.text)):
+            raise StatementError("sql.encoding", "There is white space that the database would not take as white space.")
+        position = token.end + 1
+    if _ODD_SPACE.search(sql[position:]):
+        raise StatementError("sql.encoding", "There is white space that the database would not take as white space.")
+
+
+def _repair(sql: str, tokens: list[Token], dialect: EngineDialect) -> Iterator[Token]:
+    hidden = _translated_names(type(dialect.sqlglot))
+    position = 0
+    before: Token | None = None
+    for index, token in enumerate(tokens):
+        after = tokens[index + 1] if index + 1 < len(tokens) else None
+        kind = token.token_type
+        if FUNCTION_PREFIX in token.text or (POSITION_PREFIX in token.text and kind is not TokenType.STRING):
+            if kind is not TokenType.STRING and not _is_own_position(token, before):
+                raise StatementError("sql.construct_unsupported", "A name starts with a prefix that is reserved.")
+        _check_pair(sql, token, before, dialect)
+        if kind is TokenType.PLACEHOLDER and dialect.name == "sqlite":
+            position += 1
+            yield _as(token, TokenType.COLON, ":")
+            yield _as(token, TokenType.VAR, f"{POSITION_PREFIX}{position}")
+        elif kind is TokenType.BYTE_STRING and dialect.name == "postgres":
+            yield _as(token, TokenType.STRING, _decode(sql[token.start : token.end + 1]))
+        elif kind in (TokenType.HEREDOC_STRING, TokenType.RAW_STRING):
+            yield _as(token, TokenType.STRING, token.text)
+        elif kind is TokenType.STRING and before is not None and before.token_type in (TokenType.ARROW, TokenType.DARROW):
+            # A parenthesised key is left alone; a bare one would be read as a JSON path.
+            yield _as(token, TokenType.L_PAREN, "(")
+            yield token
+            yield _as(token, TokenType.R_PAREN, ")")
+        elif _is_call(token, before, after) and token.text.upper() in hidden:
+            yield _as(token, kind if kind is TokenType.IDENTIFIER else TokenType.VAR, FUNCTION_PREFIX + token.text)
+        else:
+            yield token
+        before = token
+
+
+@cache
+def _translated_names(sqlglot_dialect: type[Dialect]) -> frozenset[str]:
+    parser = type(sqlglot_dialect().parser())
+    names = {*parser.FUNCTIONS, *parser.FUNCTION_PARSERS, *parser.NO_PAREN_FUNCTION_PARSERS}
+    return frozenset(names - _STRUCTURAL)
+
+
+def _is_call(token: Token, before: Token | None, after: Token | None) -> bool:
+    if after is None or after.token_type is not TokenType.L_PAREN or token.token_type not in _NAME_TOKENS:
+        return False
+    return before is None or before.token_type not in _NOT_CALLS_AFTER
+
+
+def _is_own_position(token: Token, before: Token | None) -> bool:
+    return token.text.startswith(POSITION_PREFIX) and before is not None and before.token_type is TokenType.COLON
+
+
+def _check_pair(sql: str, token: Token, before: Token | None, dialect: EngineDialect) -> None:
+    """Refuses neighbours that sqlglot joins or splits otherwise than the engine."""
+    if before is None:
+        return
+    kind, kind_before = token.token_type, before.token_type
+    strings = (TokenType.STRING, TokenType.BYTE_STRING, TokenType.RAW_STRING, TokenType.HEREDOC_STRING)
+    if kind in strings and kind_before in strings:
+        raise StatementError("sql.construct_unsupported", "Two string constants follow each other.", hint="Join them with ||.")
+    if kind_before is TokenType.NUMBER and token.start == before.end + 1 and kind in (TokenType.VAR, TokenType.NUMBER):
+        raise StatementError("sql.syntax", "A number is followed by letters without a space.")
+    if kind is TokenType.NUMBER and kind_before is TokenType.PLACEHOLDER and dialect.name == "sqlite":
+        raise StatementError("sql.construct_unsupported", "Numbered parameters are not supported.", hint="Use :name or ?.")
+    if kind_before is TokenType.PLUS and kind is not TokenType.NUMBER and dialect.name == "sqlite":
+        previous = sql[: before.start].rstrip()
+        if not previous or not (previous[-1].isalnum() or previous[-1] in "_)]'\"`$"):
+            # sqlglot drops a unary plus, which in SQLite takes away a column's affinity.
+            raise StatementError("sql.construct_unsupported", "A unary plus is not supported.", hint="Leave it out.")
+
+
+def _decode(source: str) -> str:
+    r"""Decodes an escape string constant such as ``E'a\n'`` (PostgreSQL, Lexical Structure, 4.1.2.2)."""
+    body = source[source.index("'") + 1 : -1].replace("''", "'")
+
+    def one(match: re.Match[str]) -> str:
+        octal, hexadecimal, short, long, other = match.groups()
+        if octal or hexadecimal:
+            value = int(octal, 8) if octal else int(hexadecimal, 16)
+            if not 0 < value < 128:
+                raise StatementError("sql.encoding", "An escape in a string constant is not a plain character.")
+            return chr(value)
+        if short or long:
+            value = int(short or long, 16)
+            if value == 0 or value > 0x10FFFF or 0xD800 <= value <= 0xDFFF:
+                raise StatementError("sql.encoding", "An escape in a string constant is not a valid character.")
+            return chr(value)
+        return _ESCAPES.get(other, other)
+
+    return _ESCAPE.sub(one, body)
+
+
+def _as(token: Token, kind: TokenType, text: str) -> Token:
+    return Token(kind, text, token.line, token.col, token.start, token.end)

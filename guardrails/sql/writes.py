@@ -1,0 +1,183 @@
+"""Resolution of INSERT, UPDATE and DELETE, as statements and as data-modifying common table expressions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlglot import exp
+
+from guardrails.errors import StatementError
+from guardrails.model import Catalog, ColumnRef, Relation, RelationUse
+from guardrails.sql.dialects import EngineDialect
+from guardrails.sql.query import QueryResolver
+from guardrails.sql.scope import Cte, Output, Scope, Source
+from guardrails.sql.views import ViewLookup
+
+__all__ = ["TARGET_META", "WriteResolver"]
+
+TARGET_META = "gr_target"
+"""Key in a Table node's `meta`: it is the target of a change, so it stays a plain relation."""
+
+
+class WriteResolver(QueryResolver):
+    """Resolves whole statements: queries and changes. `has_where` is false when a change could touch every row."""
+
+    def __init__(self, dialect: EngineDialect, catalog: Catalog, views: ViewLookup) -> None:
+        super().__init__(dialect, catalog, views)
+        self.has_where = True
+
+    def statement(self, tree: exp.Expr, texts: Sequence[str]) -> list[Output]:
+        """Resolves a statement in place and returns its result columns; `texts` as in `QueryResolver.query`."""
+        return self.query(tree, None, {}, texts=texts)
+
+    def modification(self, node: exp.Expr, ctes: Mapping[str, Cte]) -> list[Output]:
+        if isinstance(node, exp.Insert):
+            return self._insert(node, ctes)
+        if isinstance(node, exp.Update):
+            return self._update(node, ctes)
+        if isinstance(node, exp.Delete):
+            return self._delete(node, ctes)
+        return super().modification(node, ctes)
+
+    def _insert(self, node: exp.Insert, ctes: Mapping[str, Cte]) -> list[Output]:
+        schema = node.this
+        table = schema.this if isinstance(schema, exp.Schema) else schema
+        key, relation, target = self._target(table, "insert")
+        columns = [self._own_column(i, relation) for i in schema.expressions] if isinstance(schema, exp.Schema) else []
+        if isinstance(schema, exp.Schema):
+            schema.set("expressions", [exp.to_identifier(c, quoted=True) for c in columns])
+        self.writes |= {ColumnRef(key, c) for c in columns or relation.column_names}
+        source = node.args.get("expression")
+        if source is not None:
+            self.query(source, None, ctes)
+        conflict = node.args.get("conflict")
+        if conflict is not None:
+            self._conflict(conflict, key, relation, target, ctes)
+        return self._returning(node, target, ctes)
+
+    def _conflict(
+        self, conflict: exp.OnConflict, key: str, relation: Relation, target: Source, ctes: Mapping[str, Cte]
+    ) -> None:
+        scope = Scope(None, ctes)
+        scope.add(target)
+        for ordered in conflict.args.get("conflict_keys") or []:
+            column = ordered.this if isinstance(ordered, exp.Ordered) else ordered
+            if not isinstance(column, exp.Column) or column.table:
+                raise StatementError("sql.construct_unsupported", "ON CONFLICT takes plain column names.")
+            name = self._own_column(column.this, relation)
+            self.reads.add(ColumnRef(key, name))
+            column.set("this", exp.to_identifier(name, quoted=True))
+        if not conflict.expressions:
+            return
+        self.uses.add(RelationUse(key, "update"))
+        excluded = Source("excluded", {k: Output(o.name, frozenset()) for k, o in target.columns.items()})
+        scope.add(excluded)
+        # Inside DO UPDATE an unqualified name is the target's.
+        scope.star = [c for c in scope.star if c.alias != "excluded"]
+        self._assignments(conflict.expressions, key, relation, scope, target)
+        where = conflict.args.get("where")
+        if where is not None:
+            self._target_first(where, target)
+            self.expression(where, scope)
+
+    def _update(self, node: exp.Update, ctes: Mapping[str, Cte]) -> list[Output]:
+        key, relation, target = self._target(node.this, "update")
+        others = Scope(None, ctes)
+        self.from_clause(node, others)
+        scope = self._with_target(target, others)
+        self._assignments(node.expressions, key, relation, scope, None)
+        self._where(node, scope)
+        return self._returning(node, target, ctes, others)
+
+    def _delete(self, node: exp.Delete, ctes: Mapping[str, Cte]) -> list[Output]:
+        key, relation, target = self._target(node.this, "delete")
+        others = Scope(None, ctes)
+        for item in node.args.get("using") or []:
+            self.item(item, others)
+        scope = self._with_target(target, others)
+        self.writes |= {ColumnRef(key, c) for c in relation.column_names}
+        self._where(node, scope)
+        return self._returning(node, target, ctes, others)
+
+    def _target(self, table: exp.Expr, action: str) -> tuple[str, Relation, Source]:
+        if not isinstance(table, exp.Table) or not isinstance(table.this, exp.Identifier) or table.args.get("joins"):
+            raise StatementError("sql.construct_unsupported", "The target of a change must be one plain table.")
+        alias = table.args.get("alias")
+        name = self.dialect.fold(alias.this) if alias is not None else self.dialect.fold(table.this)
+        if alias is not None and alias.args.get("columns"):
+            raise StatementError("sql.construct_unsupported", "The target of a change has a column list in its alias.")
+        key, relation = self.bind(table)
+        if relation.kind != "table":
+            raise StatementError("sql.construct_unsupported", "Only plain tables can be changed, not views.")
+        table.meta[TARGET_META] = True
+        table.set("alias", exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
+        self.uses.add(RelationUse(key, action))
+        columns = [Output(c.name, frozenset({ColumnRef(key, c.name)})) for c in relation.columns]
+        return key, relation, self._source(name, columns, key)
+
+    def _with_target(self, target: Source, others: Scope) -> Scope:
+        scope = Scope(None, others.ctes)
+        scope.add(target)
+        for source in others.sources.values():
+            scope.add(source)
+        scope.merged = dict(others.merged)
+        return scope
+
+    def _assignments(
+        self, assignments: Sequence[exp.Expr], key: str, relation: Relation, scope: Scope, target: Source | None
+    ) -> None:
+        for assignment in assignments:
+            column = assignment.this if isinstance(assignment, exp.EQ) else None
+            if not isinstance(column, exp.Column) or column.table or not isinstance(column.this, exp.Identifier):
+                raise StatementError("sql.construct_unsupported", "SET takes `column = value` for single columns.")
+            name = self._own_column(column.this, relation)
+            self.writes.add(ColumnRef(key, name))
+            column.set("this", exp.to_identifier(name, quoted=True))
+            if target is not None:
+                self._target_first(assignment.expression, target)
+            self.expression(assignment.expression, scope)
+
+    def _target_first(self, node: exp.Expr, target: Source) -> None:
+        """Qualifies bare names with the target, which in ON CONFLICT DO UPDATE they mean although `excluded` has them too."""
+        for column in list(node.find_all(exp.Column)):
+            if not column.table and isinstance(column.this, exp.Identifier) and column.find_ancestor(exp.Query) is None:
+                if self.dialect.fold(column.this) in target.columns:
+                    column.set("table", exp.to_identifier(target.alias, quoted=True))
+
+    def _where(self, node: exp.Expr, scope: Scope) -> None:
+        where = node.args.get("where")
+        if where is None or not _can_be_false(where.this):
+            self.has_where = False
+        if where is not None:
+            self.expression(where, scope)
+
+    def _returning(self, node: exp.Expr, target: Source, ctes: Mapping[str, Cte], others: Scope | None = None) -> list[Output]:
+        clause = node.args.get("returning")
+        if clause is None:
+            return []
+        # SQLite's RETURNING sees the changed table alone.
+        scope = self._with_target(target, others if others and self.dialect.name == "postgres" else Scope(None, ctes))
+        return self._projections(clause, scope, (), ())
+
+    def _own_column(self, identifier: exp.Expr, relation: Relation) -> str:
+        if isinstance(identifier, exp.Column):
+            identifier = identifier.this
+        if isinstance(identifier, exp.Identifier):
+            key = self.dialect.fold(identifier)
+            for column in relation.columns:
+                if self.dialect.fold_name(column.name) == key:
+                    return column.name
+        raise StatementError("sql.column_unknown", f"{relation.name} has no column {identifier.name[:80]}.")
+
+
+def _can_be_false(node: exp.Expr) -> bool:
+    """Whether a predicate may exclude a row; False for constants, `x = x`, and OR with such an arm."""
+    if isinstance(node, exp.Paren):
+        return _can_be_false(node.this)
+    if isinstance(node, exp.And):
+        return any(_can_be_false(n) for n in node.flatten())
+    if isinstance(node, exp.Or):
+        return all(_can_be_false(n) for n in node.flatten())
+    if isinstance(node, (exp.EQ, exp.GTE, exp.LTE, exp.Like, exp.NullSafeEQ)) and node.this == node.expression:
+        return False
+    return node.find(exp.Column) is not None
