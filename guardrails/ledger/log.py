@@ -65,8 +65,9 @@ class Ledger:
         self._signer = signer
         self._clock_ns = clock_ns
         self._writer: dict[str, object] = {}
-        self._seen = Checkpoint(verifier.name, 0, EMPTY_ROOT)
-        self._seen_note = ""
+        # The longest head known to be good, with its note: what is stored may only ever be more than this.
+        self._seen = (Checkpoint(verifier.name, 0, EMPTY_ROOT), "")
+        self._signed = self._seen
 
     @classmethod
     def open(
@@ -177,7 +178,7 @@ class Ledger:
         """Returns the latest checkpoint, a signed note."""
         with self._store.snapshot():
             self._head()
-            return self._seen_note
+            return self._store.head()[1]
 
     def leaf(self, index: int) -> bytes:
         """Returns the canonical bytes of an entry.
@@ -276,7 +277,12 @@ class Ledger:
         if self._signer is None:
             raise LedgerError("ledger.unavailable", "The ledger was opened for reading only.")
         with self._store.transaction():
+            self._signed = self._seen
             yield self._signer
+            signed = self._signed
+        # Known only now that it is durable; another thread may have gone further meanwhile.
+        if signed[0].size > self._seen[0].size:
+            self._seen = signed
 
     def _append_locked(self, items: _Items, signer: Signer) -> list[Appended]:
         head = self._head()
@@ -292,7 +298,9 @@ class Ledger:
             self._link(stamped, index)
             appended.append(Appended(index, str(stamped["id"]), digest))
         grown = Checkpoint(head.origin, head.size + len(items), fold([digest for _, digest in peaks]))
-        self._store.set_head(sign_checkpoint(grown, signer))
+        note = sign_checkpoint(grown, signer)
+        self._store.set_head(note)
+        self._signed = (grown, note)
         return appended
 
     def _stamp(
@@ -362,8 +370,8 @@ class Ledger:
     def _head(self) -> Checkpoint:
         """Returns the signed head after checking it against the stored tree and against the last head seen here."""
         key, note = self._store.head()
-        seen = self._seen
-        if note != self._seen_note:
+        seen, seen_note = self._seen
+        if note != seen_note:
             try:
                 head = open_checkpoint(note, self._verifier)
             except LedgerError as error:
@@ -374,7 +382,7 @@ class Ledger:
             head = seen
         if self._store.range_root(0, head.size) != head.root:
             raise TamperedError("ledger.tampered", "The ledger's tree is not the one that was signed.")
-        self._seen, self._seen_note = head, note
+        self._seen = (head, note)
         return head
 
     def _checked_size(self, size: int | None) -> int:

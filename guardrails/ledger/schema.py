@@ -92,7 +92,7 @@ def open_read_only(path: Path) -> sqlite3.Connection:
             # SQLite cannot make its shared memory file here; nobody else can write here either.
             connection = _connect(path, "mode=ro&immutable=1")
             _refuse_strangers(connection)
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, UnicodeDecodeError, OSError) as error:
         raise LedgerError(
             "ledger.unavailable", f"{path.name} cannot be read as a ledger.", evidence={"error": str(error)}
         ) from error

@@ -276,7 +276,8 @@ def _blob(value: object) -> bytes:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except sqlite3.Error as error:
+    # SQLite quotes damaged bytes in its messages, which Python then cannot decode.
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise LedgerError(
             "ledger.unavailable", "The ledger cannot be read or written.", evidence={"error": str(error)}
         ) from error

@@ -22,6 +22,8 @@ from guardrails.ledger.schema import Location, open_read_only, schema_difference
 __all__ = ["Problem", "Report", "TrustedKey", "verify"]
 
 _MAX_PROBLEMS = 100
+# SQLite quotes damaged bytes in its messages, which Python then cannot decode.
+_DAMAGE = (sqlite3.Error, UnicodeDecodeError)
 _PROGRESS_STEP = 1000
 _TYPES = {
     "nodes": {"level": "integer", "idx": "integer", "hash": "blob"},
@@ -103,7 +105,7 @@ class _Verification:
                 self._report(None, f"the tables {', '.join(differing)} are not as the ledger made them")
             else:
                 self._check_rows()
-        except sqlite3.Error as error:
+        except _DAMAGE as error:
             self._report(None, f"the database file is damaged ({error})")
         return Report(
             origin=self._trusted.verifier.name,
@@ -124,7 +126,7 @@ class _Verification:
             expected["the signed checkpoint"] = (head.size, head.root)
         try:
             self._rebuild(expected, head.size if head else 0)
-        except sqlite3.Error as error:
+        except _DAMAGE as error:
             self._report(self._size, f"the database file is damaged here ({error})")
             return
         for name, (size, root) in expected.items():
