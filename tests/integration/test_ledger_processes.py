@@ -157,3 +157,32 @@ def test_a_ledger_is_usable_on_both_sides_of_a_fork(tmp_path: Path) -> None:
         assert len({e["writer"]["pid"] for e in ledger.entries()}) == 4  # type: ignore[index]
     report = verify(path)
     assert report.is_verified, report.problems
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_killed_while_it_begins_a_ledger_does_not_spoil_it(tmp_path: Path) -> None:
+    seed = random.randrange(2**32)
+    pause = random.Random(seed)
+    landed, begun = 0, 0
+    for attempt in range(40):
+        path = tmp_path / str(attempt) / "audit.db"
+        path.parent.mkdir()
+        child = os.fork()
+        if child == 0:
+            try:
+                with Ledger.open(path) as ledger:
+                    ledger.append({})
+                time.sleep(10)
+            finally:
+                os._exit(1)
+        time.sleep(pause.uniform(0, 0.02))
+        os.kill(child, signal.SIGKILL)
+        landed += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        begun += path.exists()
+        with Ledger.open(path) as ledger:
+            ledger.append({})
+            assert ledger.size in (1, 2)
+        report = verify(path)
+        assert report.is_verified, (seed, report.problems)
+    assert landed == 40
+    assert begun > 5, "no kill came late enough to hit anything"
