@@ -64,6 +64,7 @@ _POLICY = {
     "policy.unknown_relation": Code("The policy names an unknown relation or column", "Check the spelling."),
     "policy.contradiction": Code("Two parts of the policy contradict each other", "Keep one of them."),
     "policy.condition_invalid": Code("A condition is not valid CEL", "See https://cel.dev for the language."),
+    "policy.mask_invalid": Code("A mask does not fit its column", "Choose another mask, its options or the column."),
     "policy.row_filter_invalid": Code("A row filter is not a plain predicate", "Use columns, principal.* and literals."),
 }
 

@@ -1,0 +1,204 @@
+"""The kinds of masks: which options each takes, which columns it fits, and the constants that stand for whole values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal, InvalidOperation
+from uuid import UUID
+
+from guardrails.errors import PolicyError
+from guardrails.masking.types import ColumnType, Family, column_type
+from guardrails.masking.values import HIDDEN, PERIODS
+from guardrails.model import Column, DialectName, Mask, Value
+
+__all__ = ["MASK_KINDS", "Kind", "Options", "constant", "options_of"]
+
+Options = Mapping[str, str | int]
+
+_TEXT: frozenset[Family] = frozenset({"text"})
+_NUMBERS: frozenset[Family] = frozenset({"integer", "numeric", "float"})
+_DATES: frozenset[Family] = frozenset({"date", "timestamp", "timestamptz"})
+_MIN_TOKEN_CHARACTERS = 16
+_ZERO_UUID = UUID(int=0)
+_FULL: dict[Family, Value | None] = {
+    "text": HIDDEN, "integer": 0, "numeric": Decimal(0), "float": 0.0, "boolean": False, "date": date(1970, 1, 1),
+    "timestamp": datetime(1970, 1, 1), "timestamptz": datetime(1970, 1, 1, tzinfo=UTC), "time": time(),  # noqa: DTZ001
+    "timetz": time(tzinfo=UTC), "interval": timedelta(), "uuid": _ZERO_UUID, "json": {}, "bytes": b"", "unknown": None,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of mask.
+
+    Args:
+        families: The columns that it fits in PostgreSQL, None for all.
+        sqlite_families: The same in SQLite, where dates are text or numbers; None for `families`.
+        options: Names of its options with the default; None where one must be given.
+        keeps_null: A NULL stays a NULL. Otherwise the masked value is the same for every value, NULL included.
+    """
+
+    families: frozenset[Family] | None = None
+    sqlite_families: frozenset[Family] | None = None
+    options: tuple[tuple[str, str | int | None], ...] = ()
+    keeps_null: bool = True
+
+
+MASK_KINDS: dict[str, Kind] = {
+    "full": Kind(keeps_null=False),
+    "null": Kind(keeps_null=False),
+    "fixed": Kind(options=(("value", None),), keeps_null=False),
+    "partial": Kind(_TEXT, options=(("first", 0), ("last", 0))),
+    "hash": Kind(_TEXT | {"bytes"}),
+    "pseudonym": Kind(_TEXT | {"integer", "uuid"}),
+    "email": Kind(_TEXT),
+    "date": Kind(_DATES, _DATES | {"text", "integer"}, (("to", "year"),)),
+    "bucket": Kind(_NUMBERS, options=(("size", None),)),
+    "round": Kind(_NUMBERS, options=(("digits", 0),)),
+}
+"""Every kind but ``deny``, which is a refusal and never a value."""
+
+_INTEGER_RANGES = {"first": (0, 1000), "last": (0, 1000), "size": (1, 10**12), "digits": (-15, 15)}
+
+
+def options_of(mask: Mask, column: Column, dialect: DialectName) -> tuple[ColumnType, Options]:
+    """Returns the column's type and the mask's options, after checking that mask, options and column fit together.
+
+    Raises:
+        PolicyError: They do not (policy.mask_invalid).
+    """
+    kind = MASK_KINDS.get(mask.kind)
+    if kind is None:
+        raise _misfit(mask, f"There is no mask `{mask.kind}`; known are {', '.join(MASK_KINDS)}.")
+    type_ = column_type(column, dialect)
+    families = kind.sqlite_families if dialect == "sqlite" and kind.sqlite_families else kind.families
+    if families is not None and type_.family not in families:
+        raise _misfit(mask, f"The mask `{mask.kind}` does not fit {mask.column} of type {column.type or 'unknown'}.")
+    given = dict(mask.options)
+    if unknown := given.keys() - {name for name, _ in kind.options}:
+        raise _misfit(mask, f"The mask `{mask.kind}` has no option {', '.join(sorted(unknown))}.")
+    options: dict[str, str | int] = {}
+    for name, default in kind.options:
+        value = given.get(name, default)
+        if value is None:
+            raise _misfit(mask, f"The mask `{mask.kind}` on {mask.column} needs the option `{name}`.")
+        options[name] = _checked(mask, name, value, type_)
+    if mask.kind in {"hash", "pseudonym"} and type_.length is not None and type_.length < _MIN_TOKEN_CHARACTERS:
+        raise _misfit(
+            mask, f"{mask.column} is too short for the mask `{mask.kind}`: it needs {_MIN_TOKEN_CHARACTERS} characters."
+        )
+    return type_, options
+
+
+def constant(mask: Mask, type_: ColumnType, options: Options, dialect: DialectName) -> Value | None:
+    """Returns the one value that ``full``, ``null`` or ``fixed`` stands for, as a driver would return it.
+
+    Raises:
+        PolicyError: A fixed value does not fit the column's type (policy.mask_invalid).
+    """
+    if mask.kind == "null":
+        return None
+    if mask.kind == "full":
+        value = _FULL[type_.family]
+    else:
+        try:
+            value = _fixed(options["value"], type_)
+        except (ValueError, InvalidOperation, OverflowError) as error:
+            raise _misfit(mask, f"The fixed value of {mask.column} does not fit its type.") from error
+    if isinstance(value, str) and dialect == "postgres":
+        return type_.fit(value)
+    return value if dialect == "postgres" else _stored(value)
+
+
+def _stored(value: Value | None) -> Value | None:
+    """Returns the form in which SQLite keeps a value."""
+    match value:
+        case bool():
+            return int(value)
+        case datetime():
+            return value.isoformat(" ")
+        case date() | time():
+            return value.isoformat()
+        case Decimal():
+            return int(value) if value == value.to_integral_value() else float(value)
+        case timedelta() | UUID():
+            return str(value)
+        case dict() | list():
+            return json.dumps(value)
+    return value
+
+
+def _fixed(given: str | int, type_: ColumnType) -> Value | None:
+    text = str(given)
+    if "\0" in text:
+        raise ValueError
+    match type_.family:
+        case "text":
+            if type_.length is not None and len(text) > type_.length:
+                raise ValueError
+            return text
+        case "integer":
+            number = int(text)
+            if not -(2 ** (type_.bits - 1)) <= number < 2 ** (type_.bits - 1):
+                raise ValueError
+            return number
+        case "numeric":
+            return _fixed_numeric(Decimal(text), type_)
+        case "float":
+            if not abs(float(text)) < 1e38:
+                raise ValueError
+            return float(text)
+        case "boolean":
+            if text.lower() not in {"true", "1", "false", "0"}:
+                raise ValueError
+            return text.lower() in {"true", "1"}
+        case "date":
+            return date.fromisoformat(text)
+        case "timestamp":
+            moment = datetime.fromisoformat(text)
+            if moment.tzinfo:
+                raise ValueError
+            return moment
+        case "timestamptz":
+            moment = datetime.fromisoformat(text)
+            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        case "uuid":
+            return UUID(text)
+        case "json":
+            loaded: Value | None = json.loads(text, parse_constant=_refuse_constant)
+            return loaded
+    raise ValueError
+
+
+def _fixed_numeric(number: Decimal, type_: ColumnType) -> Decimal:
+    if not number.is_finite() or abs(number.adjusted()) > 1000:
+        raise ValueError
+    if type_.precision is None:
+        return number
+    rounded = round(number, type_.scale)
+    if rounded and rounded.adjusted() >= type_.precision - type_.scale:
+        raise ValueError
+    return rounded
+
+
+def _refuse_constant(name: str) -> Value:
+    raise ValueError(name)
+
+
+def _checked(mask: Mask, name: str, value: str | int, type_: ColumnType) -> str | int:
+    if name == "to":
+        periods = PERIODS[:-1] if type_.family == "date" else PERIODS
+        if value not in periods:
+            raise _misfit(mask, f"The option `to` of {mask.column} is one of {', '.join(periods)}.")
+    if name in _INTEGER_RANGES:
+        low, high = _INTEGER_RANGES[name]
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise _misfit(mask, f"The option `{name}` of {mask.column} is a whole number from {low} to {high}.")
+    return value
+
+
+def _misfit(mask: Mask, message: str) -> PolicyError:
+    return PolicyError("policy.mask_invalid", message, evidence={"column": str(mask.column), "kind": mask.kind})

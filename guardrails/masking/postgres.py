@@ -1,0 +1,157 @@
+"""Masks as PostgreSQL expressions, of functions in `pg_catalog` alone and of the column's own type.
+
+None of them raises an error for any stored value: what would overflow is held within the type's range. Keyed masks spell
+out HMAC-SHA256 (RFC 2104) with `sha256(bytea)`, over two blocks that are computed beforehand and bound as bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
+from uuid import UUID
+
+from guardrails.masking.kinds import Options, constant
+from guardrails.masking.types import ColumnType
+from guardrails.masking.values import (
+    DOMAIN_CHARACTERS,
+    HIDDEN,
+    LARGEST_FLOAT,
+    MIN_HIDDEN,
+    TOKEN_HEX_DIGITS,
+    TOKEN_PREFIX,
+    subkey,
+)
+from guardrails.model import Mask, MaskExpression, Value
+
+__all__ = ["expression"]
+
+_COLUMN = '"__column__"'
+_BLOCK_BYTES = 64
+_Build = Callable[[ColumnType, Options], str]
+_BuildKeyed = Callable[[ColumnType], str]
+
+
+def expression(mask: Mask, type_: ColumnType, options: Options, key: bytes) -> MaskExpression:
+    """Returns the expression; mask, type and options fit together (`guardrails.masking.kinds.options_of`)."""
+    if mask.kind in {"full", "null", "fixed"}:
+        return MaskExpression(_literal(constant(mask, type_, options, "postgres"), type_))
+    if mask.kind in {"hash", "pseudonym"}:
+        inner, outer = _blocks(subkey(key, mask.kind))
+        bindings = {f"mask_{mask.kind}_inner": inner, f"mask_{mask.kind}_outer": outer}
+        return MaskExpression(_KEYED[mask.kind](type_), bindings)
+    return MaskExpression(_PLAIN[mask.kind](type_, options))
+
+
+def _literal(value: Value | None, type_: ColumnType) -> str:
+    if value is None:
+        # The type of a branch that is never taken: also for types whose names this library cannot cast to.
+        return f"CASE WHEN FALSE THEN {_COLUMN} END"
+    match value:
+        case bool():
+            text = "true" if value else "false"
+        case bytes():
+            text = ""
+        case datetime():
+            text = value.isoformat(" ")
+        case date() | time():
+            text = value.isoformat()
+        case timedelta():
+            text = "0"
+        case dict() | list():
+            text = json.dumps(value)
+        case UUID() | str() | int() | float():
+            text = str(value)
+        case _:
+            text = format(value, "f")
+    if type_.family == "json" and not isinstance(value, (dict, list)):
+        text = json.dumps(value)
+    escaped = text.replace("'", "''")
+    return f"CAST('{escaped}' AS {type_.sql})"
+
+
+def _blocks(key: bytes) -> tuple[bytes, bytes]:
+    padded = key.ljust(_BLOCK_BYTES, b"\0")
+    return bytes(b ^ 0x36 for b in padded), bytes(b ^ 0x5C for b in padded)
+
+
+def _digest(kind: str, type_: ColumnType) -> str:
+    data = _COLUMN if type_.family == "bytes" else f"convert_to(CAST({_COLUMN} AS text), 'UTF8')"
+    inner = f"sha256(CAST(:mask_{kind}_inner AS bytea) || {data})"
+    return f"sha256(CAST(:mask_{kind}_outer AS bytea) || {inner})"
+
+
+def _hash(type_: ColumnType) -> str:
+    digest = _digest("hash", type_)
+    return digest if type_.family == "bytes" else f"CAST(encode({digest}, 'hex') AS {type_.sql})"
+
+
+def _pseudonym(type_: ColumnType) -> str:
+    hexadecimal = f"encode({_digest('pseudonym', type_)}, 'hex')"
+    if type_.family == "uuid":
+        return f"CAST(left({hexadecimal}, 32) AS uuid)"
+    if type_.family == "integer":
+        number = f"CAST(CAST('x' || left({hexadecimal}, 16) AS bit(64)) AS bigint)"
+        return f"CAST(({number} & {2 ** (type_.bits - 1) - 1}) AS {type_.sql})"
+    return f"CAST('{TOKEN_PREFIX}' || left({hexadecimal}, {TOKEN_HEX_DIGITS}) AS {type_.sql})"
+
+
+def _partial(type_: ColumnType, options: Options) -> str:
+    text, first, last = f"CAST({_COLUMN} AS text)", int(options["first"]), int(options["last"])
+    shown = f"left({text}, {first}) || '{HIDDEN}' || right({text}, {last})"
+    shortest = first + last + MIN_HIDDEN
+    return _if_not_null(f"CASE WHEN length({text}) < {shortest} THEN '{HIDDEN}' ELSE {shown} END", type_.sql)
+
+
+def _email(type_: ColumnType, _: Options) -> str:
+    text = f"CAST({_COLUMN} AS text)"
+    domain = f"split_part({text}, '@', 2)"
+    has_one_at = f"length({text}) - length(replace({text}, '@', '')) = 1"
+    is_plain = f"{domain} <> '' AND translate({domain}, '{DOMAIN_CHARACTERS}', '') = ''"
+    masked = f"CASE WHEN {has_one_at} AND {is_plain} THEN '{HIDDEN}@' || {domain} ELSE '{HIDDEN}' END"
+    return _if_not_null(masked, type_.sql)
+
+
+def _date(type_: ColumnType, options: Options) -> str:
+    period = options["to"]
+    if type_.family == "timestamptz":
+        # In UTC, not in the session's time zone, which the agent may choose.
+        return f"(date_trunc('{period}', {_COLUMN} AT TIME ZONE 'UTC') AT TIME ZONE 'UTC')"
+    return f"CAST(date_trunc('{period}', CAST({_COLUMN} AS timestamp)) AS {type_.sql})"
+
+
+def _bucket(type_: ColumnType, options: Options) -> str:
+    size = int(options["size"])
+    if type_.family == "float":
+        number = f"CAST({_COLUMN} AS double precision)"
+        near_zero = f"CASE WHEN {number} < 0 THEN -{size} ELSE 0 END"
+        below = f"CASE WHEN abs({number}) < {size} THEN {near_zero} ELSE floor({number} / {size}) * {size} END"
+        return _if_finite(number, below, type_.sql)
+    number = f"CAST({_COLUMN} AS numeric)"
+    below = f"{number} - mod(mod({number}, {size}) + {size}, {size})"
+    if type_.family == "numeric":
+        return f"({below})"
+    return _if_not_null(f"greatest({below}, {-(2 ** (type_.bits - 1))})", type_.sql)
+
+
+def _round(type_: ColumnType, options: Options) -> str:
+    rounded = f"round(CAST({_COLUMN} AS numeric), {int(options['digits'])})"
+    if type_.family == "float":
+        return _if_finite(f"CAST({_COLUMN} AS double precision)", rounded, type_.sql)
+    if type_.family == "numeric":
+        return rounded
+    largest = 2 ** (type_.bits - 1) - 1
+    return _if_not_null(f"least(greatest({rounded}, {-largest - 1}), {largest})", type_.sql)
+
+
+def _if_not_null(masked: str, type_sql: str) -> str:
+    return f"CASE WHEN {_COLUMN} IS NULL THEN NULL ELSE CAST({masked} AS {type_sql}) END"
+
+
+def _if_finite(number: str, masked: str, type_sql: str) -> str:
+    # PostgreSQL sorts NaN above every number.
+    return f"CASE WHEN abs({number}) <= {LARGEST_FLOAT!r} THEN CAST({masked} AS {type_sql}) ELSE NULL END"
+
+
+_KEYED: dict[str, _BuildKeyed] = {"hash": _hash, "pseudonym": _pseudonym}
+_PLAIN: dict[str, _Build] = {"partial": _partial, "email": _email, "date": _date, "bucket": _bucket, "round": _round}

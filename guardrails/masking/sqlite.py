@@ -1,0 +1,134 @@
+"""Masks as SQLite expressions, over functions that the engine registers on its connections.
+
+Text reaches them as bytes, so that a text that is not valid UTF-8 is masked like any other instead of raising an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from guardrails.masking import values
+from guardrails.masking.kinds import Options, constant
+from guardrails.masking.types import ColumnType
+from guardrails.model import Mask, MaskExpression, Value
+
+__all__ = ["SqliteFunction", "apply", "expression", "sqlite_functions"]
+
+SqliteFunction = Callable[..., Value | None]
+
+_PREFIX = "guardrails_mask_"
+_ARGUMENT = """CASE WHEN typeof("__column__") = 'text' THEN CAST("__column__" AS BLOB) ELSE "__column__" END"""
+# An expression has no affinity of its own; a cast gives it the column's, on which comparisons depend.
+_AFFINITIES = {"text": "TEXT", "integer": "INTEGER", "float": "REAL", "bytes": "BLOB"}
+
+
+def expression(mask: Mask, type_: ColumnType, options: Options, key: bytes) -> MaskExpression:
+    """Returns the expression; mask, type and options fit together (`guardrails.masking.kinds.options_of`)."""
+    if mask.kind in {"full", "null", "fixed"}:
+        return MaskExpression(_cast(_literal(constant(mask, type_, options, "sqlite")), type_))
+    name = f"{_PREFIX}{_function(mask.kind, type_)}"
+    if mask.kind in {"hash", "pseudonym"}:
+        parameter = f"mask_{mask.kind}_key"
+        call = f"{name}({_ARGUMENT}, :{parameter})"
+        return MaskExpression(_cast(call, type_), {parameter: values.subkey(key, mask.kind)})
+    call = f"{name}({', '.join([_ARGUMENT, *(_literal(option) for option in options.values())])})"
+    return MaskExpression(call if mask.kind in {"date", "bucket", "round"} else _cast(call, type_))
+
+
+def sqlite_functions() -> Mapping[str, tuple[int, SqliteFunction]]:
+    """Returns the functions to register (all deterministic): name to number of arguments and function."""
+    functions: dict[str, tuple[int, SqliteFunction]] = {
+        "hash": (2, _hash),
+        "hash_bytes": (2, _hash_bytes),
+        "pseudonym": (2, _pseudonym),
+        "pseudonym_integer": (2, _pseudonym_integer),
+        "partial": (3, _partial),
+        "email": (1, _email),
+        "date": (2, _date),
+        "bucket": (2, _bucket),
+        "round": (2, _round),
+    }
+    return {_PREFIX + name: entry for name, entry in functions.items()}
+
+
+def apply(mask: Mask, type_: ColumnType, options: Options, value: Value | None, key: bytes) -> Value | None:
+    """Returns what the expression yields for a stored value (the Python twin)."""
+    if mask.kind in {"full", "null", "fixed"}:
+        return constant(mask, type_, options, "sqlite")
+    _, function = sqlite_functions()[_PREFIX + _function(mask.kind, type_)]
+    stored = int(value) if isinstance(value, bool) else value
+    if mask.kind in {"hash", "pseudonym"}:
+        return function(stored, values.subkey(key, mask.kind))
+    return function(stored, *options.values())
+
+
+def _function(kind: str, type_: ColumnType) -> str:
+    if kind == "pseudonym" and type_.family == "integer":
+        return "pseudonym_integer"
+    return "hash_bytes" if kind == "hash" and type_.family == "bytes" else kind
+
+
+def _cast(sql: str, type_: ColumnType) -> str:
+    affinity = _AFFINITIES.get(type_.family)
+    return f"CAST({sql} AS {affinity})" if affinity and sql != "NULL" else sql
+
+
+def _literal(value: Value | None) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, bytes):
+        return "''"
+    return repr(value) if isinstance(value, (int, float)) else "'" + str(value).replace("'", "''") + "'"
+
+
+def _bytes(value: Value | None) -> bytes:
+    """Returns the bytes of SQLite's text form of a value (``%!.15g`` for reals)."""
+    match value:
+        case bytes():
+            return value
+        case float():
+            text = format(value, ".15g")
+            return (text if set(text) - set("-0123456789") else f"{text}.0").encode()
+    return str(value).encode("utf-8", "replace")
+
+
+def _text(value: Value | None) -> str:
+    return _bytes(value).decode("utf-8", "replace")
+
+
+def _hash(value: Value | None, key: bytes) -> str | None:
+    return None if value is None else values.keyed_digest(_bytes(value), key).hex()
+
+
+def _hash_bytes(value: Value | None, key: bytes) -> bytes | None:
+    return None if value is None else values.keyed_digest(_bytes(value), key)
+
+
+def _pseudonym(value: Value | None, key: bytes) -> str | None:
+    return None if value is None else values.pseudonym_text(_bytes(value), key)
+
+
+def _pseudonym_integer(value: Value | None, key: bytes) -> int | None:
+    return None if value is None else values.pseudonym_integer(_bytes(value), key, 64)
+
+
+def _partial(value: Value | None, first: int, last: int) -> str | None:
+    return None if value is None else values.partial(_text(value), first, last)
+
+
+def _email(value: Value | None) -> str | None:
+    return None if value is None else values.email(_text(value))
+
+
+def _date(value: Value | None, period: str) -> str | int | None:
+    if isinstance(value, int):
+        return values.truncate_epoch(value, period)
+    return values.truncate_text(_text(value), period) if isinstance(value, (str, bytes)) else None
+
+
+def _bucket(value: Value | None, size: int) -> Value | None:
+    return values.bucket(value, size) if isinstance(value, (int, float)) else None
+
+
+def _round(value: Value | None, digits: int) -> Value | None:
+    return values.round_to(value, digits) if isinstance(value, (int, float)) else None
