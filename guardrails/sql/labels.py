@@ -13,6 +13,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 
 from guardrails.sql.allow import function_name
 from guardrails.sql.dialects import EngineDialect
+from guardrails.sql.parse import OPERATOR_META
 
 __all__ = ["postgres_label", "projection_texts"]
 
@@ -39,7 +40,6 @@ _CALL_LABELS: dict[type[exp.Expr], str] = {
     exp.Localtime: "localtime",
     exp.Localtimestamp: "localtimestamp",
     exp.Overlay: "overlay",
-    exp.Pow: "?column?",
     exp.StrPosition: "position",
     exp.Substring: "substring",
     exp.Tuple: "row",
@@ -118,7 +118,7 @@ def _label(node: exp.Expr) -> tuple[str | None, int]:
     if isinstance(node, exp.Dot):
         return node.expression.name, 2
     if isinstance(node, exp.Anonymous):
-        return function_name(node), 2
+        return (None, 0) if node.meta.get(OPERATOR_META) else (function_name(node), 2)
     if isinstance(node, exp.Trim):
         position = str(node.args.get("position") or "").upper()
         return {"LEADING": "ltrim", "TRAILING": "rtrim"}.get(position, "btrim"), 2
@@ -129,8 +129,6 @@ def _label(node: exp.Expr) -> tuple[str | None, int]:
         default = node.args.get("default")
         name, strength = _label(default) if default is not None else (None, 0)
         return (name, strength) if strength == 2 else ("case", 1)
-    if isinstance(node, exp.Boolean):
-        return "bool", 1
     if isinstance(node, exp.Interval):
         return "interval", 1
     if isinstance(node, exp.Subquery):
@@ -138,7 +136,7 @@ def _label(node: exp.Expr) -> tuple[str | None, int]:
         first = inner.selects[0] if isinstance(inner, exp.Query) and inner.selects else None
         return (first.alias_or_name or _label(first)[0], 2) if first is not None else (None, 0)
     name = _CALL_LABELS.get(type(node))
-    return (name, 2) if name and name != "?column?" else (None, 0)
+    return (name, 2) if name else (None, 0)
 
 
 def _type_name(kind: exp.DataType) -> str:

@@ -21,12 +21,24 @@ from guardrails.sql.allow import check_nodes
 from guardrails.sql.dialects import EngineDialect, dialect_of
 from guardrails.sql.tokens import FUNCTION_PREFIX, tokenize
 
-__all__ = ["Parsed", "check_round_trip", "generate", "parse", "parse_tree"]
+__all__ = ["OPERATOR_META", "Parsed", "check_round_trip", "generate", "parse", "parse_tree"]
+
+OPERATOR_META = "gr_operator"
+"""Key in a call's `meta`: it was written as an operator, which has no column name of its own."""
 
 _STATEMENTS = (exp.Select, exp.Union, exp.Except, exp.Intersect, exp.Values, exp.Subquery, exp.Insert, exp.Update, exp.Delete)
-_NUMERIC_AFFINITY = {
-    exp.DataType.Type[name]
-    for name in ("DECIMAL", "DATE", "DATETIME", "TIMESTAMP", "BOOLEAN", "TIME", "UDECIMAL", "BIGDECIMAL")
+# SQLite knows five affinities and takes any word as a type; sqlglot writes some types as others or as functions (`DATE(x)`).
+_AFFINITIES: dict[str, exp.DataType] = {
+    "NUMERIC": exp.DataType(this=exp.DataType.Type.USERDEFINED, kind="NUMERIC"),
+    "TEXT": exp.DataType(this=exp.DataType.Type.TEXT),
+}
+_AFFINITY_OF = {
+    exp.DataType.Type[name]: affinity
+    for affinity, names in {
+        "NUMERIC": "DECIMAL DATE DATETIME TIMESTAMP BOOLEAN TIME UDECIMAL BIGDECIMAL",
+        "TEXT": "TEXT VARCHAR NVARCHAR CHAR NCHAR",
+    }.items()
+    for name in names.split()
 }
 _FIRST_WORDS = {
     "alter", "analyze", "attach", "begin", "call", "checkpoint", "close", "cluster", "comment", "commit", "copy", "create", "deallocate",
@@ -117,7 +129,7 @@ def check_round_trip(tree: exp.Expr, dialect: EngineDialect) -> str:
         StatementError: It does not (``sql.roundtrip``).
     """
     text = generate(tree, dialect)
-    again = parse_tree(text, tokenize(text, dialect, Limits(statement_bytes=10_000_000)), dialect)
+    again = parse_tree(text, tokenize(text, dialect), dialect)
     if again != tree:
         raise StatementError("sql.roundtrip", "The statement does not keep its meaning when it is written out again.")
     return text
@@ -154,9 +166,12 @@ def _normalise(tree: exp.Expr, dialect: EngineDialect) -> exp.Expr:
             node.set("quoted", True)
         elif isinstance(node, exp.Dot) and isinstance(node.expression, exp.Anonymous) and _is_catalog_schema(node, dialect):
             node.replace(node.expression)
-        elif isinstance(node, exp.DataType) and dialect.name == "sqlite" and node.this in _NUMERIC_AFFINITY:
-            # sqlglot writes these as other types or as functions; their affinity is NUMERIC.
-            node.replace(exp.DataType(this=exp.DataType.Type.USERDEFINED, kind="NUMERIC"))
+        elif isinstance(node, exp.DataType) and dialect.name == "sqlite" and node.this in _AFFINITY_OF:
+            node.replace(_AFFINITIES[_AFFINITY_OF[node.this]].copy())
+        elif isinstance(node, exp.Pow):
+            call = exp.Anonymous(this="power", expressions=[node.this, node.expression])
+            call.meta[OPERATOR_META] = True
+            node.replace(call)
     return tree
 
 

@@ -19,6 +19,8 @@ from guardrails.sql.views import ViewLookup
 __all__ = ["QueryResolver"]
 
 _NOTHING: Lineage = frozenset()
+_MAX_RECURSIONS = 3
+_MAX_COLUMNS = 2_000
 Ctes = Mapping[str, Cte]
 
 
@@ -31,6 +33,7 @@ class QueryResolver(SourceResolver):
         self.reads: set[ColumnRef] = set()
         self.writes: set[ColumnRef] = set()
         self.functions: set[str] = set()
+        self._recursions = 0
 
     def query(
         self,
@@ -90,11 +93,21 @@ class QueryResolver(SourceResolver):
                 raise StatementError("sql.construct_unsupported", "A common table expression uses one that comes later.")
             fresh = self.fresh_name("gr_cte")
             if is_open and _mentions(cte.this, name, self.dialect):
+                self._check_recursion(cte, name)
+                self._recursions += 1
                 scope[name] = Cte(fresh, tuple(self._named(cte, self._anchor(cte, outer, scope))))
+                self._recursions -= 1
             outputs = self.query(cte.this, outer, scope)
             scope[name] = Cte(fresh, tuple(self._named(cte, outputs)))
             cte.args["alias"].set("this", exp.to_identifier(fresh, quoted=True))
         return scope
+
+    def _check_recursion(self, cte: exp.CTE, name: str) -> None:
+        # The anchor is resolved twice, so nesting would double the work at each level.
+        if self._recursions >= _MAX_RECURSIONS:
+            raise StatementError("sql.too_deep", "Recursive queries are nested too deeply.")
+        if any(self.dialect.fold(c.args["alias"].this) == name for c in cte.this.find_all(exp.CTE)):
+            raise StatementError("sql.construct_unsupported", f"The name {name} stands for two common table expressions.")
 
     def _anchor(self, cte: exp.CTE, outer: Scope | None, ctes: Ctes) -> list[Output]:
         """Returns the columns of a recursive expression from its non-recursive arm."""
@@ -204,6 +217,8 @@ class QueryResolver(SourceResolver):
         outputs: list[Output] = []
         written = list(texts) if len(texts) == len(node.expressions) else []
         for index, item in enumerate(node.expressions):
+            if len(outputs) > _MAX_COLUMNS:
+                raise StatementError("sql.too_large", f"A query has more than {_MAX_COLUMNS:,} columns.")
             stars = self._star(item, scope)
             if stars is not None:
                 columns += [column for column, _ in stars]

@@ -39,6 +39,7 @@ __all__ = ["Rewritten", "rewrite"]
 
 MaskSql = Callable[[Mask, Column], MaskExpression]
 
+_MAX_REPLACED = 500
 _ROW = "gr_row"
 """Alias of the base relation inside a protecting subquery."""
 
@@ -88,6 +89,7 @@ class _Rewriter:
     mask_sql: MaskSql
     bindings: dict[str, Value] = field(default_factory=dict)
     reads: set[ColumnRef] = field(default_factory=set)
+    replaced: int = 0
 
     @property
     def dialect(self) -> EngineDialect:
@@ -218,6 +220,9 @@ class _Rewriter:
         return predicate
 
     def _replace(self, table: exp.Table, query: exp.Expr) -> None:
+        self.replaced += 1
+        if self.replaced > _MAX_REPLACED:
+            raise StatementError("sql.too_large", "Views within views make the statement too large.")
         alias, joins = table.args.get("alias"), [j.pop() for j in list(table.args.get("joins") or [])]
         subquery = exp.Subquery(this=query, alias=alias.copy() if alias else None)
         if joins:

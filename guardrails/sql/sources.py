@@ -19,6 +19,7 @@ __all__ = ["RELATION_META", "SourceResolver", "relation_of"]
 RELATION_META = "gr_relation"
 """Key in a Table node's `meta`: the relation key that it is bound to."""
 
+_MAX_SOURCES = 100
 _NOTHING: Lineage = frozenset()
 _JOINS = {"", "INNER", "CROSS", "OUTER"}
 _SIDES = {"", "LEFT", "RIGHT", "FULL"}
@@ -78,6 +79,8 @@ class SourceResolver(ABC):
 
     def item(self, node: exp.Expr, scope: Scope) -> None:
         """Adds one item of FROM, with the joins that hang on it."""
+        if len(scope.sources) >= _MAX_SOURCES:
+            raise StatementError("sql.too_large", f"One FROM has more than {_MAX_SOURCES} relations.")
         if isinstance(node, exp.Subquery) and isinstance(node.this, (exp.Table, exp.Subquery)) and not _is_query(node.this):
             if node.args.get("alias"):
                 raise StatementError("sql.construct_unsupported", "A join in parentheses has an alias.", hint="Leave it out.")
@@ -169,8 +172,9 @@ class SourceResolver(ABC):
         columns = list(self.dialect.table_functions[name])
         if not columns:
             columns = [alias_name] * (len(arguments) if name == "unnest" else 1)
-        if node.args.get("ordinality") or (isinstance(call, exp.Unnest) and call.args.get("offset")):
-            columns.append("ordinality")
+        offset = call.args.get("offset") if isinstance(call, exp.Unnest) else None
+        if node.args.get("ordinality") or offset:
+            columns.append(str(offset.this) if isinstance(offset, exp.Identifier) else "ordinality")
         renamed = [i.this for i in (alias.args.get("columns") or [])] if alias is not None else []
         if len(renamed) > len(columns):
             raise StatementError("sql.syntax", f"{alias_name} has fewer columns than its alias names.")
@@ -217,10 +221,11 @@ class SourceResolver(ABC):
         method = str(join.args.get("method") or "").upper()
         if kind not in _JOINS or side not in _SIDES or method not in ("", "NATURAL"):
             raise StatementError("sql.construct_unsupported", f"A {method} {side} {kind} JOIN is not supported.")
-        before = list(scope.star)
+        before = list(scope.star) if join.args.get("using") or method else []
+        count = len(scope.sources)
         self.item(join.this, scope)
         right = list(scope.sources)[-1]
-        added = {c.alias for c in scope.star if c not in before}
+        added = list(scope.sources)[count:]
         using = [self.dialect.fold(i if isinstance(i, exp.Identifier) else i.this) for i in join.args.get("using") or []]
         if (using or method) and len(added) > 1:
             raise StatementError("sql.construct_unsupported", "USING or NATURAL joins a parenthesised join.", hint="Use ON.")

@@ -26,7 +26,10 @@ FUNCTION_PREFIX = "gr_fn_"
 POSITION_PREFIX = "gr_pos_"
 """Name of a positional parameter: `gr_pos_1` is the first."""
 
-_MAX_TOKENS = 20_000
+_MAX_TOKENS = 12_000
+_MAX_OWN_TOKENS = 200_000
+"""For text that the guard itself generated from a checked tree."""
+_MAX_SUBSCRIPTS = 20
 _MAX_DEPTH = 100
 _MAX_RUN = 1_500
 """Longest chain of operators on one level; each makes the tree one deeper."""
@@ -37,7 +40,25 @@ _PREFIX_OPERATORS = {TokenType.NOT, TokenType.DASH, TokenType.PLUS, TokenType.TI
 
 # Calls with a syntax of their own inside the parentheses stay with sqlglot's grammar.
 _STRUCTURAL = frozenset(
-    ["ALL", "ANY", "ARRAY", "CAST", "EXISTS", "EXTRACT", "FILTER", "OVER", "OVERLAY", "POSITION", "ROW", "SOME", "SUBSTRING", "TRIM", "UNNEST", "VALUES", "WITHIN"]
+    [
+        "ALL",
+        "ANY",
+        "ARRAY",
+        "CAST",
+        "EXISTS",
+        "EXTRACT",
+        "FILTER",
+        "OVER",
+        "OVERLAY",
+        "POSITION",
+        "ROW",
+        "SOME",
+        "SUBSTRING",
+        "TRIM",
+        "UNNEST",
+        "VALUES",
+        "WITHIN",
+    ]
 )
 _NAME_TOKENS = {
     TokenType.VAR,
@@ -78,25 +99,34 @@ _OPERAND_END = {
     TokenType.CURRENT_TIME,
     TokenType.CURRENT_TIMESTAMP,
 }
+_KEYS = (TokenType.STRING, TokenType.NUMBER)
+_UNITS = {"YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND"}
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", re.DOTALL)
 
 
-def tokenize(sql: str, dialect: EngineDialect, limits: Limits) -> list[Token]:
+def tokenize(sql: str, dialect: EngineDialect, limits: Limits | None = None) -> list[Token]:
     """Returns the statement's tokens, repaired, after every check that needs no grammar.
+
+    Args:
+        sql: The text.
+        dialect: Whose SQL it is.
+        limits: `statement_bytes` bounds the text; None for text that the guard generated itself.
 
     Raises:
         StatementError: Too large, too deep, not valid text, or lexically ambiguous between sqlglot and the engine.
     """
-    _check_text(sql, limits)
+    if limits is not None:
+        _check_text(sql, limits)
     try:
         tokens = list(dialect.sqlglot.tokenize(sql))
     except TokenError:
         raise StatementError("sql.syntax", "A quoted string, an identifier or a comment is not closed.") from None
-    if len(tokens) > _MAX_TOKENS:
+    if len(tokens) > (_MAX_TOKENS if limits is not None else _MAX_OWN_TOKENS):
         raise StatementError("sql.too_large", f"The statement has more than {_MAX_TOKENS:,} words and signs.")
-    _check_depth(tokens)
-    _check_spaces(sql, tokens)
+    if limits is not None:
+        _check_depth(tokens)
+        _check_spaces(sql, tokens)
     return list(_repair(sql, tokens, dialect))
 
 
@@ -116,10 +146,14 @@ def _check_text(sql: str, limits: Limits) -> None:
 
 
 def _check_depth(tokens: list[Token]) -> None:
-    depth = prefixes = 0
+    depth = prefixes = subscripts = 0
     runs = [0]
+    before = None
     for token in tokens:
         kind = token.token_type
+        # A chain of subscripts takes the parser quadratic time.
+        subscripts = subscripts + 1 if kind is TokenType.L_BRACKET and before is TokenType.R_BRACKET else subscripts
+        before = kind
         prefixes = prefixes + 1 if kind in _PREFIX_OPERATORS else 0
         if kind in _OPENING:
             depth += 1
@@ -132,7 +166,7 @@ def _check_depth(tokens: list[Token]) -> None:
             runs[-1] += 1
         elif kind is TokenType.COMMA:
             runs[-1] = 0
-        if depth > _MAX_DEPTH or prefixes > _MAX_DEPTH:
+        if depth > _MAX_DEPTH or prefixes > _MAX_DEPTH or subscripts > _MAX_SUBSCRIPTS:
             raise StatementError("sql.too_deep", f"The statement is nested more than {_MAX_DEPTH} levels deep.")
         if runs[-1] > _MAX_RUN:
             raise StatementError("sql.too_deep", f"An expression has more than {_MAX_RUN:,} terms.")
@@ -155,13 +189,13 @@ def _check_spaces(sql: str, tokens: list[Token]) -> None:
 def _repair(sql: str, tokens: list[Token], dialect: EngineDialect) -> Iterator[Token]:
     hidden = _translated_names(type(dialect.sqlglot))
     position = 0
+    constants: dict[int, str | None] = {}
     before: Token | None = None
     for index, token in enumerate(tokens):
         after = tokens[index + 1] if index + 1 < len(tokens) else None
         kind = token.token_type
-        if FUNCTION_PREFIX in token.text or (POSITION_PREFIX in token.text and kind is not TokenType.STRING):
-            if kind is not TokenType.STRING and not _is_own_position(token, before):
-                raise StatementError("sql.construct_unsupported", "A name starts with a prefix that is reserved.")
+        if kind is not TokenType.STRING and _is_reserved(token.text) and not _is_own_position(token, before):
+            raise StatementError("sql.construct_unsupported", "A name starts with a prefix that is reserved.")
         _check_pair(sql, token, before, dialect)
         if kind is TokenType.PLACEHOLDER and dialect.name == "sqlite":
             position += 1
@@ -171,7 +205,22 @@ def _repair(sql: str, tokens: list[Token], dialect: EngineDialect) -> Iterator[T
             yield _as(token, TokenType.STRING, _decode(sql[token.start : token.end + 1]))
         elif kind in (TokenType.HEREDOC_STRING, TokenType.RAW_STRING):
             yield _as(token, TokenType.STRING, token.text)
-        elif kind is TokenType.STRING and before is not None and before.token_type in (TokenType.ARROW, TokenType.DARROW):
+        elif kind is TokenType.INTERVAL and after is not None and after.token_type is TokenType.STRING:
+            unit = tokens[index + 2] if index + 2 < len(tokens) else None
+            if unit is not None and _is_unit(unit):
+                _check_interval(after, tokens[index + 3] if index + 3 < len(tokens) else None)
+                constants[index + 1], constants[index + 2] = f"{after.text} {unit.text}", None
+            else:
+                constants[index + 1] = after.text
+        elif index in constants:
+            # `INTERVAL '1 day 02:03'` would lose its time; as a cast the constant stays as it is.
+            constant = constants[index]
+            if constant is None:
+                continue
+            yield _as(token, TokenType.STRING, constant)
+            yield _as(token, TokenType.DCOLON, "::")
+            yield _as(token, TokenType.INTERVAL, "INTERVAL")
+        elif kind in _KEYS and before is not None and before.token_type in (TokenType.ARROW, TokenType.DARROW):
             # A parenthesised key is left alone; a bare one would be read as a JSON path.
             yield _as(token, TokenType.L_PAREN, "(")
             yield token
@@ -194,6 +243,21 @@ def _is_call(token: Token, before: Token | None, after: Token | None) -> bool:
     if after is None or after.token_type is not TokenType.L_PAREN or token.token_type not in _NAME_TOKENS:
         return False
     return before is None or before.token_type not in _NOT_CALLS_AFTER
+
+
+def _is_unit(token: Token) -> bool:
+    return token.text.upper().rstrip("S") in _UNITS
+
+
+def _check_interval(quantity: Token, after: Token | None) -> None:
+    if not re.fullmatch(r"[+-]?\d+", quantity.text) or (after is not None and after.text.upper() == "TO"):
+        raise StatementError(
+            "sql.construct_unsupported", "This form of INTERVAL is not supported.", hint="Use '1 day'::interval."
+        )
+
+
+def _is_reserved(text: str) -> bool:
+    return FUNCTION_PREFIX in text or POSITION_PREFIX in text
 
 
 def _is_own_position(token: Token, before: Token | None) -> bool:

@@ -140,9 +140,9 @@ class WriteResolver(QueryResolver):
     def _target_first(self, node: exp.Expr, target: Source) -> None:
         """Qualifies bare names with the target, which in ON CONFLICT DO UPDATE they mean although `excluded` has them too."""
         for column in list(node.find_all(exp.Column)):
-            if not column.table and isinstance(column.this, exp.Identifier) and column.find_ancestor(exp.Query) is None:
-                if self.dialect.fold(column.this) in target.columns:
-                    column.set("table", exp.to_identifier(target.alias, quoted=True))
+            is_bare = not column.table and isinstance(column.this, exp.Identifier) and column.find_ancestor(exp.Query) is None
+            if is_bare and self.dialect.fold(column.this) in target.columns:
+                column.set("table", exp.to_identifier(target.alias, quoted=True))
 
     def _where(self, node: exp.Expr, scope: Scope) -> None:
         where = node.args.get("where")

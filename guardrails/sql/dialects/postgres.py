@@ -47,7 +47,6 @@ _NODES = {
     exp.NullSafeNEQ,
     exp.Overlay,
     exp.Parameter,
-    exp.Pow,
     exp.RegexpILike,
     exp.RegexpLike,
     exp.Rollup,
