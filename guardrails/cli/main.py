@@ -1,0 +1,145 @@
+"""`guardrails`: the root of the command line. Commands are imported when they are called, so that the root starts at once.
+
+Exit status of every command: 0 done, 1 refused or not verified, 2 usage, policy or schema error. Errors go to standard error as
+one line with a stable code; a traceback is printed only when GUARDRAILS_DEBUG is 1.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from io import TextIOWrapper
+from typing import NamedTuple, NoReturn
+
+import click
+
+from guardrails.errors import GuardrailsError, UsageError
+
+__all__ = ["COMMANDS", "Command", "cli", "main"]
+
+_FAILED_STATUS = 1
+_USAGE_STATUS = 2
+_INTERRUPTED_STATUS = 130
+
+
+class Command(NamedTuple):
+    """Where a command lives, as `module:name`, and what `--help` says of it without importing it."""
+
+    target: str
+    help: str
+
+
+COMMANDS = {
+    "approvals": Command("guardrails.cli.approvals:approvals", "List, approve and deny what waits for a person."),
+    "check": Command("guardrails.cli.check:check", "Decide about statements; run nothing, record nothing."),
+    "demo": Command("guardrails.cli.demo:demo", "Show agents at work on a guarded shop database."),
+    "ledger": Command("guardrails.cli.ledger:ledger", "Verify, show, prove and export the signed ledger."),
+    "policy": Command("guardrails.cli.policy:policy", "Validate policy files."),
+    "run": Command("guardrails.cli.run:run", "Decide about statements, run what is allowed, record all of it."),
+}
+"""Every command of the root, by name."""
+
+
+class _Root(click.Group):
+    """A group that knows its commands by name and imports the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  click's signature
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].target.partition(":")
+        command = getattr(importlib.import_module(module), name)
+        if not isinstance(command, click.Command):
+            raise UsageError("usage.bug", f"The command {cmd_name} is not a command.")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name].help) for name in self.list_commands(ctx)])
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, is_asked: bool) -> None:
+    if is_asked and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"guardrails {version('guardrails-sql')}")
+        ctx.exit()
+
+
+@click.group(cls=_Root, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version.")
+def cli() -> None:
+    """Guard the SQL that agents write: understand it, judge it, mask it, run it safely and sign it into a ledger."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command line and exits.
+
+    Args:
+        arguments: Without the program's name; the process's own when None.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # A terminal that cannot show a character shows its escape; the command does not fail over it.
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(_status(arguments))
+
+
+def _status(arguments: Sequence[str] | None) -> int:
+    try:
+        status = cli.main(arguments, prog_name="guardrails", standalone_mode=False)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return _USAGE_STATUS
+    except click.ClickException as error:
+        return _fail("usage.input_invalid", error.format_message(), _way_out(error))
+    except click.exceptions.Abort:
+        return _interrupted()
+    except GuardrailsError as error:
+        _print_error(str(error))
+        return _USAGE_STATUS
+    except KeyboardInterrupt:
+        return _interrupted()
+    except BrokenPipeError:
+        # Whoever read the output has enough; Python must not complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _FAILED_STATUS
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        return _fail("usage.file_missing", f"The system refused{where}: {error.strerror or type(error).__name__}.")
+    except Exception as error:  # noqa: BLE001  the last resort: a command ends with a code, never with a traceback
+        if os.environ.get("GUARDRAILS_DEBUG") == "1":
+            traceback.print_exc()
+        hint = "Please report it; GUARDRAILS_DEBUG=1 shows where it happened."
+        return _fail("usage.bug", f"An unexpected {type(error).__name__}.", hint)
+
+
+def _way_out(error: click.ClickException) -> str:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"See `{context.command_path} --help`." if context else ""
+
+
+def _fail(code: str, message: str, hint: str = "") -> int:
+    _print_error(str(UsageError(code, message, hint=hint)))
+    return _USAGE_STATUS
+
+
+def _interrupted() -> int:
+    _print_error("interrupted")
+    return _INTERRUPTED_STATUS
+
+
+def _print_error(text: str) -> None:
+    # Messages quote what was typed or read: no control sequence of theirs reaches the terminal, and one error is one line.
+    click.echo("error: " + "".join(c if c.isprintable() else " " if c == "\n" else repr(c)[1:-1] for c in text), err=True)
+
+
+if __name__ == "__main__":
+    main()
