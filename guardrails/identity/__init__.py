@@ -1,1 +1,6 @@
-"""placeholder"""
+"""Who acts: principals from verified tokens, and principals that code merely names."""
+
+from guardrails.identity.jwt import JwtVerifier
+from guardrails.identity.static import static_principal
+
+__all__ = ["JwtVerifier", "static_principal"]
