@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from sqlglot import exp
+
 from guardrails.errors import StatementError
 from guardrails.model import ColumnRef
 
@@ -49,7 +51,8 @@ class StarColumn:
 
 @dataclass(slots=True)
 class Scope:
-    """One query level. `merged` maps a USING column to the aliases that it merges; `names` are output aliases where they count."""
+    """One query level. `merged` maps a USING column to the aliases that it merges; `names` are output aliases where they count; `conditions` are join
+    conditions that wait for the whole FROM."""
 
     parent: Scope | None = None
     ctes: Mapping[str, Cte] = field(default_factory=dict)
@@ -58,6 +61,7 @@ class Scope:
     star: list[StarColumn] = field(default_factory=list)
     names: dict[str, Lineage] = field(default_factory=dict)
     are_names_visible: bool = False
+    conditions: list[exp.Expr] = field(default_factory=list)
 
     def add(self, source: Source) -> None:
         """Adds a source at the end of FROM.

@@ -76,6 +76,9 @@ class SourceResolver(ABC):
             self.item(clause.this, scope)
         for join in node.args.get("joins") or []:
             self._join(join, scope)
+        for condition in scope.conditions:
+            self.expression(condition, scope)
+        scope.conditions.clear()
 
     def item(self, node: exp.Expr, scope: Scope) -> None:
         """Adds one item of FROM, with the joins that hang on it."""
@@ -241,7 +244,10 @@ class SourceResolver(ABC):
             names = [scope.sources[right].columns[k].name for k in using]
             join.set("using", [exp.to_identifier(n, quoted=True) for n in names])
         on = join.args.get("on")
-        if on is not None:
+        if on is not None and self.dialect.name == "sqlite":
+            # SQLite looks names in ON up in the whole FROM, PostgreSQL in what has been joined so far.
+            scope.conditions.append(on)
+        elif on is not None:
             self.expression(on, scope)
 
 

@@ -99,6 +99,22 @@ _OPERAND_END = {
     TokenType.CURRENT_TIME,
     TokenType.CURRENT_TIMESTAMP,
 }
+_AFTER_FROM = {
+    TokenType.SELECT,
+    TokenType.WHERE,
+    TokenType.GROUP_BY,
+    TokenType.HAVING,
+    TokenType.WINDOW,
+    TokenType.ORDER_BY,
+    TokenType.LIMIT,
+    TokenType.OFFSET,
+    TokenType.UNION,
+    TokenType.EXCEPT,
+    TokenType.INTERSECT,
+    TokenType.RETURNING,
+    TokenType.SET,
+    TokenType.VALUES,
+}
 _KEYS = (TokenType.STRING, TokenType.NUMBER)
 _UNITS = {"YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND"}
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
@@ -127,6 +143,8 @@ def tokenize(sql: str, dialect: EngineDialect, limits: Limits | None = None) -> 
     if limits is not None:
         _check_depth(tokens)
         _check_spaces(sql, tokens)
+    if dialect.name == "sqlite":
+        tokens = list(_spell_out_comma_joins(tokens))
     return list(_repair(sql, tokens, dialect))
 
 
@@ -230,6 +248,26 @@ def _repair(sql: str, tokens: list[Token], dialect: EngineDialect) -> Iterator[T
         else:
             yield token
         before = token
+
+
+def _spell_out_comma_joins(tokens: list[Token]) -> Iterator[Token]:
+    """Writes a comma in FROM as INNER JOIN: sqlglot makes it CROSS JOIN, which in SQLite fixes the order of the loops."""
+    in_from = [False]
+    for token in tokens:
+        kind = token.token_type
+        if kind in _OPENING:
+            in_from.append(False)
+        elif kind in _CLOSING and len(in_from) > 1:
+            in_from.pop()
+        elif kind is TokenType.FROM:
+            in_from[-1] = True
+        elif kind in _AFTER_FROM:
+            in_from[-1] = False
+        if kind is TokenType.COMMA and in_from[-1]:
+            yield _as(token, TokenType.INNER, "INNER")
+            yield _as(token, TokenType.JOIN, "JOIN")
+        else:
+            yield token
 
 
 @cache
