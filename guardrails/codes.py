@@ -85,6 +85,7 @@ _APPROVAL = {
     "approval.unknown": Code("There is no such request", "Check the request's id."),
     "approval.closed": Code("The request is already decided or used", "Ask again with a new request."),
     "approval.mismatch": Code("The approval is for something else", "Run exactly what was approved."),
+    "approval.reason_required": Code("A reason has to be given with the approval", "Say why, in a sentence."),
     "approval.channel_down": Code("No approver could be reached", "Try again later."),
 }
 

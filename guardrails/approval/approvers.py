@@ -1,0 +1,38 @@
+"""Who may answer a request: somebody else than the requester, of the groups that the terms name."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from guardrails.errors import Denied, IdentityError
+from guardrails.model import ApprovalRequest, Principal
+
+__all__ = ["is_same_person", "require_approver"]
+
+
+def require_approver(request: ApprovalRequest, by: Principal, reason: str, *, is_yes: bool) -> None:
+    """Checks that `by` may answer a request, with this reason.
+
+    Raises:
+        Denied: `by` is the requester (approval.self), not in a group of the terms (approval.not_approver), or says yes without
+            the reason that the terms ask for (approval.reason_required).
+        IdentityError: `by` has no id (identity.principal_invalid).
+    """
+    if not _normalised(by.id):
+        raise IdentityError("identity.principal_invalid", "The approver has no id.")
+    if is_same_person(by.id, request.requester):
+        raise Denied("approval.self", "Requesters cannot answer their own request.")
+    if request.terms.groups and not by.groups.intersection(request.terms.groups):
+        raise Denied("approval.not_approver", "The approver is not in any of the groups that may answer this request.")
+    if is_yes and request.terms.reason_required and not reason.strip():
+        raise Denied("approval.reason_required", "An approval of this request needs a reason.")
+
+
+def is_same_person(one: str, other: str) -> bool:
+    """Tells whether two ids differ only in case, compatibility forms, blanks or characters that do not show."""
+    return _normalised(one) == _normalised(other)
+
+
+def _normalised(id_: str) -> str:
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", id_).casefold())
+    return "".join(character for character in folded if unicodedata.category(character)[0] not in "CZ")
