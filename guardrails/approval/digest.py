@@ -24,7 +24,7 @@ _MOST_LEVELS = 64
 def request_digest(principal: Principal, statement_sql: str, params: Params, policy_digest: str, context: Context) -> str:
     """Returns the SHA-256 of a request, in hexadecimal.
 
-    Not bound are the session, the model and the token, so that the same request may be made again after the answer, in another
+    Not bound are the session, the tool, the model and the token, so that the same request may be made again after the answer, in another
     session and with a renewed token.
 
     Args:
@@ -32,7 +32,7 @@ def request_digest(principal: Principal, statement_sql: str, params: Params, pol
         statement_sql: The regenerated statement.
         params: By name (in any order) or by position.
         policy_digest: Of the policy that asked for approval.
-        context: Its agent, purpose and tool.
+        context: Its agent and purpose.
 
     Raises:
         UsageError: A value is of a type that cannot be approved (usage.input_invalid).
@@ -45,7 +45,6 @@ def request_digest(principal: Principal, statement_sql: str, params: Params, pol
         dict(principal.attributes),
         context.agent,
         context.purpose,
-        context.tool,
         policy_digest,
         statement_sql,
         dict(params) if isinstance(params, Mapping) else list(params),

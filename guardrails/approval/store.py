@@ -67,6 +67,7 @@ class ApprovalStore:
         self._path = path
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
+        self._inherited: sqlite3.Connection | None = None
         self._pid = os.getpid()
         self._is_closed = False
 
@@ -252,10 +253,10 @@ class ApprovalStore:
         if self._is_closed:
             raise Denied("approval.channel_down", "The approvals are closed.")
         if self._pid != os.getpid():
-            # SQLite's connections must not cross a fork. The parent's is left alone; closing it here would drop its locks.
+            # SQLite's connections must not cross a fork: the parent's is neither used nor, being kept, closed here.
             if self._path is None:
                 raise Denied("approval.channel_down", "Approvals in memory belong to the process that made them.")
-            self._connection, self._pid = None, os.getpid()
+            self._inherited, self._connection, self._pid = self._connection, None, os.getpid()
         if self._connection is None:
             self._connection = self._connect()
         return self._connection
