@@ -153,11 +153,19 @@ class WriteResolver(QueryResolver):
 
     def _returning(self, node: exp.Expr, target: Source, ctes: Mapping[str, Cte], others: Scope | None = None) -> list[Output]:
         clause = node.args.get("returning")
+        self._require_select(target)
         if clause is None:
             return []
         # SQLite's RETURNING sees the changed table alone.
         scope = self._with_target(target, others if others and self.dialect.name == "postgres" else Scope(None, ctes))
-        return self._projections(clause, scope, (), ())
+        outputs = self._projections(clause, scope, (), ())
+        self._require_select(target)
+        return outputs
+
+    def _require_select(self, target: Source) -> None:
+        """Reading the target's columns, in WHERE or RETURNING, needs the right to read it (SQL:2016, 14.14, access rules)."""
+        if target.relation is not None and any(c.relation == target.relation for c in self.reads):
+            self.uses.add(RelationUse(target.relation, "select"))
 
     def _own_column(self, identifier: exp.Expr, relation: Relation) -> str:
         if isinstance(identifier, exp.Column):

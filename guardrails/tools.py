@@ -1,0 +1,78 @@
+"""What a guarded function looks like: which argument holds the SQL, which takes bound values, whether its body is a stub."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from guardrails.errors import UsageError
+
+__all__ = ["Sql", "find_params_argument", "find_sql_argument", "is_stub"]
+
+_SQL_NAMES = ("sql", "query", "statement", "sql_query", "sql_statement", "sql_text", "select")
+_PARAMS_NAMES = ("params", "parameters", "sql_params", "bindings")
+
+
+class Sql:
+    """Marks the argument that holds SQL: ``def run(text: Annotated[str, Sql]) -> …``."""
+
+
+def find_sql_argument(function: Callable[..., object]) -> str:
+    """Returns the name of the argument that holds SQL: the one annotated with `Sql`, else one of the usual names.
+
+    Raises:
+        UsageError: There is none, or several are annotated (``usage.tool_unguardable``).
+    """
+    marked = [name for name, hint in _hints(function).items() if _is_marked(hint)]
+    if len(marked) == 1:
+        return marked[0]
+    names = list(inspect.signature(function).parameters)
+    found = [n for n in _SQL_NAMES if n in names]
+    if marked or not found:
+        raise UsageError("usage.tool_unguardable", f"It is not clear which argument of {function.__name__} holds the SQL.")
+    return found[0]
+
+
+def find_params_argument(function: Callable[..., object]) -> str | None:
+    """Returns the name of the argument that takes bound values, None if there is none."""
+    names = inspect.signature(function).parameters
+    return next((n for n in _PARAMS_NAMES if n in names), None)
+
+
+def is_stub(function: Callable[..., object]) -> bool:
+    """Whether the body is only `...`, `pass` or a docstring, so that there is nothing to call."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if code is None or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        return False
+    documented = function.__doc__ is not None
+    stub = _documented_async_stub if inspect.iscoroutinefunction(function) else _documented_stub
+    plain = _async_stub if inspect.iscoroutinefunction(function) else _stub
+    model = (stub if documented else plain).__code__
+    return bool(code.co_code == model.co_code) and all(c is None or isinstance(c, str) for c in code.co_consts)
+
+
+def _hints(function: Callable[..., object]) -> dict[str, Any]:
+    try:
+        return get_type_hints(function, include_extras=True)
+    except (NameError, TypeError):
+        # Annotations that cannot be evaluated here mark nothing.
+        return {}
+
+
+def _is_marked(hint: object) -> bool:
+    return get_origin(hint) is Annotated and any(a is Sql or isinstance(a, Sql) for a in get_args(hint)[1:])
+
+
+def _stub() -> None: ...
+
+
+def _documented_stub() -> None:
+    """A docstring."""
+
+
+async def _async_stub() -> None: ...
+
+
+async def _documented_async_stub() -> None:
+    """A docstring."""
