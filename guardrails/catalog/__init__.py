@@ -1,1 +1,7 @@
-"""placeholder"""
+"""What exists in a database: read from the live engine, or from DDL text."""
+
+from guardrails.catalog.ddl import from_ddl
+from guardrails.catalog.postgres import postgres_digest, read_postgres
+from guardrails.catalog.sqlite import read_sqlite, sqlite_digest
+
+__all__ = ["from_ddl", "postgres_digest", "read_postgres", "read_sqlite", "sqlite_digest"]

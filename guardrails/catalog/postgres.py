@@ -1,0 +1,160 @@
+"""The catalog of a live PostgreSQL database: every schema but the system's own.
+
+Partitions and inheritance children are left out: their rows belong to the parent, whose masks and row filters a statement on the
+child would go round. Definitions and types are read with an empty search path, so that every name in them is qualified.
+Source: https://www.postgresql.org/docs/current/catalogs.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from guardrails.model import Catalog, Column, Relation, RelationKind
+
+if TYPE_CHECKING:
+    import psycopg
+
+__all__ = ["postgres_digest", "read_postgres"]
+
+_KINDS: dict[str, RelationKind] = {
+    "r": "table",
+    "p": "table",
+    "v": "view",
+    "m": "materialized_view",
+    "f": "foreign_table",
+}
+
+_WANTED = r"""
+    WITH wanted AS MATERIALIZED (
+        SELECT c.oid, n.nspname, c.relname, c.relkind
+        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+          AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname !~ '^pg_(toast_)?temp_'
+    )
+"""
+
+# Views count by the version of their rule (xmin), as their stored form is long; everything else by what the catalog shows.
+_DIGEST = "".join(
+    (
+        _WANTED,
+        """
+    , parts(part) AS (
+        SELECT pg_catalog.md5(pg_catalog.string_agg(w::text, ';' ORDER BY w.oid)) FROM wanted w
+        UNION ALL
+        SELECT pg_catalog.md5(pg_catalog.string_agg(
+            pg_catalog.concat_ws(
+                ',', a.attrelid, a.attnum, pg_catalog.quote_ident(a.attname), a.atttypid, a.atttypmod, a.attnotnull),
+            ';' ORDER BY a.attrelid, a.attnum))
+        FROM pg_catalog.pg_attribute a JOIN wanted w ON w.oid = a.attrelid WHERE a.attnum > 0 AND NOT a.attisdropped
+        UNION ALL
+        SELECT pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat_ws(',', r.oid, r.xmin), ';' ORDER BY r.oid))
+        FROM pg_catalog.pg_rewrite r JOIN wanted w ON w.oid = r.ev_class
+        UNION ALL
+        SELECT pg_catalog.md5(pg_catalog.string_agg(
+            pg_catalog.concat_ws(',', i.indexrelid, i.indrelid, i.indisprimary, i.indkey), ';' ORDER BY i.indexrelid))
+        FROM pg_catalog.pg_index i JOIN wanted w ON w.oid = i.indrelid
+        UNION ALL
+        SELECT pg_catalog.md5(pg_catalog.string_agg(
+            pg_catalog.concat_ws(',', h.inhrelid, h.inhparent), ';' ORDER BY h.inhrelid, h.inhparent))
+        FROM pg_catalog.pg_inherits h
+        UNION ALL
+        SELECT pg_catalog.md5(pg_catalog.string_agg(
+            pg_catalog.concat_ws(',', t.oid, pg_catalog.quote_ident(t.typname)), ';' ORDER BY t.oid))
+        FROM pg_catalog.pg_type t WHERE t.oid >= 16384 AND t.typrelid = 0
+    )
+    SELECT pg_catalog.array_agg(part)::text FROM parts
+""",
+    )
+)
+
+_RELATIONS = "".join(
+    (
+        _WANTED,
+        """
+    SELECT w.oid, w.nspname, w.relname, w.relkind,
+           CASE WHEN w.relkind IN ('v', 'm') THEN pg_catalog.pg_get_viewdef(w.oid) END,
+           (SELECT pg_catalog.array_agg(a.attname::text ORDER BY k.position)
+            FROM pg_catalog.pg_index i
+            CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, position)
+            JOIN pg_catalog.pg_attribute a ON a.attrelid = w.oid AND a.attnum = k.attnum
+            WHERE i.indrelid = w.oid AND i.indisprimary AND k.position <= i.indnkeyatts)
+    FROM wanted w
+    WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid = w.oid)
+    ORDER BY w.nspname, w.relname
+""",
+    )
+)
+
+_COLUMNS = "".join(
+    (
+        _WANTED,
+        """
+    SELECT a.attrelid, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), NOT a.attnotnull
+    FROM pg_catalog.pg_attribute a JOIN wanted w ON w.oid = a.attrelid
+    WHERE a.attnum > 0 AND NOT a.attisdropped
+    ORDER BY a.attrelid, a.attnum
+""",
+    )
+)
+
+# Dependencies name the columns of expressions and conditions as well; a dependency on the whole row (0) means every column.
+_INDEXED = r"""
+    SELECT DISTINCT i.indrelid, a.attname
+    FROM pg_catalog.pg_index i
+    CROSS JOIN LATERAL (
+        SELECT k.attnum::int FROM pg_catalog.unnest(i.indkey::int2[]) AS k(attnum)
+        UNION ALL
+        SELECT d.refobjsubid FROM pg_catalog.pg_depend d
+        WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = i.indexrelid
+          AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = i.indrelid
+        UNION ALL
+        SELECT all_columns.attnum FROM pg_catalog.pg_attribute all_columns
+        WHERE all_columns.attrelid = i.indrelid AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)
+          AND EXISTS (SELECT FROM pg_catalog.pg_depend d
+                      WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = i.indexrelid
+                        AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = i.indrelid AND d.refobjsubid = 0)
+    ) AS used(attnum)
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = used.attnum AND a.attnum > 0 AND NOT a.attisdropped
+"""
+
+
+def postgres_digest(connection: psycopg.Connection[Any]) -> str:
+    """Returns the version of the schema: SHA-256 (hex) over relations, columns, view rules, indexes, inheritance and user types.
+
+    Args:
+        connection: An open connection; the answer is of the moment of the call, as the system catalogs always are.
+    """
+    row = connection.execute(_DIGEST).fetchone()
+    return hashlib.sha256(str(row and row[0]).encode()).hexdigest()
+
+
+def read_postgres(connection: psycopg.Connection[Any]) -> Catalog:
+    """Reads the catalog of the database behind a connection.
+
+    Args:
+        connection: A connection inside a transaction, which gets an empty search path for its rest.
+    """
+    row = connection.execute("SELECT pg_catalog.current_schema()").fetchone()
+    default_schema = row[0] if row and row[0] else "public"
+    connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
+    version = postgres_digest(connection)
+    columns: dict[int, list[Column]] = {}
+    for oid, name, type_text, is_nullable in connection.execute(_COLUMNS):
+        columns.setdefault(oid, []).append(Column(name, type_text.lower(), is_nullable))
+    indexed: dict[int, set[str]] = {}
+    for oid, name in connection.execute(_INDEXED):
+        indexed.setdefault(oid, set()).add(name)
+    catalog = Catalog("postgres", default_schema, {}, version)
+    relations: dict[str, Relation] = {}
+    for oid, schema, name, kind, definition, keys in connection.execute(_RELATIONS):
+        relations[catalog.key(schema, name)] = Relation(
+            schema=schema,
+            name=name,
+            kind=_KINDS[kind],
+            columns=tuple(columns.get(oid, ())),
+            primary_key=tuple(keys or ()),
+            indexed_columns=frozenset(indexed.get(oid, ())),
+            definition=definition.strip().rstrip(";") if definition else None,
+        )
+    return Catalog("postgres", default_schema, relations, version)

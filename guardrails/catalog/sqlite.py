@@ -1,0 +1,125 @@
+"""The catalog of a live SQLite database: schema `main`, without SQLite's own tables and the shadow tables of virtual ones.
+
+Sources: https://www.sqlite.org/pragma.html (table_list, table_xinfo, index_list, index_xinfo) and
+https://www.sqlite.org/schematab.html for the form in which definitions are kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sqlite3
+from collections.abc import Iterable
+
+from guardrails.errors import CatalogError
+from guardrails.model import Catalog, Column, Relation, RelationKind
+
+__all__ = ["read_sqlite", "sqlite_digest"]
+
+_KINDS: dict[str, RelationKind] = {"table": "table", "virtual": "foreign_table", "view": "view"}
+"""By the type in `pragma_table_list`; shadow tables have none, so they are in no catalog."""
+
+_HIDDEN_IN_VIRTUAL_TABLE = 1
+
+_TOKEN = re.compile(
+    r"""(?P<blank>\s+|--[^\n]*(?:\n|\Z)|/\*.*?(?:\*/|\Z))"""
+    r"""|(?P<quoted>"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|'(?:[^']|'')*')|(?P<word>[\w$]+)|(?P<mark>.)""",
+    re.DOTALL,
+)
+
+
+def sqlite_digest(connection: sqlite3.Connection) -> str:
+    """Returns the version of the schema: SHA-256 (hex) over the definitions as SQLite keeps them.
+
+    SQLite's own tables do not count, so that ANALYZE changes no version.
+
+    Args:
+        connection: An open connection, inside a transaction when the answer must hold for what follows.
+    """
+    rows = connection.execute(
+        r"SELECT type, name, tbl_name, sql FROM main.sqlite_master WHERE name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY type, name"
+    ).fetchall()
+    digest = hashlib.sha256()
+    for row in rows:
+        for text in row:
+            data = ("" if text is None else text).encode("utf-8", "surrogateescape")
+            digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()
+
+
+def read_sqlite(connection: sqlite3.Connection) -> Catalog:
+    """Reads the catalog of the database behind a connection.
+
+    Args:
+        connection: An open connection; the caller holds a transaction, so that digest and relations are of one state.
+
+    Raises:
+        CatalogError: A view's definition is not of the form that SQLite keeps (``sql.view_opaque``).
+    """
+    relations: dict[str, Relation] = {}
+    listed = connection.execute(
+        "SELECT l.name, l.type, m.sql FROM pragma_table_list AS l JOIN main.sqlite_master AS m ON m.name = l.name"
+        " AND m.type IN ('table', 'view') WHERE l.schema = 'main' ORDER BY l.name"
+    ).fetchall()
+    for name, kind, sql in listed:
+        if kind in _KINDS and not name.lower().startswith("sqlite_"):
+            relations[name] = _relation(connection, name, _KINDS[kind], sql)
+    return Catalog("sqlite", "main", relations, sqlite_digest(connection))
+
+
+def _relation(connection: sqlite3.Connection, name: str, kind: RelationKind, sql: str) -> Relation:
+    rows = connection.execute(
+        "SELECT name, type, \"notnull\", pk, hidden FROM pragma_table_xinfo(?, 'main') ORDER BY cid", (name,)
+    ).fetchall()
+    shown = [r for r in rows if r[4] != _HIDDEN_IN_VIRTUAL_TABLE]
+    keys = tuple(r[0] for r in sorted((r for r in shown if r[3]), key=lambda r: int(r[3])))
+    # A key column may hold NULL in SQLite unless it is the row id itself; https://www.sqlite.org/lang_createtable.html
+    rowid = keys[0] if len(keys) == 1 and any(r[0] == keys[0] and r[1].upper() == "INTEGER" for r in shown) else None
+    columns = tuple(Column(r[0], (r[1] or "").lower(), not r[2] and r[0] != rowid) for r in shown)
+    names = [c.name for c in columns]
+    return Relation(
+        schema="main",
+        name=name,
+        kind=kind,
+        columns=columns,
+        primary_key=keys,
+        indexed_columns=frozenset(keys) | _indexed(connection, name, names) if kind == "table" else frozenset(),
+        definition=_definition(name, sql) if kind == "view" else None,
+    )
+
+
+def _indexed(connection: sqlite3.Connection, table: str, columns: Iterable[str]) -> frozenset[str]:
+    """Every column in any index; in expressions and conditions each column whose name occurs in the index's text."""
+    found: set[str] = set()
+    for (index,) in connection.execute("SELECT name FROM pragma_index_list(?, 'main')", (table,)).fetchall():
+        rows = connection.execute("SELECT name FROM pragma_index_xinfo(?, 'main') WHERE key", (index,)).fetchall()
+        found |= {name for (name,) in rows if name is not None}
+        text = connection.execute("SELECT sql FROM main.sqlite_master WHERE type = 'index' AND name = ?", (index,)).fetchone()
+        words = _words(text[0]) if text and text[0] else frozenset()
+        found |= {column for column in columns if column.lower() in words}
+    return frozenset(found)
+
+
+def _words(sql: str) -> frozenset[str]:
+    tokens = _TOKEN.finditer(sql)
+    return frozenset(_name(m).lower() for m in tokens if m["word"] or m["quoted"])
+
+
+def _name(token: re.Match[str]) -> str:
+    text = token.group()
+    if not token["quoted"]:
+        return text
+    closing = "]" if text[0] == "[" else text[0]
+    return text[1:-1].replace(closing * 2, closing)
+
+
+def _definition(name: str, sql: str) -> str:
+    """Returns the SELECT of `CREATE VIEW name [(columns)] AS select`, the only form that SQLite keeps."""
+    tokens = [m for m in _TOKEN.finditer(sql) if not m["blank"]]
+    depth = 0
+    for position, token in enumerate(tokens):
+        depth += {"(": 1, ")": -1}.get(token.group(), 0) if token["mark"] else 0
+        # Position 2 is the view's name, which may be the bare word `as`.
+        if position > 2 and depth == 0 and token["word"] and token.group().upper() == "AS":
+            return sql[token.end() :].strip().rstrip(";").strip()
+    raise CatalogError("sql.view_opaque", f"The definition of the view {name} is not understood.", evidence={"view": name})

@@ -1,0 +1,96 @@
+"""What every engine offers, and what their executions share: collecting rows within the limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from guardrails.errors import EngineError
+from guardrails.model import Catalog, DialectName, Execution, Limits, Plan, Row
+
+__all__ = ["Engine", "RowCollector"]
+
+
+class Engine(Protocol):
+    """One database. Safe to share between threads.
+
+    Attributes:
+        dialect: Whose SQL it runs.
+        name: A label of the database for the ledger, without credentials.
+    """
+
+    @property
+    def dialect(self) -> DialectName: ...
+
+    @property
+    def name(self) -> str: ...
+
+    def catalog(self) -> Catalog:
+        """Returns the schema as it is now; the same object as long as nothing changed.
+
+        Raises:
+            EngineError: The database cannot be reached.
+        """
+        ...
+
+    def execute(self, plan: Plan) -> Execution:
+        """Runs a plan in a transaction of its own, under lock-down, and ends the transaction.
+
+        Raises:
+            EngineError: The database refused or failed, a limit was reached, or the schema is not the plan's.
+        """
+        ...
+
+    def dispose(self) -> None:
+        """Closes the connections that this engine opened itself."""
+        ...
+
+
+class RowCollector:
+    """Takes rows until a limit is reached.
+
+    Args:
+        limits: `rows` and `result_bytes` count here.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._bytes = 0
+        self.rows: list[Row] = []
+        self.is_truncated = False
+
+    def take(self, rows: Iterable[Row]) -> bool:
+        """Takes rows; returns False, and leaves the rest, once a limit is reached.
+
+        Raises:
+            EngineError: One row alone is larger than the result may be (``engine.row_too_large``).
+        """
+        for row in rows:
+            size = sum(map(_size, row))
+            if size > self._limits.result_bytes:
+                raise EngineError(
+                    "engine.row_too_large",
+                    f"A row is larger than the {self._limits.result_bytes:,} bytes that a result may have.",
+                    evidence={"bytes": size},
+                )
+            if len(self.rows) >= self._limits.rows or self._bytes + size > self._limits.result_bytes:
+                self.is_truncated = True
+                return False
+            self._bytes += size
+            self.rows.append(row)
+        return True
+
+
+def _size(value: object) -> int:
+    """Bytes that a value takes in a result, roughly: text and bytes by length, containers by their items, the rest eight."""
+    match value:
+        case str():
+            return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
+        case bytes():
+            return len(value)
+        case list():
+            return 8 + sum(map(_size, value))
+        case dict():
+            return 8 + sum(_size(k) + _size(v) for k, v in value.items())
+        case _:
+            return 8

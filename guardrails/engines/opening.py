@@ -1,0 +1,115 @@
+"""From a URL, or an engine of SQLAlchemy's, to an engine of ours. What is not understood is an error, never a guess."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import SingletonThreadPool, StaticPool
+
+from guardrails.engines.base import Engine
+from guardrails.errors import UsageError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+__all__ = ["open_engine"]
+
+_SQLITE = frozenset({"sqlite", "sqlite+pysqlite"})
+_POSTGRES = frozenset({"postgresql", "postgresql+psycopg"})
+
+
+def open_engine(database: str | sa.Engine | AsyncEngine, *, role: str | None = None) -> Engine:
+    """Opens a database for guarded execution and checks that it answers.
+
+    Args:
+        database: `sqlite:///path`, `sqlite:////absolute/path`, `postgresql://…`, `postgresql+psycopg://…`, or an engine of
+            SQLAlchemy's. An engine with the drivers `sqlite3` or `psycopg` is used through its own pool; of any other, an
+            asynchronous one for instance, only the URL is used.
+        role: PostgreSQL only: the role that every statement runs as (`SET LOCAL ROLE`); the login must be a member of it.
+
+    Returns:
+        The engine.
+
+    Raises:
+        UsageError: The URL is not supported or has unknown options (``usage.database_unsupported``), the database cannot be
+            opened (``usage.database_unreachable``; a missing SQLite file is never created), or the driver is not installed
+            (``usage.extra_missing``).
+    """
+    given = None if isinstance(database, str) else database
+    url = _url(database) if isinstance(database, str) else database.url
+    backend = url.drivername.split("+")[0]
+    if given is None and url.drivername not in _SQLITE | _POSTGRES:
+        raise UsageError(
+            "usage.database_unsupported", f"The driver {url.drivername[:40]!r} of the database URL is not supported."
+        )
+    if backend == "sqlite":
+        if role is not None:
+            raise UsageError("usage.database_unsupported", "SQLite has no roles.", hint="Leave `role` out.")
+        return _open_sqlite(url, given)
+    if backend == "postgresql":
+        return _open_postgres(url, given, role)
+    raise UsageError("usage.database_unsupported", f"The database {backend[:40]!r} is not supported.")
+
+
+def _url(text: str) -> URL:
+    try:
+        return make_url(text)
+    except (ArgumentError, ValueError) as error:
+        raise UsageError("usage.database_unsupported", "The database URL does not parse.") from error
+
+
+def _open_sqlite(url: URL, given: sa.Engine | AsyncEngine | None) -> Engine:
+    from guardrails.engines.sqlite import PooledConnections, SqliteEngine, UrlConnections
+
+    name = url.set(username=None, password=None, query={}).set(drivername="sqlite").render_as_string()
+    if isinstance(given, sa.Engine) and given.driver == "pysqlite":
+        is_shared = isinstance(given.pool, (StaticPool, SingletonThreadPool))
+        return SqliteEngine(name, PooledConnections(given, is_shared=is_shared)).checked()
+    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
+        raise UsageError(
+            "usage.database_unsupported",
+            "An in-memory database or a file: URI can only be reached through the engine that opened it.",
+            hint="Give a synchronous SQLAlchemy engine with StaticPool, or a file: sqlite:///path.",
+        )
+    if url.host or url.username or url.password or url.port:
+        raise UsageError("usage.database_unsupported", "A SQLite URL has three slashes before the path: sqlite:///shop.db.")
+    if url.query and given is None:
+        raise UsageError("usage.database_unsupported", f"Unknown options in the URL: {', '.join(sorted(url.query))}.")
+    path = Path(url.database)
+    if not path.is_file():
+        raise UsageError("usage.database_unreachable", f"There is no file {url.database!r}; it is not created.")
+    return SqliteEngine(name, UrlConnections(path.absolute())).checked()
+
+
+def _open_postgres(url: URL, given: sa.Engine | AsyncEngine | None, role: str | None) -> Engine:
+    try:
+        import psycopg
+    except ImportError as error:
+        raise UsageError(
+            "usage.extra_missing", "PostgreSQL needs psycopg.", hint="Install guardrails-sql[postgres]."
+        ) from error
+    from guardrails.engines.postgres import PostgresEngine
+
+    plain = url.set(username=None, password=None, query={}).set(drivername="postgresql")
+    name = plain.render_as_string()
+    if isinstance(given, sa.Engine) and given.driver == "psycopg":
+        return PostgresEngine(name, given, role=role, is_own=False).checked()
+    own = url.set(drivername="postgresql+psycopg")
+    # The timeout holds for connecting only; a URL may set its own.
+    arguments = {} if "connect_timeout" in url.query else {"connect_timeout": 10}
+    try:
+        engine = sa.create_engine(own, pool_pre_ping=True, pool_timeout=10, connect_args=arguments)
+        positional, options = engine.dialect.create_connect_args(own)
+        options.pop("context", None)  # The dialect's own, no option of libpq.
+        psycopg.conninfo.make_conninfo(*positional, **options)
+    except (psycopg.Error, sa.exc.SQLAlchemyError, ValueError, TypeError) as error:
+        raise UsageError(
+            "usage.database_unsupported",
+            "The database URL has options that libpq does not know.",
+            evidence={"error": str(error)},
+        ) from error
+    return PostgresEngine(name, engine, role=role, is_own=True).checked()

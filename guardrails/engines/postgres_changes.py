@@ -1,0 +1,102 @@
+"""What a change really changed in PostgreSQL: rows by relation, triggers and foreign keys included, from the server's own count.
+
+The server counts rows inserted, updated and deleted by relation and session. The difference between before and after is what the
+statement did, wherever it did it. Relations that the plan may not change must not be among them; declared foreign key actions and
+partitions are part of changing their parent.
+Source: https://www.postgresql.org/docs/current/monitoring-stats.html (pg_stat_xact_user_tables)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+
+from guardrails.errors import EngineError
+from guardrails.model import Plan
+
+__all__ = ["Changes"]
+
+_DATA_ACTIONS = frozenset({"insert", "update", "delete"})
+
+_COUNTS = """
+    SELECT relid, n_tup_ins + n_tup_upd + n_tup_del, schemaname || '.' || relname
+    FROM pg_catalog.pg_stat_xact_user_tables WHERE n_tup_ins + n_tup_upd + n_tup_del > 0
+"""
+
+_ALLOWED = """
+    WITH RECURSIVE allowed(oid) AS (
+        SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE CASE WHEN n.nspname = %(default)s THEN c.relname::text ELSE n.nspname || '.' || c.relname END = ANY (%(names)s)
+        UNION
+        SELECT next.oid FROM allowed CROSS JOIN LATERAL (
+            SELECT h.inhrelid FROM pg_catalog.pg_inherits h WHERE h.inhparent = allowed.oid
+            UNION ALL
+            SELECT k.conrelid FROM pg_catalog.pg_constraint k
+            WHERE k.contype = 'f' AND k.confrelid = allowed.oid AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))
+        ) AS next(oid)
+    )
+    SELECT oid FROM allowed
+"""
+
+
+class Changes:
+    """Counts what happens between its making and `checked`.
+
+    Args:
+        connection: Inside the plan's transaction.
+        plan: A plan that writes.
+        default_schema: What a relation key without a schema means.
+    """
+
+    def __init__(self, connection: psycopg.Connection[Any], plan: Plan, default_schema: str) -> None:
+        self._connection = connection
+        self._plan = plan
+        self._default_schema = default_schema
+        self._before = {relation: count for relation, count, _ in connection.execute(_COUNTS)}
+
+    def checked(self, top_level: int) -> int:
+        """Returns the rows changed.
+
+        Args:
+            top_level: Rows that the statement itself reports.
+
+        Raises:
+            EngineError: More rows changed than the plan allows (``engine.too_many_rows_changed``), or other relations did, or the
+                server does not count (``engine.refused``).
+        """
+        if not set(self._plan.actions) & _DATA_ACTIONS:
+            return top_level
+        changed: dict[int, int] = {}
+        names: dict[int, str] = {}
+        for relation, count, name in self._connection.execute(_COUNTS):
+            if count > self._before.get(relation, 0):
+                changed[relation], names[relation] = count - self._before.get(relation, 0), name
+        if top_level and not changed:
+            raise EngineError(
+                "engine.refused",
+                "The database does not tell which rows changed.",
+                hint="An administrator must switch track_counts on; foreign tables cannot be changed.",
+            )
+        beyond = set(changed) - self._allowed()
+        if beyond:
+            raise EngineError(
+                "engine.refused",
+                "The change has further effects, of a trigger for instance, on relations that it may not change.",
+                evidence={"relations": sorted(names[relation] for relation in beyond)},
+            )
+        rows = max(top_level, sum(changed.values()))
+        if rows > self._plan.limits.rows_changed:
+            raise EngineError(
+                "engine.too_many_rows_changed",
+                f"More than {self._plan.limits.rows_changed} rows would change; nothing was changed.",
+                evidence={"rows": rows},
+            )
+        return rows
+
+    def _allowed(self) -> set[int]:
+        names = {u.relation for u in self._plan.relations if u.action in _DATA_ACTIONS} | {
+            c.relation for c in self._plan.writes
+        }
+        arguments = {"default": self._default_schema, "names": sorted(names)}
+        return {oid for (oid,) in self._connection.execute(_ALLOWED, arguments).fetchall()}
