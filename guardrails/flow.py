@@ -57,12 +57,17 @@ Stage: TypeAlias = Literal["parse", "decide", "approve", "intent", "execute", "s
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What `judge` found: the decision, and the plan to run when it is not a refusal."""
+    """What `judge` found: the decision, and the plan to run when it is not a refusal.
+
+    `declared` names the result columns that come from columns which the policy protects or lifts by name: what they show is decided
+    there, so the second net leaves them alone.
+    """
 
     statement: Statement
     decision: Decision
     plan: Plan | None = None
     normalised: str | None = None
+    declared: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +160,9 @@ def judge(
             return Judgement(statement, decision, normalised=normalised)
         rewritten = rewrite(resolved, decision.obligations, catalog, mask_sql)
     except (StatementError, CatalogError) as error:
+        kind = error.evidence.get("kind")
+        if access is None and isinstance(kind, str):
+            access = Access("other", (kind,))
         reason = Reason(error.code, error.message, error.hint)
         refusal = Decision("deny", (reason,), policy_digest=policy.digest, access=access)
         return Judgement(statement, refusal, normalised=normalised)
@@ -169,7 +177,8 @@ def judge(
         limits=decision.obligations.limits,
         catalog_version=catalog.version,
     )
-    return Judgement(statement, replace(decision, sql=plan.sql), plan, normalised)
+    declared = _declared(access, policy)
+    return Judgement(statement, replace(decision, sql=plan.sql), plan, normalised, declared)
 
 
 def run(
@@ -282,7 +291,10 @@ def _perform(judgement: Judgement, plan: Plan | None, intent: Appended, context:
         if not isinstance(execution, Execution):
             raise Denied("usage.bug", "The execution gave no result.", decision=decision)
         yield Notify(Event("execute", statement, decision, plan))
-        rows, findings = scan_rows(execution.columns, execution.rows) if scan else (execution.rows, ())
+        if scan:
+            rows, findings = scan_rows(execution.columns, execution.rows, skip_columns=judgement.declared)
+        else:
+            rows, findings = execution.rows, ()
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         entry, private = outcome_entry(intent.entry_id, context, error=error)
         receipt = _receipt(_appended((yield Append(entry, private))), intent)
@@ -294,6 +306,18 @@ def _perform(judgement: Judgement, plan: Plan | None, intent: Appended, context:
     result = Result(execution.columns, rows, receipt, decision, execution.rows_changed, execution.is_truncated, tuple(findings))
     yield Notify(Event("outcome", statement, decision, plan, result, receipt))
     return result
+
+
+def _declared(access: Access, policy: BoundPolicy) -> frozenset[str]:
+    """The result columns that derive from declared columns alone; a name that another column shares is not among them."""
+    declared = {c.mask.column for c in policy.columns}
+    views = {key for key, relation in policy.catalog.relations.items() if relation.kind == "view"}
+    names: dict[str, bool] = {}
+    for output in access.returned:
+        # A view's column stands for the base columns beneath it, which are in the list too.
+        sources = [s for s in output.sources if s.relation not in views or s in declared]
+        names[output.name] = names.get(output.name, True) and bool(sources) and set(sources) <= declared
+    return frozenset(name for name, is_declared in names.items() if is_declared)
 
 
 def _appended(answer: Answer) -> Appended:

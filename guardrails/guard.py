@@ -11,19 +11,20 @@ import functools
 import inspect
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from guardrails import flow
-from guardrails.approval import ApprovalStore, Channel
+from guardrails.approval import ApprovalStore, Channel, ask_channel
+from guardrails.drivers import Runner, adrive, drive
 from guardrails.engines import Engine, open_engine
+from guardrails.entries import JSON
 from guardrails.errors import ApprovalRequired, Denied, EngineError, GuardrailsError, IdentityError, UsageError
 from guardrails.ledger import Ledger
 from guardrails.masking import MaskKeyring, mask_expression, open_keyring
@@ -34,7 +35,6 @@ from guardrails.model import (
     Column,
     Context,
     Decision,
-    Execution,
     Mask,
     MaskExpression,
     Params,
@@ -42,17 +42,18 @@ from guardrails.model import (
     Principal,
     Result,
     Statement,
-    Value,
 )
 from guardrails.policy import BoundPolicy, Policy
-from guardrails.tools import find_params_argument, find_sql_argument, is_stub
+from guardrails.tools import find_params_argument, find_sql_argument, is_stub, wrap
 
 __all__ = ["Guard", "Session"]
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Observer = Callable[[flow.Event], None]
-Runner = Callable[[Plan | None], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +125,12 @@ class Guard:
             LedgerError: The ledger cannot be opened or written.
         """
         loaded = policy if isinstance(policy, Policy) else Policy.load(policy)
-        engine = database if _is_engine(database) else open_engine(cast("str | sa.Engine | AsyncEngine", database))
+        engine = cast(Engine, database) if hasattr(database, "catalog") else open_engine(database)
         log = ledger if isinstance(ledger, Ledger) else Ledger.open(ledger)
         log.recover()
-        store = ApprovalStore.open(log.url)
-        keyring = open_keyring(log.url)
+        beside = log.path or "sqlite:///:memory:"
+        store = ApprovalStore.open(beside)
+        keyring = open_keyring(beside)
         guard = cls(loaded, engine, log, store, keyring, channel=approvals, observer=observer, scan=not unsafe_without_scan)
         guard._bind()
         return guard
@@ -300,10 +302,10 @@ class Guard:
     @overload
     def tool(self, function: Callable[P, R], /) -> Callable[P, R]: ...
     @overload
-    def tool(self, *, sql: str | None = None, name: str | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
     def tool(
-        self, function: Callable[P, R] | None = None, /, *, sql: str | None = None, name: str | None = None
-    ) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
+        self, function: None = None, /, *, sql: str | None = None, name: str | None = None
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+    def tool(self, function: Callable[..., Any] | None = None, /, *, sql: str | None = None, name: str | None = None) -> Any:
         """Decorates a function that takes SQL: sync, async and generator functions.
 
         The function receives the regenerated statement and, if it has a parameter for them, the bound values. A function whose
@@ -318,14 +320,14 @@ class Guard:
             UsageError: No argument holds SQL.
         """
         if function is None:
-            return lambda f: self.tool(f) if sql is None and name is None else self._decorate_sql(f, sql, name)
+            return lambda decorated: self._decorate_sql(decorated, sql, name)
         return self._decorate_sql(function, sql, name)
 
     def action(self, name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Decorates any other agent action; `name` (such as ``email.send``) is what policy rules allow."""
 
         def decorate(function: Callable[P, R]) -> Callable[P, R]:
-            return _wrap(
+            return wrap(
                 function,
                 lambda arguments: self.call_action(function, arguments, name=name),
                 lambda arguments: self.acall_action(function, arguments, name=name),
@@ -343,9 +345,8 @@ class Guard:
         Raises:
             Denied: `by` is the requester or not an approver, or the request is closed or expired.
         """
-        request = self._approvals.get(request_id)
-        self._approvals.approve(request_id, by, reason, now=_now())
-        self._record_answer(request, "approved", by, reason)
+        record = functools.partial(self._record_answer, "approved", by, reason)
+        self._approvals.approve(request_id, by, reason, _now(), record=record)
 
     def deny(self, request_id: str, *, by: Principal, reason: str = "") -> None:
         """Says no to one request; recorded.
@@ -353,9 +354,8 @@ class Guard:
         Raises:
             Denied: `by` may not decide it, or the request is closed or expired.
         """
-        request = self._approvals.get(request_id)
-        self._approvals.deny(request_id, by, reason, now=_now())
-        self._record_answer(request, "denied", by, reason)
+        record = functools.partial(self._record_answer, "denied", by, reason)
+        self._approvals.deny(request_id, by, reason, _now(), record=record)
 
     def mask_sql(self, mask: Mask, column: Column) -> MaskExpression:
         """Returns a mask as SQL of this guard's engine, with this guard's key."""
@@ -387,7 +387,7 @@ class Guard:
     def _action_flow(self, name: str, arguments: Mapping[str, Any], session: Session) -> flow.Flow:
         return flow.run_action(name, dict(arguments), self._bind(), session.principal, session.context, scan=self._scan)
 
-    def _database(self) -> dict[str, flow.JSON]:
+    def _database(self) -> dict[str, JSON]:
         return {"name": self.engine.name, "dialect": self.engine.dialect}
 
     def _run_plan(self, plan: Plan | None) -> object:
@@ -396,38 +396,16 @@ class Guard:
         return self.engine.execute(plan)
 
     def _drive(self, steps: flow.Flow, session: Session, runner: Runner) -> Result:
-        """Performs the flow's steps in this thread; see `_adrive` for the asynchronous twin."""
-
-        def advance(step: flow.Step) -> flow.Answer:
-            if isinstance(step, flow.Execute):
-                return _execution(runner, step.plan, _collect)
-            return self._perform(step, session)
-
-        return _advance_all(steps, advance)
+        return drive(steps, functools.partial(self._perform, session), runner)
 
     async def _adrive(self, steps: flow.Flow, session: Session, runner: Runner) -> Result:
         """Performs the steps without blocking the loop, to the end even when the caller is cancelled: an outcome must follow."""
-        task = asyncio.create_task(self._adrive_to_end(steps, session, runner))
+        task = asyncio.create_task(adrive(steps, functools.partial(self._perform, session), runner))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
 
-    async def _adrive_to_end(self, steps: flow.Flow, session: Session, runner: Runner) -> Result:
-        advance = functools.partial(_next_step, steps)
-        step = advance(None, None)
-        while not isinstance(step, Result):
-            try:
-                if isinstance(step, flow.Execute):
-                    answer: flow.Answer = await _aexecution(runner, step.plan)
-                else:
-                    answer = await asyncio.to_thread(self._perform, step, session)
-            except (Exception, asyncio.CancelledError) as error:
-                step = advance(None, error)
-            else:
-                step = advance(answer, None)
-        return step
-
-    def _perform(self, step: flow.Step, session: Session) -> flow.Answer:
+    def _perform(self, session: Session, step: flow.Step) -> flow.Answer:
         match step:
             case flow.Append(entry, private):
                 appended = self.ledger.append(entry, private=private)
@@ -447,7 +425,7 @@ class Guard:
         if grant:
             return grant
         request = self._file_request(digest, judgement, session)
-        answer = self._channel.ask(request) if self._channel else None
+        answer = ask_channel(self._channel, request) if self._channel else None
         if answer is not None:
             decide = self.approve if answer.is_approved else self.deny
             decide(request.id, by=answer.by, reason=answer.reason)
@@ -489,7 +467,7 @@ class Guard:
             )
         return request
 
-    def _record_answer(self, request: ApprovalRequest, answer: str, by: Principal, reason: str) -> None:
+    def _record_answer(self, answer: str, by: Principal, reason: str, request: ApprovalRequest) -> None:
         self.ledger.append(
             {
                 "type": "approval.decided",
@@ -509,59 +487,11 @@ class Guard:
             "params_argument": find_params_argument(function),
             "tool": name or function.__name__,
         }
-        return _wrap(
+        return wrap(
             function,
             lambda arguments: self.call_tool(function, arguments, **options),
             lambda arguments: self.acall_tool(function, arguments, **options),
         )
-
-
-def _advance_all(steps: flow.Flow, perform: Callable[[flow.Step], flow.Answer]) -> Result:
-    step = _next_step(steps, None, None)
-    while not isinstance(step, Result):
-        try:
-            answer = perform(step)
-        except (Exception, KeyboardInterrupt, SystemExit) as error:
-            step = _next_step(steps, None, error)
-        else:
-            step = _next_step(steps, answer, None)
-    return step
-
-
-def _next_step(
-    steps: Generator[flow.Step, flow.Answer, Result], answer: flow.Answer, error: BaseException | None
-) -> flow.Step | Result:
-    """Sends an answer or throws an error into the flow; returns its next step, or the result when it has ended."""
-    try:
-        return steps.send(answer) if error is None else steps.throw(error)
-    except StopIteration as stop:
-        return cast(Result, stop.value)
-
-
-def _execution(runner: Runner, plan: Plan | None, collect: Callable[[object], object]) -> Execution:
-    """Runs, and gives what a tool returned the shape of an execution: one column `value`, one row."""
-    started = time.perf_counter()
-    returned = collect(runner(plan))
-    if isinstance(returned, Execution):
-        return returned
-    elapsed_ms = (time.perf_counter() - started) * 1000
-    return Execution(("value",), ((cast(Value, returned),),), duration_ms=elapsed_ms)
-
-
-async def _aexecution(runner: Runner, plan: Plan | None) -> Execution:
-    started = time.perf_counter()
-    returned = await asyncio.to_thread(runner, plan)
-    if inspect.isawaitable(returned):
-        returned = await returned
-    if isinstance(returned, AsyncIterator):
-        returned = [item async for item in returned]
-    execution = _execution(lambda _: returned, plan, _collect)
-    return replace(execution, duration_ms=execution.duration_ms or (time.perf_counter() - started) * 1000)
-
-
-def _collect(returned: object) -> object:
-    """Generators are drained before the scan: rows that nobody has looked at do not leave."""
-    return list(returned) if inspect.isgenerator(returned) else returned
 
 
 def _call_with_plan(
@@ -582,8 +512,29 @@ def _call_with_plan(
     arguments[sql_argument] = plan.sql
     if params_argument is not None:
         arguments[params_argument] = dict(plan.params) if plan.dialect == "sqlite" else list(plan.params.values())
+    with _translated_errors():
+        returned = function(**arguments)
+    if inspect.isawaitable(returned):
+        return _awaited(returned)
+    return _aiterated(returned) if isinstance(returned, AsyncIterator) else returned
+
+
+async def _awaited(returned: Awaitable[object]) -> object:
+    with _translated_errors():
+        return await returned
+
+
+async def _aiterated(returned: AsyncIterator[object]) -> AsyncIterator[object]:
+    with _translated_errors():
+        async for item in returned:
+            yield item
+
+
+@contextmanager
+def _translated_errors() -> Iterator[None]:
+    """A driver's error text may hold data; it stays the cause, for the operator."""
     try:
-        return function(**arguments)
+        yield
     except GuardrailsError:
         raise
     except Exception as error:
@@ -598,59 +549,12 @@ def _sql_arguments(arguments: Mapping[str, Any], sql_argument: str, params_argum
     return sql, params if params is not None else {}
 
 
-def _wrap(
-    function: Callable[P, R],
-    call: Callable[[dict[str, Any]], object],
-    acall: Callable[[dict[str, Any]], Coroutine[Any, Any, object]],
-) -> Callable[P, R]:
-    """Returns a function of the same signature and kind (sync, async, generator, async generator) that goes through a guard."""
-    signature = inspect.signature(function)
-
-    def bound(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        arguments = signature.bind(*args, **kwargs)
-        arguments.apply_defaults()
-        return dict(arguments.arguments)
-
-    if inspect.isasyncgenfunction(function):
-
-        @functools.wraps(function)
-        async def agenerate(*args: Any, **kwargs: Any) -> AsyncIterator[object]:
-            for item in cast("list[object]", await acall(bound(args, kwargs))):
-                yield item
-
-        return cast("Callable[P, R]", agenerate)
-    if inspect.iscoroutinefunction(function):
-
-        @functools.wraps(function)
-        async def arun(*args: Any, **kwargs: Any) -> object:
-            return await acall(bound(args, kwargs))
-
-        return cast("Callable[P, R]", arun)
-    if inspect.isgeneratorfunction(function):
-
-        @functools.wraps(function)
-        def generate(*args: Any, **kwargs: Any) -> Iterator[object]:
-            yield from cast("list[object]", call(bound(args, kwargs)))
-
-        return cast("Callable[P, R]", generate)
-
-    @functools.wraps(function)
-    def run(*args: Any, **kwargs: Any) -> object:
-        return call(bound(args, kwargs))
-
-    return cast("Callable[P, R]", run)
-
-
 def _value(result: Result) -> object:
     return result.rows[0][0]
 
 
 def _summary(actions: tuple[str, ...], writes: list[str]) -> str:
     return " and ".join(actions) + (f"; writes {', '.join(writes[:10])}" if writes else "")
-
-
-def _is_engine(database: object) -> bool:
-    return not isinstance(database, (str, sa.Engine, AsyncEngine))
 
 
 def _require_valid(session: Session) -> None:

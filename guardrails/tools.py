@@ -1,14 +1,18 @@
-"""What a guarded function looks like: which argument holds the SQL, which takes bound values, whether its body is a stub."""
+"""Guarded functions: which argument holds the SQL, which takes bound values, whether there is a body; and wrapping one as its kind."""
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Annotated, Any, ParamSpec, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from guardrails.errors import UsageError
 
-__all__ = ["Sql", "find_params_argument", "find_sql_argument", "is_stub"]
+__all__ = ["Sql", "find_params_argument", "find_sql_argument", "is_stub", "wrap"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _SQL_NAMES = ("sql", "query", "statement", "sql_query", "sql_statement", "sql_text", "select")
 _PARAMS_NAMES = ("params", "parameters", "sql_params", "bindings")
@@ -50,6 +54,49 @@ def is_stub(function: Callable[..., object]) -> bool:
     plain = _async_stub if inspect.iscoroutinefunction(function) else _stub
     model = (stub if documented else plain).__code__
     return bool(code.co_code == model.co_code) and all(c is None or isinstance(c, str) for c in code.co_consts)
+
+
+def wrap(
+    function: Callable[P, R],
+    call: Callable[[dict[str, Any]], object],
+    acall: Callable[[dict[str, Any]], Coroutine[Any, Any, object]],
+) -> Callable[P, R]:
+    """Returns a function of the same signature and kind (sync, async, generator, async generator) that goes through a guard."""
+    signature = inspect.signature(function)
+
+    def bound(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        arguments = signature.bind(*args, **kwargs)
+        arguments.apply_defaults()
+        return dict(arguments.arguments)
+
+    if inspect.isasyncgenfunction(function):
+
+        @functools.wraps(function)
+        async def agenerate(*args: Any, **kwargs: Any) -> AsyncIterator[object]:
+            for item in cast("list[object]", await acall(bound(args, kwargs))):
+                yield item
+
+        return cast("Callable[P, R]", agenerate)
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def arun(*args: Any, **kwargs: Any) -> object:
+            return await acall(bound(args, kwargs))
+
+        return cast("Callable[P, R]", arun)
+    if inspect.isgeneratorfunction(function):
+
+        @functools.wraps(function)
+        def generate(*args: Any, **kwargs: Any) -> Iterator[object]:
+            yield from cast("list[object]", call(bound(args, kwargs)))
+
+        return cast("Callable[P, R]", generate)
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> object:
+        return call(bound(args, kwargs))
+
+    return cast("Callable[P, R]", run)
 
 
 def _hints(function: Callable[..., object]) -> dict[str, Any]:

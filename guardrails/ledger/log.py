@@ -155,6 +155,11 @@ class Ledger:
             return tuple(self._append_locked(lost, signer))
 
     @property
+    def path(self) -> Path | None:
+        """The ledger's file, None for a ledger in memory."""
+        return self._store.path
+
+    @property
     def size(self) -> int:
         """Number of entries now."""
         return self._current().size

@@ -13,6 +13,7 @@ import time
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from guardrails.errors import LedgerError, TamperedError
@@ -43,6 +44,11 @@ class SqliteStore:
         with self._lock, _translated():
             self._connect()
         self._survive_forks()
+
+    @property
+    def path(self) -> Path | None:
+        """The file, None for a ledger in memory."""
+        return self._location.path
 
     def close(self) -> None:
         """Closes the file. Closing twice is allowed."""

@@ -48,7 +48,10 @@ def rows(secret: int) -> Iterator[tuple[str, tuple[object, ...]]]:
             (i, public.randint(1, 26), amount, public.choice(_STATES), public.choice(_REGIONS), None if i % 11 == 0 else day),
         )
     for i in range(1, 9):
-        yield "employees", (i, f"{public.choice(_NAMES)} {i}", private.randint(1, 9) * 1000, None if i == 1 else public.randint(1, i - 1))
+        yield (
+            "employees",
+            (i, f"{public.choice(_NAMES)} {i}", private.randint(1, 9) * 1000, None if i == 1 else public.randint(1, i - 1)),
+        )
 
 
 QUERIES = """

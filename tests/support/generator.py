@@ -13,7 +13,15 @@ Choose = Callable[[int], int]
 """Returns a number from 0 to n - 1."""
 
 TABLES: dict[str, dict[str, str]] = {
-    "customers": {"id": "int", "name": "text", "email": "text", "ssn": "text", "region": "text", "credit": "int", "created": "date"},
+    "customers": {
+        "id": "int",
+        "name": "text",
+        "email": "text",
+        "ssn": "text",
+        "region": "text",
+        "credit": "int",
+        "created": "date",
+    },
     "orders": {"id": "int", "customer_id": "int", "amount": "num", "status": "text", "region": "text", "created": "date"},
     "employees": {"id": "int", "name": "text", "salary": "int", "boss_id": "int"},
     "customer_mails": {"id": "int", "name": "text", "mail": "text"},
@@ -86,14 +94,20 @@ class Generator:
             columns[name] = kind
         if self.chance(12) and self.dialect == "postgres":
             alias = self.one(list(sources))
-            items.append(f"{self.one(['row_to_json({0})', '{0}::text', 'to_jsonb({0}) ->> 2', 'count({0}.*) OVER ()']).format(alias)} AS {self.fresh('r')}")
+            items.append(
+                f"{self.one(['row_to_json({0})', '{0}::text', 'to_jsonb({0}) ->> 2', 'count({0}.*) OVER ()']).format(alias)} AS {self.fresh('r')}"
+            )
             columns[f"r{self.names}"] = "text"
         text = f"SELECT {'DISTINCT ' if self.chance(8) else ''}{', '.join(items)} FROM {from_text}"
         if self.chance(2):
             text += f" WHERE {self.predicate(scope, depth)}"
         is_distinct = "SELECT DISTINCT" in text[:16]
         if self.chance(3):
-            key = str(1 + self.choose(len(columns))) if is_distinct or self.chance(2) else self.expression(self.one(["text", "int"]), scope, 0)
+            key = (
+                str(1 + self.choose(len(columns)))
+                if is_distinct or self.chance(2)
+                else self.expression(self.one(["text", "int"]), scope, 0)
+            )
             key = key if not key.lstrip("-").isdigit() or int(key) > 0 else "1"
             text += f" ORDER BY {key}{self.one(['', ' DESC'])}"
             if self.chance(2):
@@ -172,16 +186,35 @@ class Generator:
             inner = column or self.one(_TEXTS[:-1])
             if form == 9 and depth > 0:
                 return f"(SELECT min({self.column('text', {'q': TABLES['customers']})}) FROM customers q WHERE q.id = {self.column('int', scope) or 1})"
-            forms = ["upper({0})", "{0} || 'z'", "coalesce({0}, 'none')", "substr({0}, 1, 2)", "CASE WHEN {0} LIKE 'a%' THEN 'y' ELSE {0} END", "cast({1} AS text)", "'lit'"]
+            forms = [
+                "upper({0})",
+                "{0} || 'z'",
+                "coalesce({0}, 'none')",
+                "substr({0}, 1, 2)",
+                "CASE WHEN {0} LIKE 'a%' THEN 'y' ELSE {0} END",
+                "cast({1} AS text)",
+                "'lit'",
+            ]
             return self.one(forms).format(inner, self.column("int", scope) or "1")
         if kind in ("int", "num"):
             inner = column or self.one(_INTS[:-1])
             if form == 9 and depth > 0:
-                return f"(SELECT max(q.credit) FROM customers q WHERE q.region = {self.column('text', scope) or self.one(_TEXTS)})"
+                return (
+                    f"(SELECT max(q.credit) FROM customers q WHERE q.region = {self.column('text', scope) or self.one(_TEXTS)})"
+                )
             if form == 8:
                 order = self.column(self.one(["text", "int"]), scope) or inner
                 return f"{self.one(['row_number()', 'rank()', 'count(*)', f'sum({inner})'])} OVER (ORDER BY {order})"
-            forms = ["{0} + 1", "{0} * 2", "coalesce({0}, 0)", "abs({0})", "length({1})", "cast({1} AS integer)", "100 / ({0} - 21)", "7"]
+            forms = [
+                "{0} + 1",
+                "{0} * 2",
+                "coalesce({0}, 0)",
+                "abs({0})",
+                "length({1})",
+                "cast({1} AS integer)",
+                "100 / ({0} - 21)",
+                "7",
+            ]
             return self.one(forms).format(inner, self.column("text", scope) or "'12'")
         if kind == "date":
             return column or "NULL"
@@ -200,10 +233,26 @@ class Generator:
         if form == 8:
             return f"NOT {self.predicate(scope, 0)}"
         if text and form % 2:
-            forms = ["{0} = {1}", "{0} LIKE {1}", "{0} > {1}", "{0} IS NULL", "{0} IN ({1}, 'EU')", "{0} <> {1}", "cast({0} AS integer) = 1", "{0} BETWEEN 'a' AND {1}"]
+            forms = [
+                "{0} = {1}",
+                "{0} LIKE {1}",
+                "{0} > {1}",
+                "{0} IS NULL",
+                "{0} IN ({1}, 'EU')",
+                "{0} <> {1}",
+                "cast({0} AS integer) = 1",
+                "{0} BETWEEN 'a' AND {1}",
+            ]
             return self.one(forms).format(text, self.one(_TEXTS))
         if number:
-            forms = ["{0} = {1}", "{0} > {1}", "{0} IS NOT NULL", "1 / ({0} - 21) > 0", "{0} BETWEEN 1 AND {1}", "{0} IN ({1}, 2)"]
+            forms = [
+                "{0} = {1}",
+                "{0} > {1}",
+                "{0} IS NOT NULL",
+                "1 / ({0} - 21) > 0",
+                "{0} BETWEEN 1 AND {1}",
+                "{0} IN ({1}, 2)",
+            ]
             return self.one(forms).format(number, self.one(_INTS))
         return "1 = 1"
 
