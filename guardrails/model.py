@@ -50,7 +50,20 @@ __all__ = [
 ]
 
 Value: TypeAlias = (
-    bool | int | float | str | bytes | Decimal | datetime | date | time | timedelta | UUID | list["Value"] | dict[str, "Value"]
+    bool
+    | int
+    | float
+    | str
+    | bytes
+    | Decimal
+    | datetime
+    | date
+    | time
+    | timedelta
+    | UUID
+    | list["Value"]
+    | dict[str, "Value"]
+    | None
 )
 """What a parameter or a result cell may be."""
 Row: TypeAlias = tuple[Value, ...]

@@ -18,7 +18,7 @@ from guardrails.model import Row, Value
 __all__ = ["bound", "plain_row", "register_loaders"]
 
 
-def bound(params: Mapping[str, Value | None]) -> list[object]:
+def bound(params: Mapping[str, Value]) -> list[object]:
     """Returns the values in placeholder order; dictionaries, and lists that hold one, become jsonb."""
     return [Jsonb(v) if isinstance(v, dict) or (isinstance(v, list) and _holds_dict(v)) else v for v in params.values()]
 
@@ -32,7 +32,7 @@ def plain_row(row: tuple[Any, ...]) -> Row:
     return tuple(map(_plain, row))
 
 
-def _plain(value: object) -> Value | None:
+def _plain(value: object) -> Value:
     if value is None:
         return None
     if isinstance(value, (bool, int, float, str, bytes, Decimal, datetime, date, time, timedelta, UUID)):

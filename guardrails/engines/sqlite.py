@@ -248,11 +248,11 @@ def _foreign_keys(connection: sqlite3.Connection) -> tuple[ForeignKey, ...]:
     )
 
 
-def _bound(params: Mapping[str, Value | None]) -> dict[str, object]:
+def _bound(params: Mapping[str, Value]) -> dict[str, object]:
     return {name: _plain(value) for name, value in params.items()}
 
 
-def _plain(value: Value | None) -> object:
+def _plain(value: Value) -> object:
     """SQLite knows five types: times become ISO 8601 text, as its own functions write them, and decimals what a literal would be."""
     if value is None or isinstance(value, (int, float, str, bytes)):
         return value
