@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import struct
 from collections.abc import Iterator
@@ -21,13 +20,12 @@ from guardrails.masking import mask_expression, mask_value
 from guardrails.model import Column, ColumnRef, Mask
 
 KEY = bytes(range(32))
-URL = os.environ.get("GUARDRAILS_TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/test")
 Case = tuple[str, str, dict[str, str | int], st.SearchStrategy[Any]]
 
 
 @pytest.fixture(scope="module")
-def connection() -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(URL, autocommit=True) as connection:
+def connection(postgres_url: str) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
         # The guard's sessions see pg_catalog alone; the time zone and date style are the agent's least favourable ones.
         connection.execute("SET search_path = pg_catalog")
         connection.execute("SET timezone = 'Asia/Kathmandu'")

@@ -108,7 +108,8 @@ def _card(source: random.Random) -> tuple[str, str]:
 
 _IBANS: list[tuple[str, Callable[[random.Random], str]]] = [
     ("DE", lambda s: _digits(s, 18)), ("FR", lambda s: _digits(s, 23)), ("NL", lambda s: "ABNA" + _digits(s, 10)),
-    ("GB", lambda s: "NWBK" + _digits(s, 14)), ("ES", lambda s: _digits(s, 20)), ("MT", lambda s: "MALT" + _digits(s, 5) + "0012345MTLCAST001S"),
+    ("GB", lambda s: "NWBK" + _digits(s, 14)), ("ES", lambda s: _digits(s, 20)),
+    ("MT", lambda s: "MALT" + _digits(s, 5) + "0012345MTLCAST001S"),
 ]  # fmt: skip
 
 

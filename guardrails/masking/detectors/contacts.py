@@ -42,20 +42,24 @@ _USUAL_NATIONAL_DIGITS = (6, 12)
 _EXTENSION = r"(?:[ ,]{0,2}(?:x|ext\.?|extension|#)[ ]?\d{1,6})?"
 _END = r"(?!\w|[.:/\-]\d)"
 _TAIL = re.compile(_EXTENSION + _END)
+# Patterns begin with the character that they need, not with what may not stand before it: so the search skips all others.
 _INTERNATIONAL = re.compile(
-    r"(?<![\w+])(?:\+[ ]?|(?<![.,:\-])(?:00(?=[1-9(])|011[ \-](?=[1-9])))\(?"
+    r"(?:\+(?<![\w+]\+)[ ]?|0(?<![\w+.,:\-]0)(?:0(?=[1-9(])|11[ \-](?=[1-9])))\(?"
     r"(\d{1,15}+\)?(?:(?:[ .\-/]|[ ]?\((?=\d)|\)[ \-]?|(?<=\)))\d{1,14}+\)?){0,8})"
 )
 _NORTH_AMERICAN = re.compile(
-    r"(?<![\w.\-+/#])(?:1[ .\-])?(?:\(([2-9]\d\d)\)[ \-]?|([2-9]\d\d)[.\-])([2-9]\d\d)[.\- ](\d{4})" + _EXTENSION + _END
+    r"((?:1(?<![\w.\-+/#]1)[ .\-](?:\([2-9]\d\d\)[ \-]?|[2-9]\d\d[.\-])"
+    r"|\((?<![\w.\-+/#]\()[2-9]\d\d\)[ \-]?|[2-9](?<![\w.\-+/#(][2-9])\d\d[.\-])[2-9]\d\d[.\- ]\d{4})" + _EXTENSION + _END
 )
-_TRUNK = re.compile(r"(?<![\w.+\-/:#])\(?(0[1-9]\d{0,4})\)?(?:[ ]?[ \-/.]\d{2,8}+){1,5}+")
-_WORD = re.compile(
-    r"(?:\b|_)(?:tele)?(?:phone|fon|foon|fono|fone|phones)s?\b|\b(?:tel|mobile?|mobil|handy|cell|cellphone|fax|call|ring|dial|"
-    r"hotline|whatsapp|sms|text me|móvil|téléphone|teléfono|telefonnummer|rufnummer)\b",
-    re.IGNORECASE,
+_TRUNK = re.compile(r"(?:0(?<![\w.+\-/:#(]0)|\((?<![\w.+\-/:#]\()0)[1-9]\d{0,4}\)?(?:[ ]?[ \-/.]\d{2,8}+){1,5}+")
+_BARE = re.compile(rf"((?:\(\+?\d|\+\d|\d(?<![\w(+]\d))[\d ().\-/]{{5,20}}\d){_EXTENSION}{_END}")
+_WORDS = (
+    r"(?:(?:\b|_)(?:tele)?(?:phone|fon|foon|fono|fone|phones)s?\b|\b(?:tel|mobile?|mobil|handy|cell|cellphone|fax|call|ring|dial|"
+    r"hotline|whatsapp|sms|text me|móvil|téléphone|teléfono|telefonnummer|rufnummer)\b)"
 )
-_AFTER_WORD = re.compile(rf"[^\d\n+(]{{0,20}}(\(?\+?\d[\d ().\-/]{{5,20}}\d){_EXTENSION}{_END}")
+_WORD = re.compile(_WORDS, re.IGNORECASE)
+_WORD_BEFORE = re.compile(_WORDS + r"[^\d\n+(]{0,20}$", re.IGNORECASE)
+_WORD_LOOK_BACK = 36
 _WHOLE = re.compile(rf"\s*(\(?\+?\d[\d ().\-/]{{5,20}}\d){_EXTENSION}\s*")
 _OTHER_NUMBER = re.compile(
     r"(?:order|invoice|ticket|case|ref|reference|sku|isbn|issn|ean|upc|gtin|tracking|serial|part|item|version|build|id|no|nr|"
@@ -66,6 +70,7 @@ _DATE = re.compile(
     r"(?:\d{1,2}[./\-]\d{1,2}[./\-](?:\d\d){1,2}|\d{4}[./\-]\d{1,2}[./\-]\d{1,2})(?!\d)|\d\d/(?:19|20)\d\d(?!\d)"
 )
 _DIGITS = re.compile(r"\d+")
+_ZIP_4 = re.compile(r"\d{5}-\d{4}(?!\d)")
 _PAIRS = re.compile(r"0[1-9]([ .\-])\d\d(?:\1\d\d){3}(?!\d)")
 _IPV4 = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}(?!\d)")
 _NANP = re.compile(r"1[2-9]\d\d[2-9]\d{6}")
@@ -94,17 +99,18 @@ def phones(text: str, context: str) -> Iterator[Span]:
         if end := _international_end(text, found):
             yield Span(found.start(), end, "phone", 0.9)
     for found in _NORTH_AMERICAN.finditer(text):
-        area, exchange = found[1] or found[2], found[3]
-        if not area.endswith("11") and not exchange.endswith("11") and not _is_other_number(text, found.start()):
+        digits = "".join(_DIGITS.findall(found[1]))[-10:]
+        is_service = digits[1:3] == "11" or digits[4:6] == "11"
+        if not is_service and not _is_other_number(text, found.start()):
             yield Span(found.start(), found.end(), "phone", 0.85)
     for found in _TRUNK.finditer(text):
         end = _trunk_end(text, found)
         if end and not _is_other_number(text, found.start()):
             yield Span(found.start(), end, "phone", 0.75)
-    for word in _WORD.finditer(text):
-        near = _AFTER_WORD.match(text, word.end())
-        if near and _is_plausible(near[1]):
-            yield Span(near.start(1), near.end(), "phone", 0.8)
+    for found in _BARE.finditer(text):
+        start = found.start()
+        if _is_plausible(found[1]) and _WORD_BEFORE.search(text[max(0, start - _WORD_LOOK_BACK) : start]):
+            yield Span(start, found.end(), "phone", 0.8)
     if _WORD.search(context.replace("_", " ")) and (whole := _WHOLE.fullmatch(text)) and _is_plausible(whole[1]):
         yield Span(whole.start(1), len(text.rstrip()), "phone", 0.8)
 
@@ -113,7 +119,7 @@ def _international_end(text: str, found: re.Match[str]) -> int:
     """Returns where the number ends, 0 when it is none: the longest run of groups that its country's plan allows."""
     is_plus = text[found.start()] == "+"
     groups = [(found.start(1) + g.start(), found.start(1) + g.end()) for g in _DIGITS.finditer(found[1])]
-    if not is_plus and len(groups) < 2:
+    if not is_plus and (len(groups) < 2 or _is_other_number(text, found.start())):
         return 0
     for last in range(len(groups), 0, -1):
         end = groups[last - 1][1]
@@ -141,7 +147,9 @@ def _calling_code(digits: str) -> str | None:
 
 def _trunk_end(text: str, found: re.Match[str]) -> int:
     """Returns where a national number with its leading zero ends, 0 when it is none."""
-    if _DATE.match(text, found.start(1)) and not _PAIRS.match(text, found.start(1)):
+    first = found.start() + (text[found.start()] == "(")
+    is_date = _DATE.match(text, first) and not _PAIRS.match(text, first)
+    if is_date or _ZIP_4.match(text, first):
         return 0
     groups = [(found.start() + g.start(), found.start() + g.end()) for g in _DIGITS.finditer(found[0])]
     for taken in range(len(groups), 1, -1):

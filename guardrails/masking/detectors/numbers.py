@@ -10,14 +10,14 @@ from guardrails.masking.detectors.span import Span
 __all__ = ["cards", "ibans", "is_card", "social_security_numbers"]
 
 _CARD_DIGITS = range(13, 20)
-_FIRST = r"[2-68]\d"
-# Undivided, or in the groups in which issuers print the digits, with the same separator everywhere. A look-ahead, since a number
-# may begin inside what looked like one.
+# Undivided, or in the groups in which issuers print the digits, with the same separator everywhere. Behind the first digit all is a
+# look-ahead, since a number may begin inside what looked like one. Patterns begin with the character that they need, not with what
+# may not stand before it: so the search skips what cannot begin a number.
 _CARD = re.compile(
-    rf"(?<!\d)(?=(?P<whole>{_FIRST}{{12,18}})(?!\d)"
-    rf"|(?P<fours>{_FIRST}{{3}}(?P<s>[ .\-]{{1,3}})\d{{4}}(?P=s)\d{{4}}(?P=s)\d{{4}})(?!\d)(?P<rest>(?P=s)(?:\d{{3}}|\d)(?!\d))?"
-    rf"|(?P<other>{_FIRST}{{3}}(?P<t>[ .\-]{{1,3}})(?:\d{{6}}(?P=t)\d{{4,5}}|\d{{5}}(?P=t)\d{{6}}|\d{{4}}(?P=t)\d{{5}}|\d{{3}}(?P=t)\d{{3}}(?P=t)\d{{3}})"
-    rf"|{_FIRST}{{5}}[ .\-]{{1,3}}\d{{13}}|{_FIRST}{{7}}[ .\-]{{1,3}}\d{{8}})(?!\d))"
+    r"[2-68](?<!\d[2-68])(?=(?P<whole>\d{12,18})(?!\d)"
+    r"|(?P<fours>\d{3}(?P<s>[ .\-]{1,3})\d{4}(?P=s)\d{4}(?P=s)\d{4})(?!\d)(?P<rest>(?P=s)(?:\d{3}|\d)(?!\d))?"
+    r"|(?P<other>\d{3}(?P<t>[ .\-]{1,3})(?:\d{6}(?P=t)\d{4,5}|\d{5}(?P=t)\d{6}|\d{4}(?P=t)\d{5}|\d{3}(?:(?P=t)\d{3}){2})"
+    r"|\d{5}[ .\-]{1,3}\d{13}|\d{7}[ .\-]{1,3}\d{8})(?!\d))"
 )
 _NO_DIGIT = re.compile(r"\D+")
 
@@ -45,7 +45,7 @@ _ISSUERS: tuple[tuple[str, str, frozenset[int]], ...] = (
     ("67", "67", frozenset(range(13, 20))),
 )
 
-_IBAN_START = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?=[ \-]?[A-Za-z0-9])")
+_IBAN_CHECK = re.compile(r"\d\d(?<=[A-Za-z]{2}\d\d)(?<![A-Za-z0-9][A-Za-z]{2}\d\d)(?=[ \-]?[A-Za-z0-9])")
 _IBAN_BODY = re.compile(r"[A-Za-z0-9]{4}(?:[ \-]?[A-Za-z0-9]){1,30}+")
 _IBAN_LENGTHS = {
     "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BI": 27, "BR": 29, "BY": 28,
@@ -58,9 +58,12 @@ _IBAN_LENGTHS = {
     "VA": 22, "VG": 24, "XK": 20, "YE": 30,
 }  # fmt: skip
 
-_SSN_DASHED = re.compile(r"(?<![\w\-])(\d{3})-(\d{2})-(\d{4})(?![\w\-])")
-_SSN_WORD = re.compile(r"\b(?:ssn|ssns|social[ _]security|soc[. ]sec|itin|taxpayer[ _]id)\b", re.IGNORECASE)
-_SSN_LOOSE = re.compile(r"[^\d\n]{0,24}?(?<![\d.\-])(\d{3})[ \-.]?(\d{2})[ \-.]?(\d{4})(?![\d\-])")
+_SSN = re.compile(r"(\d(?<![\d.\-]\d)\d\d)([ \-.]?)(\d\d)[ \-.]?(\d{4})(?![\d\-])")
+_SSN_DASHED = re.compile(r"(?<!\w)\d{3}-\d{2}-\d{4}(?!\w)")
+_SSN_NAMES = r"(?:\b|_)(?:ssn|ssns|social[ _]security|soc[. ]sec|itin|taxpayer[ _]id)\b"
+_SSN_NAME = re.compile(_SSN_NAMES, re.IGNORECASE)
+_SSN_NAME_BEFORE = re.compile(_SSN_NAMES + r"[^\d\n]{0,24}$", re.IGNORECASE)
+_SSN_LOOK_BACK = 42
 
 
 def cards(text: str) -> Iterator[Span]:
@@ -87,15 +90,16 @@ def is_card(digits: str) -> bool:
 def ibans(text: str) -> Iterator[Span]:
     """Yields IBANs: the country's length, and the check digits of ISO 7064 MOD 97-10."""
     end = 0
-    for start in _IBAN_START.finditer(text):
-        length = _IBAN_LENGTHS.get(text[start.start() : start.start() + 2].upper())
-        if length is None or start.start() < end:
+    for check in _IBAN_CHECK.finditer(text):
+        start = check.start() - 2
+        length = _IBAN_LENGTHS.get(text[start : start + 2].upper())
+        if length is None or start < end:
             continue
-        body = _IBAN_BODY.match(text, start.start())
+        body = _IBAN_BODY.match(text, start)
         if not body:
             continue
-        compact, last = "", start.start()
-        for offset in range(start.start(), body.end()):
+        compact, last = "", start
+        for offset in range(start, body.end()):
             if text[offset] in " -":
                 continue
             compact += text[offset]
@@ -105,27 +109,27 @@ def ibans(text: str) -> Iterator[Span]:
         is_followed = last < len(text) and text[last].isalnum()
         if len(compact) == length and not is_followed and _is_mod_97(compact.upper()):
             end = last
-            yield Span(start.start(), last, "iban", 0.97)
+            yield Span(start, last, "iban", 0.97)
 
 
 def social_security_numbers(text: str, context: str) -> Iterator[Span]:
     """Yields US social security numbers: with dashes, or in any form after a word that says so (or in a column so named)."""
-    for found in _SSN_DASHED.finditer(text):
-        if _is_assignable(*found.groups()):
-            yield Span(found.start(), found.end(), "ssn", 0.85)
-    places = [word.end() for word in _SSN_WORD.finditer(text)]
-    if _SSN_WORD.search(context.replace("_", " ")):
-        places.append(0)
-    for place in places:
-        near = _SSN_LOOSE.match(text, place)
-        if near and _is_assignable(*near.groups()):
-            yield Span(near.start(1), near.end(3), "ssn", 0.8)
+    is_named = _SSN_NAME.search(context.replace("_", " ")) is not None
+    for found in _SSN.finditer(text):
+        start = found.start()
+        if not _is_assignable(found[1], found[3], found[4]):
+            continue
+        if _SSN_DASHED.match(text, start):
+            yield Span(start, found.end(), "ssn", 0.85)
+        elif is_named or _SSN_NAME_BEFORE.search(text[max(0, start - _SSN_LOOK_BACK) : start]):
+            yield Span(start, found.end(), "ssn", 0.8)
 
 
 def _card_end(text: str, found: re.Match[str]) -> int:
     """Returns where a card number ends, 0 when it is none."""
-    if whole := found["whole"]:
-        start, end = found.span("whole")
+    if found["whole"]:
+        start, end = found.start(), found.end("whole")
+        whole = text[start:end]
         is_other = text[start - 1 : start] == "+" or _is_article(whole) or _is_decimal(text, start, end)
         return end if is_card(whole) and not is_other else 0
     ends = (found.end("rest"), found.end("fours"), found.end("other"))

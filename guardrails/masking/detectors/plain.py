@@ -7,10 +7,12 @@ led back to places in the text.
 from __future__ import annotations
 
 import functools
+import re
 import unicodedata
 
 __all__ = ["fold"]
 
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _LETTER_LIKE = {"．": ".", "。": ".", "｡": ".", "∶": ":", "꞉": ":", "⁄": "/", "∕": "/"}
 _VARIATION_SELECTORS = (range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0), range(0x180B, 0x1810))
 _INVISIBLE = frozenset({0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0})
@@ -29,6 +31,8 @@ def fold(text: str) -> tuple[str, list[int] | None]:
     if text.isascii():
         return text, None
     folds = _folds()
+    if all(folds[ord(character)] == character for character in set(_NOT_ASCII.findall(text))):
+        return text, None
     folded = text.translate(folds)
     if len(folded) == len(text):
         return folded, None

@@ -77,7 +77,7 @@ _NAMES = (
 _ASSIGNMENT = re.compile(
     r"(?:passwords?|passwd|pwd|passphrase|secret|token|api[_-]?key|access[_-]?key|accountkey|secret[_-]?key)"
     r"(?P<quote>[\"']?)[ \t]{0,3}(?P<sign>:=|=>|[:=])[ \t]{0,3}"
-    r"(?:(?P<open>[\"'])(?P<quoted>[^\"'\n]{6,200})(?P=open)|(?P<bare>[^\s\"'&,;<>(){}\[\]]{6,200}+))",
+    r"(?:(?P<open>[\"'])(?P<quoted>[^\"'\n]{6,200})(?P=open)|[\"']?(?P<bare>[^\s\"'&,;<>(){}\[\]]{6,200}+))",
     re.IGNORECASE,
 )
 _PLACEHOLDER = re.compile(
@@ -119,9 +119,9 @@ def _private_keys(text: str) -> Iterator[Span]:
 def _assignments(text: str) -> Iterator[Span]:
     for found in _ASSIGNMENT.finditer(text):
         group = "quoted" if found["quoted"] is not None else "bare"
-        value = found[group]
+        value = found[group] if group == "quoted" else found[group].rstrip(".")
         is_word = value.isalpha() and (value.islower() or value.istitle() or value.isupper())
         # In prose "password: please ask" a word follows; in a quoted or "=" assignment it is a value.
         is_value = not is_word or group == "quoted" or found["sign"] == "="
         if is_value and not _PLACEHOLDER.fullmatch(value):
-            yield Span(found.start(group), found.end(group), "secret", 0.6)
+            yield Span(found.start(group), found.start(group) + len(value), "secret", 0.6)
