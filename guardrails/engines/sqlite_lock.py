@@ -170,6 +170,14 @@ class SqliteLock:
                 if follow not in seen:
                     seen.add(follow)
                     pending.append(follow)
+        self._follow_to_parents()
+
+    def _follow_to_parents(self) -> None:
+        """Allows the look-up in the parent that SQLite makes, or prepares, when a row that refers to it is changed."""
+        changed = self._inserts | self._deletes
+        for key in self._names.foreign_keys:
+            if key.child in changed or (key.child, key.child_column) in self._updates:
+                self._reads |= {(key.child, key.child_column), (key.parent, key.parent_column)}
 
 
 def _targets(plan: Plan, action: str) -> frozenset[str]:
