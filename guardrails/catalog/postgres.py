@@ -34,7 +34,7 @@ _WANTED = r"""
     )
 """
 
-# Views count by the version of their rule (xmin), as their stored form is long; everything else by what the catalog shows.
+# Views count by the version of their rule's row (xmin, ctid), as their stored form is long; everything else by what the catalog shows.
 _DIGEST = "".join(
     (
         _WANTED,
@@ -48,7 +48,7 @@ _DIGEST = "".join(
             ';' ORDER BY a.attrelid, a.attnum))
         FROM pg_catalog.pg_attribute a JOIN wanted w ON w.oid = a.attrelid WHERE a.attnum > 0 AND NOT a.attisdropped
         UNION ALL
-        SELECT pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat_ws(',', r.oid, r.xmin), ';' ORDER BY r.oid))
+        SELECT pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat_ws(',', r.oid, r.xmin, r.ctid), ';' ORDER BY r.oid))
         FROM pg_catalog.pg_rewrite r JOIN wanted w ON w.oid = r.ev_class
         UNION ALL
         SELECT pg_catalog.md5(pg_catalog.string_agg(
@@ -98,7 +98,7 @@ _COLUMNS = "".join(
     )
 )
 
-# Dependencies name the columns of expressions and conditions as well; a dependency on the whole row (0) means every column.
+# Dependencies name the columns of expressions and conditions as well; a whole row among them (attribute 0) means every column.
 _INDEXED = r"""
     SELECT DISTINCT i.indrelid, a.attname
     FROM pg_catalog.pg_index i
@@ -110,10 +110,7 @@ _INDEXED = r"""
           AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = i.indrelid
         UNION ALL
         SELECT all_columns.attnum FROM pg_catalog.pg_attribute all_columns
-        WHERE all_columns.attrelid = i.indrelid AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)
-          AND EXISTS (SELECT FROM pg_catalog.pg_depend d
-                      WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = i.indexrelid
-                        AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = i.indrelid AND d.refobjsubid = 0)
+        WHERE all_columns.attrelid = i.indrelid AND pg_catalog.concat(i.indexprs, i.indpred) ~ ':varattno 0 '
     ) AS used(attnum)
     JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = used.attnum AND a.attnum > 0 AND NOT a.attisdropped
 """

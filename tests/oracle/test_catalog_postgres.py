@@ -1,0 +1,117 @@
+"""The PostgreSQL catalog against a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from guardrails.catalog import postgres_digest, read_postgres
+from guardrails.model import Catalog
+from tests.support.schema import POSTGRES_SHOP
+
+
+@pytest.fixture
+def connection(postgres_url: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection whose changes are rolled back."""
+    with psycopg.connect(postgres_url) as connection:
+        yield connection
+        connection.rollback()
+
+
+def _catalog(connection: psycopg.Connection[Any], ddl: str) -> Catalog:
+    connection.execute(ddl)
+    return read_postgres(connection)
+
+
+def test_shop_is_read_with_views_keys_and_indexes(connection: psycopg.Connection[Any]) -> None:
+    catalog = _catalog(connection, POSTGRES_SHOP)
+    assert catalog.default_schema == "public"
+    customers = catalog.relations["customers"]
+    assert [(c.name, c.type, c.is_nullable) for c in customers.columns][:3] == [
+        *(("id", "integer", False), ("name", "text", False), ("email", "text", True)),
+    ]
+    assert customers.primary_key == ("id",)
+    assert customers.indexed_columns == {"id", "email"}
+    assert catalog.relations["orders"].columns[2].type == "numeric(10,2)"
+    view = catalog.relations["customer_emails"]
+    assert view.kind == "view"
+    assert view.column_names == ("id", "address")
+    assert "public.customers" in (view.definition or "")
+    assert not (view.definition or "").endswith(";")
+
+
+def test_other_schemas_are_qualified_and_the_systems_own_are_absent(connection: psycopg.Connection[Any]) -> None:
+    catalog = _catalog(connection, 'CREATE SCHEMA "S 1"; CREATE TABLE "S 1"."T" ("Col" int); CREATE TEMP TABLE scratch (a int)')
+    assert "S 1.T" in catalog.relations
+    assert not [k for k, r in catalog.relations.items() if r.schema.startswith(("pg_", "information_schema"))]
+    assert "scratch" not in {r.name for r in catalog.relations.values()}
+
+
+def test_every_kind_of_relation_is_told_apart(connection: psycopg.Connection[Any]) -> None:
+    catalog = _catalog(
+        connection,
+        "CREATE TABLE base (a int, b int) PARTITION BY RANGE (a); CREATE TABLE part PARTITION OF base FOR VALUES FROM (1) TO (9);"
+        "CREATE TABLE parent (a int); CREATE TABLE child () INHERITS (parent);"
+        "CREATE MATERIALIZED VIEW mat AS SELECT a FROM base; CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w;"
+        "CREATE FOREIGN TABLE far (a int) SERVER s; CREATE SEQUENCE seq; CREATE TYPE composite AS (a int)",
+    )
+    kinds = {k: r.kind for k, r in catalog.relations.items()}
+    assert kinds == {"base": "table", "parent": "table", "mat": "materialized_view", "far": "foreign_table"}
+    assert catalog.relations["mat"].definition
+
+
+@pytest.mark.parametrize(
+    ("index", "columns"),
+    [
+        ("(a) INCLUDE (b)", {"a", "b"}),
+        ("((lower(c))) WHERE d > 1", {"c", "d"}),
+        ("((t.*::text))", {"a", "b", "c", "d"}),
+    ],
+)
+def test_every_column_of_an_index_counts(connection: psycopg.Connection[Any], index: str, columns: set[str]) -> None:
+    connection.execute("CREATE FUNCTION whole(anyelement) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT ''x'''")
+    index = index.replace("t.*::text", "whole(t.*)")
+    catalog = _catalog(connection, f"CREATE TABLE t (a int, b int, c text, d int); CREATE INDEX ON t {index}")
+    assert catalog.relations["t"].indexed_columns == columns
+
+
+def test_the_key_has_its_own_order(connection: psycopg.Connection[Any]) -> None:
+    catalog = _catalog(connection, "CREATE TABLE t (a int, b int, c int, PRIMARY KEY (c, a) INCLUDE (b))")
+    assert catalog.relations["t"].primary_key == ("c", "a")
+
+
+def test_the_digest_follows_the_schema_and_not_the_data(connection: psycopg.Connection[Any]) -> None:
+    seen = {postgres_digest(connection)}
+    for statement in [
+        *(
+            "CREATE TABLE public.t (a int)",
+            "ALTER TABLE public.t ADD COLUMN b text",
+            "ALTER TABLE public.t ALTER COLUMN a TYPE bigint",
+        ),
+        *(
+            "CREATE INDEX i ON public.t (a)",
+            "CREATE VIEW public.v AS SELECT a FROM public.t",
+            "ALTER TABLE public.t RENAME COLUMN b TO c",
+        ),
+        *(
+            "CREATE OR REPLACE VIEW public.v AS SELECT a + 1 AS a FROM public.t",
+            "CREATE SCHEMA other",
+            "ALTER VIEW public.v SET SCHEMA other",
+        ),
+        *("ALTER TABLE public.t ALTER COLUMN a SET NOT NULL", "ALTER TABLE public.t DROP COLUMN c"),
+    ]:
+        connection.execute(statement)
+        digest = postgres_digest(connection)
+        assert (digest in seen) == (statement == "CREATE SCHEMA other"), statement
+        seen.add(digest)
+    for statement in [
+        "INSERT INTO public.t VALUES (1)",
+        "ANALYZE public.t",
+        "TRUNCATE public.t",
+        "CREATE TEMP TABLE scratch (a int)",
+    ]:
+        connection.execute(statement)
+        assert postgres_digest(connection) == digest, statement
