@@ -55,6 +55,7 @@ class JwtVerifier:
         UsageError: The configuration is not sound (usage.input_invalid).
 
     Example:
+        >>> import jwt
         >>> from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
         >>> key = Ed25519PrivateKey.generate()
         >>> verifier = JwtVerifier("https://id.example.com", "shop", keys={"k1": key.public_key()})

@@ -33,6 +33,7 @@ _FAMILIES: dict[str, Family] = {
 }  # fmt: skip
 
 _BLANK_PADDED = frozenset({"character", "char", "bpchar"})
+_SCHEMA = re.compile(r"[a-z_][a-z0-9_]*")
 _MODIFIER = re.compile(r"\(\s*(\d{1,9})\s*(?:,\s*(-?\d{1,9})\s*)?\)")
 # In the order in which they are looked for inside a declared type.
 _SQLITE_PARTS: tuple[tuple[str, Family], ...] = (
@@ -88,7 +89,8 @@ def _postgres(declared: str) -> ColumnType:
     base = " ".join(_MODIFIER.sub(" ", declared, count=1).split())
     schema, _, name = base.rpartition(".")
     # A type of the same name in another schema is another type; citext is an extension's and lives anywhere.
-    family = _FAMILIES.get(name) if schema in ("", "pg_catalog") or name == "citext" else None
+    is_known = schema in ("", "pg_catalog") or (name == "citext" and _SCHEMA.fullmatch(schema) is not None)
+    family = _FAMILIES.get(name) if is_known else None
     if family is None:
         return ColumnType("unknown", declared)
     first = int(modifier[1]) if modifier else None
