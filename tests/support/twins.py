@@ -1,0 +1,150 @@
+"""Twin databases: the corpus schema twice, differing in protected columns only, behind the library's own engines."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from guardrails.engines import Engine, open_engine
+from guardrails.errors import EngineError, GuardrailsError
+from guardrails.masking import mask_expression
+from guardrails.model import (
+    Catalog,
+    Column,
+    ColumnRef,
+    Limits,
+    Mask,
+    MaskExpression,
+    Obligations,
+    Plan,
+    RowFilter,
+    Statement,
+)
+from guardrails.sql import parse, resolve, rewrite
+from tests.support.corpus import PROTECTED, rows, statements
+
+KEY = b"k" * 32
+LIMITS = Limits(rows=100_000, seconds=20)
+MASKED = Obligations(masks=tuple(Mask(ColumnRef(t, c), "full") for t, names in PROTECTED.items() for c in names), limits=LIMITS)
+"""Value-independent masks on every protected column: nothing of them may show, in values, order, counts or errors."""
+FILTERED = Obligations(
+    masks=MASKED.masks,
+    row_filters=(RowFilter("customers", "region = principal.region", (("region", "EU"),)),),
+    limits=LIMITS,
+)
+ROWS_ONLY = Obligations(row_filters=FILTERED.row_filters, limits=LIMITS)
+PLAIN = Obligations(limits=LIMITS)
+
+Answer = tuple[object, ...]
+
+
+def fill_sqlite(path: Path, secret: int) -> str:
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in statements():
+            connection.execute(statement)
+        for table, row in rows(secret):
+            connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+        connection.commit()
+    return f"sqlite:///{path}"
+
+
+def fill_postgres(url: str, secret: int) -> str:
+    with psycopg.connect(url) as connection:
+        for statement in statements():
+            connection.execute(statement)
+        for table, row in rows(secret):
+            connection.execute(f"INSERT INTO {table} VALUES ({', '.join(['%s'] * len(row))})", row)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("ANALYZE")
+    return url
+
+
+CHANGE_HIDDEN = (
+    "UPDATE customers SET name = name || 'q', credit = 77, email = 'h' || id WHERE region <> 'EU'",
+    "DELETE FROM customers WHERE region <> 'EU' AND id % 2 = 0",
+)
+"""Changes rows that the filter on region hides, in every way."""
+
+
+def change_hidden(url: str) -> str:
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+            for statement in CHANGE_HIDDEN:
+                connection.execute(statement)
+            connection.commit()
+    else:
+        with psycopg.connect(url) as connection:
+            for statement in CHANGE_HIDDEN:
+                connection.execute(statement.encode())
+    return url
+
+
+@dataclass(frozen=True)
+class Database:
+    """One twin: our engine, and the raw one for comparison."""
+
+    engine: Engine
+    url: str
+
+    @property
+    def dialect(self) -> str:
+        return self.engine.dialect
+
+    def catalog(self) -> Catalog:
+        return self.engine.catalog()
+
+    def raw(self, sql: str) -> Answer:
+        """Runs the text as it is, without any guard: columns and rows, or the fact that it fails."""
+        if self.dialect == "sqlite":
+            with closing(sqlite3.connect(self.url.removeprefix("sqlite:///"))) as connection:
+                try:
+                    cursor = connection.execute(sql)
+                    return tuple(d[0] for d in cursor.description or ()), tuple(cursor.fetchall())
+                except sqlite3.Error as error:
+                    return ("error", str(error))
+        with psycopg.connect(self.url) as connection, psycopg.RawCursor(connection) as cursor:
+            try:
+                cursor.execute(sql.encode())
+                return tuple(d.name for d in cursor.description or ()), tuple(cursor.fetchall())
+            except psycopg.Error as error:
+                return ("error", str(error).splitlines()[0])
+
+    def plan(self, sql: str, obligations: Obligations = PLAIN) -> Plan:
+        """The guard's plan for a statement, as `guardrails.flow.judge` makes it after a permit."""
+        catalog = self.catalog()
+        resolved = resolve(parse(Statement(sql, {}, self.engine.dialect)), catalog)
+        rewritten = rewrite(resolved, obligations, catalog, self.mask)
+        access = resolved.access
+        return Plan(
+            rewritten.sql, rewritten.params, self.engine.dialect, access.actions, access.relations, rewritten.reads,
+            access.writes, obligations.limits, catalog.version,
+        )  # fmt: skip
+
+    def mask(self, mask: Mask, column: Column) -> MaskExpression:
+        return mask_expression(mask, column, self.engine.dialect, KEY)
+
+    def run(self, plan: Plan) -> Answer:
+        """Runs a plan under lock-down: columns and rows, or the code and class of the failure."""
+        try:
+            execution = self.engine.execute(plan)
+        except EngineError as error:
+            return ("error", error.code, error.message)
+        return execution.columns, execution.rows
+
+    def guarded(self, sql: str, obligations: Obligations = PLAIN) -> Answer:
+        """Plans and runs; a refusal of the SQL layer is an answer too."""
+        try:
+            plan = self.plan(sql, obligations)
+        except GuardrailsError as error:
+            return ("refused", error.code, error.message)
+        return self.run(plan)
+
+
+def open_twins(urls: Sequence[str]) -> tuple[Database, Database]:
+    one, two = (Database(open_engine(url), url) for url in urls)
+    return one, two
