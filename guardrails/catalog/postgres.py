@@ -61,7 +61,7 @@ _DIGEST = "".join(
         UNION ALL
         SELECT pg_catalog.md5(pg_catalog.string_agg(
             pg_catalog.concat_ws(',', t.oid, pg_catalog.quote_ident(t.typname)), ';' ORDER BY t.oid))
-        FROM pg_catalog.pg_type t WHERE t.oid >= 16384 AND t.typrelid = 0
+        FROM pg_catalog.pg_type t WHERE t.oid >= 16384 AND t.typrelid = 0 AND t.typcategory <> 'A'
     )
     SELECT pg_catalog.array_agg(part)::text FROM parts
 """,
