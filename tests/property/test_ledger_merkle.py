@@ -129,6 +129,23 @@ def test_sizes_that_prove_nothing_are_refused(old: int, new: int) -> None:
         _refused(merkle.consistency_proof, HASHES[:2], old)
 
 
+def test_a_proof_longer_than_the_tree_is_high_is_refused_even_when_its_hashes_fit() -> None:
+    leaf, other = HASHES[0], HASHES[1]
+    _refused(merkle.verify_inclusion, leaf, 0, 1, [other], merkle.node_hash(other, leaf))
+    _refused(merkle.verify_inclusion, leaf, 0, 1, [other], merkle.node_hash(leaf, other))
+    longer = merkle.node_hash(other, ROOTS[2])
+    _refused(merkle.verify_inclusion, leaf, 0, 2, [HASHES[1], other], longer)
+    _refused(
+        merkle.verify_consistency,
+        1,
+        2,
+        merkle.node_hash(other, leaf),
+        merkle.node_hash(other, ROOTS[2]),
+        [leaf, HASHES[1], other],
+    )
+    _refused(merkle.verify_consistency, 1, 2, leaf, merkle.node_hash(other, ROOTS[2]), [HASHES[1], other])
+
+
 def test_a_deep_tree_needs_no_recursion() -> None:
     size = 2**63 - 1
     proof = [HASHES[0]] * len(merkle.inclusion_ranges(0, size))

@@ -6,6 +6,7 @@ import sqlite3
 import stat
 import threading
 import time
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import closing
 from hashlib import sha256
@@ -180,6 +181,8 @@ def test_recover_leaves_running_writers_alone(ledger: Ledger, path: Path) -> Non
     entry = ledger.entry(given_up.index)
     assert (entry["type"], entry["intent"], entry["session"]) == ("outcome.unknown", intent, "s")
     assert ledger.recover(force=True) == ()
+    with pytest.raises(LedgerError):
+        ledger.append({"type": "outcome.unknown", "intent": intent})
     assert verify(path).unknown == (0,)
     ledger.append({"type": "outcome", "intent": intent})  # it was still running after all
     assert verify(path).unknown == ()
@@ -209,10 +212,14 @@ def test_the_key_is_beside_the_ledger_and_not_inside(ledger: Ledger, path: Path)
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert path.with_name("audit.db.pub").read_text() == ledger.verifier_key + "\n"
-    secret = key.read_text().strip()
+    encoded = key.read_text().strip().split("+", 4)[4]  # base64 may itself hold a plus
+    seed = b64decode(encoded)[1:]
+    assert len(seed) == 32
     for file in path.parent.iterdir():
         if file != key:
-            assert secret.rpartition("+")[2].encode() not in file.read_bytes()
+            data = file.read_bytes()
+            assert encoded.encode() not in data
+            assert seed not in data
     ledger.close()
     key.rename(key.with_suffix(".away"))
     with pytest.raises(LedgerError) as caught:
@@ -362,6 +369,15 @@ def test_relative_paths_and_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ledger.append({})
         assert ledger.size == 1
     assert not (tmp_path / ":memory:").exists()
+
+
+def test_commits_are_synchronised_to_the_disk(ledger: Ledger) -> None:
+    connection = ledger._store._connection
+    assert connection is not None
+    settings = {
+        name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "secure_delete")
+    }
+    assert settings == {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1}
 
 
 def test_threads_share_a_ledger(ledger: Ledger, path: Path) -> None:

@@ -86,7 +86,7 @@ def test_a_flipped_byte_anywhere_in_an_entry_names_the_entry(path: Path) -> None
     connection = sqlite3.connect(path, isolation_level=None)
     checked = 0
     for index, leaf in enumerate(leaves):
-        for at in range(index % 11, len(leaf), 11):
+        for at in range(index % 17, len(leaf), 17):
             flipped = bytearray(leaf)
             flipped[at] ^= 1 << (at % 8)
             connection.execute("UPDATE entries SET leaf = ? WHERE idx = ?", (bytes(flipped), index))
@@ -127,7 +127,7 @@ def test_a_changed_value_in_any_other_column_is_reported(path: Path, table: str,
     for row in rows:
         value = row[-1]
         data = value if isinstance(value, bytes) else str(value).encode()
-        for at in range(0, len(data), 5):
+        for at in range(0, len(data), 11):
             flipped = bytearray(data)
             flipped[at] ^= 1
             new: object = bytes(flipped)
@@ -150,7 +150,7 @@ def test_a_changed_value_in_any_other_column_is_reported(path: Path, table: str,
 def test_a_flipped_byte_anywhere_in_the_file_is_reported_or_says_nothing(path: Path) -> None:
     data, sound = path.read_bytes(), verify(path)
     verdicts = {"reported": 0, "refused": 0, "unused": 0}
-    for at in range(0, len(data), 61):
+    for at in range(0, len(data), 113):
         flipped = bytearray(data)
         flipped[at] ^= 1 << (at % 8)
         path.write_bytes(flipped)
@@ -208,6 +208,19 @@ def test_missing_foreign_and_odd_rows_are_reported(path: Path, statement: str) -
 def test_the_cut_off_tail_is_named(path: Path) -> None:
     report = changed(path, "DELETE FROM entries WHERE idx >= 15")
     assert report.first_bad == 15
+
+
+def test_entries_beyond_the_signed_size_are_named(path: Path) -> None:
+    report = changed(path, "INSERT INTO entries SELECT 19, leaf FROM entries WHERE idx = 0")
+    assert any(p.index == 19 and "beyond the signed size" in p.what for p in report.problems)
+
+
+def test_damage_of_the_file_outside_the_rows_is_reported(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[39] += 1  # number of free pages in the header
+    path.write_bytes(data)
+    report = verify(path)
+    assert any("damaged" in p.what for p in report.problems)
 
 
 def test_erased_salts_are_told_apart_from_changes(path: Path) -> None:
