@@ -36,6 +36,8 @@ _PROGRESS_STEPS = 1_000
 _ROWS_AT_ONCE = 100
 _WRITE_VALUE_BYTES = 128 * 1024 * 1024
 """A change rewrites whole rows, so that values which it does not touch count too."""
+_INNER_STATEMENT_BYTES = 1_000_000
+"""Full-text tables and schema changes run statements of SQLite's own, to which the limit applies as well."""
 
 _DRIVER_ERRORS = (sqlite3.Error, sqlite3.Warning, OverflowError, UnicodeError)
 
@@ -205,7 +207,7 @@ def _set_limits(connection: sqlite3.Connection, plan: Plan) -> dict[int, int]:
     value_bytes = plan.limits.result_bytes if plan.is_read_only else max(plan.limits.result_bytes, _WRITE_VALUE_BYTES)
     wanted = {
         sqlite3.SQLITE_LIMIT_LENGTH: max(value_bytes, statement_bytes + 1),
-        sqlite3.SQLITE_LIMIT_SQL_LENGTH: statement_bytes + 1,
+        sqlite3.SQLITE_LIMIT_SQL_LENGTH: max(statement_bytes + 1, _INNER_STATEMENT_BYTES),
         sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 1_000,
         sqlite3.SQLITE_LIMIT_ATTACHED: 0,
         sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 1_000,
