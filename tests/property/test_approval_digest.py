@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import combinations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guardrails.approval import request_digest
@@ -42,11 +41,13 @@ def typed(value: object) -> object:
     return ("list", [typed(item) for item in value]) if isinstance(value, list) else (type(value).__name__, repr(value))
 
 
+@settings(deadline=None)
 @given(VALUES, VALUES)
 def test_digests_are_equal_exactly_for_equal_typed_values(one: Value, other: Value) -> None:
     assert (digest([one]) == digest([other])) == (typed(one) == typed(other))
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=5), SCALARS, min_size=2, max_size=5), st.randoms())
 def test_the_order_of_names_does_not_matter(params: dict[str, Value], random: object) -> None:
     names = list(params)
@@ -81,11 +82,12 @@ def test_sessions_and_tokens_are_not_bound() -> None:
     assert digest() == digest(context=later) == digest(principal=renewed)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(), min_size=2, max_size=4))
 def test_boundaries_cannot_be_moved(parts: list[str]) -> None:
     joined = "".join(parts)
     splits = [[joined[:i], joined[i:]] for i in range(len(joined) + 1)]
-    assert all(digest(one) != digest(other) for one, other in combinations(splits, 2))
+    assert len({digest(split) for split in splits}) == len(splits)
 
 
 def test_a_value_of_an_unknown_type_is_refused() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guardrails.masking import find, scan_rows
@@ -33,6 +33,7 @@ def texts(value: object) -> list[str]:
     return []
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(VALUES, VALUES), max_size=5))
 def test_what_was_found_is_gone_and_the_rest_is_the_same(rows: list[tuple[Value, Value]]) -> None:
     scanned, findings = scan_rows(("a", "b"), rows)

@@ -51,7 +51,7 @@ def connection() -> Iterator[sqlite3.Connection]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=ANYTHING)
 def test_sqlite_equals_python(connection: sqlite3.Connection, case: tuple[str, str, Options], value: Any) -> None:
     kind, type_, options = case
@@ -68,6 +68,7 @@ def test_sqlite_equals_python(connection: sqlite3.Connection, case: tuple[str, s
     assert row[1] is None or value is not None or not MASK_KINDS[kind].keeps_null
 
 
+@settings(deadline=None)
 @given(st.binary().filter(lambda data: b"\0" not in data))
 def test_text_that_is_not_utf8_raises_nothing(connection: sqlite3.Connection, data: bytes) -> None:
     for kind in ("partial", "hash", "pseudonym", "email", "date"):
@@ -78,6 +79,7 @@ def test_text_that_is_not_utf8_raises_nothing(connection: sqlite3.Connection, da
         ).fetchone()
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1), st.integers(0, 5), st.integers(0, 5))
 def test_partial_hides_at_least_four_characters(text: str, first: int, last: int) -> None:
     mask = Mask(ColumnRef("t", "c"), "partial", (("first", first), ("last", last)))
@@ -89,6 +91,7 @@ def test_partial_hides_at_least_four_characters(text: str, first: int, last: int
         assert text.endswith(masked[len(masked) - last :])
 
 
+@settings(deadline=None)
 @given(st.text(), st.text(), st.binary(min_size=32, max_size=32))
 def test_pseudonyms_are_equal_exactly_for_equal_values_under_one_key(one: str, other: str, key: bytes) -> None:
     mask, column = Mask(ColumnRef("t", "c"), "pseudonym"), Column("c", "text")

@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guardrails.errors import IdentityError, UsageError
@@ -164,6 +164,7 @@ def test_unsound_configurations_are_refused(options: dict[str, Any]) -> None:
         verifier(**options)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 255), st.data())
 def test_no_changed_token_is_accepted(byte: int, data: st.DataObject) -> None:
     good = token().encode()
@@ -175,6 +176,7 @@ def test_no_changed_token_is_accepted(byte: int, data: st.DataObject) -> None:
             verifier().principal(bad)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_no_text_is_a_token(text: str) -> None:
     with pytest.raises(IdentityError):
