@@ -55,7 +55,7 @@ _POSTGRES: dict[str, Failure] = {
     "22003": Failure("engine.failed", "A number is out of the range of its type."),
     "22012": Failure("engine.failed", "Division by zero."),
     "23": _CONSTRAINT,
-    "25006": _REFUSED,
+    "25": _REFUSED,
     "25P03": _TIMEOUT,
     "26": _FORM,
     "40": Failure("engine.failed", "The transaction conflicted with another one; nothing was changed."),

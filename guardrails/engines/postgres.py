@@ -154,18 +154,18 @@ class PostgresEngine:
         try:
             if not isinstance(connection, psycopg.Connection):
                 raise EngineError("engine.failed", "The pool gave no connection of the driver psycopg.")
-            if connection.info.transaction_status != pq.TransactionStatus.IDLE:
+            if not _is_idle(connection):
                 raise EngineError("engine.failed", "The pool gave a connection that is inside a transaction.")
             before = connection.autocommit, connection.row_factory, connection.cursor_factory
-            with _translated():
-                connection.autocommit, connection.row_factory, connection.cursor_factory = True, tuple_row, psycopg.Cursor
-            yield connection
-            with _translated():
-                connection.autocommit, connection.row_factory, connection.cursor_factory = before
-        except BaseException:
-            # Whatever state the connection is in, nobody gets it after an error.
-            pooled.invalidate()
-            raise
+            connection.autocommit, connection.row_factory, connection.cursor_factory = True, tuple_row, psycopg.Cursor
+            try:
+                yield connection
+            finally:
+                if _is_idle(connection):
+                    connection.autocommit, connection.row_factory, connection.cursor_factory = before
+                else:
+                    # Broken, or in the middle of something: nobody gets it again.
+                    pooled.invalidate()
         finally:
             pooled.close()
 
@@ -236,6 +236,10 @@ def _write(connection: psycopg.Connection[Any], plan: Plan, default_schema: str)
         # Under the statement's own locks, as for reads.
         _require_version(connection, plan)
     return columns, collected, changed
+
+
+def _is_idle(connection: psycopg.Connection[Any]) -> bool:
+    return connection.info.transaction_status == pq.TransactionStatus.IDLE
 
 
 def _require_version(connection: psycopg.Connection[Any], plan: Plan) -> None:
