@@ -65,7 +65,7 @@ def _url(text: str) -> URL:
 def _open_sqlite(url: URL, given: sa.Engine | AsyncEngine | None) -> Engine:
     from guardrails.engines.sqlite import PooledConnections, SqliteEngine, UrlConnections
 
-    name = url.set(username=None, password=None, query={}).set(drivername="sqlite").render_as_string()
+    name = URL.create("sqlite", database=url.database).render_as_string()
     if isinstance(given, sa.Engine) and given.driver == "pysqlite":
         is_shared = isinstance(given.pool, (StaticPool, SingletonThreadPool))
         return SqliteEngine(name, PooledConnections(given, is_shared=is_shared)).checked()
@@ -94,8 +94,7 @@ def _open_postgres(url: URL, given: sa.Engine | AsyncEngine | None, role: str | 
         ) from error
     from guardrails.engines.postgres import PostgresEngine
 
-    plain = url.set(username=None, password=None, query={}).set(drivername="postgresql")
-    name = plain.render_as_string()
+    name = URL.create("postgresql", host=url.host, port=url.port, database=url.database).render_as_string()
     if isinstance(given, sa.Engine) and given.driver == "psycopg":
         return PostgresEngine(name, given, role=role, is_own=False).checked()
     own = url.set(drivername="postgresql+psycopg")
