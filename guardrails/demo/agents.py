@@ -101,6 +101,7 @@ class _OpenAIAgent:
 
         self._client = OpenAI(base_url=f"{url}/v1", api_key=_KEY)
         self._tool = SqlTool(guard, description=_TOOL_DESCRIPTION)
+        self._definitions: list[Any] = [self._tool.responses_definition()]
         self._says = says
         self._items: list[Any] = []
 
@@ -108,7 +109,7 @@ class _OpenAIAgent:
         self._items.append({"role": "user", "content": question})
         for _ in range(_MAX_TURNS):
             response = self._client.responses.create(
-                model=MODEL, instructions=_INSTRUCTIONS, input=self._items, tools=[self._tool.responses_definition()]
+                model=MODEL, instructions=_INSTRUCTIONS, input=self._items, tools=self._definitions
             )
             self._items += response.output
             calls = [item for item in response.output if item.type == "function_call"]
@@ -129,6 +130,7 @@ class _AnthropicAgent:
 
         self._client = Anthropic(base_url=url, api_key=_KEY)
         self._tool = SqlTool(guard, description=_TOOL_DESCRIPTION)
+        self._definitions: list[Any] = [self._tool.definition()]
         self._says = says
         self._messages: list[Any] = []
 
@@ -136,7 +138,7 @@ class _AnthropicAgent:
         self._messages.append({"role": "user", "content": question})
         for _ in range(_MAX_TURNS):
             message = self._client.messages.create(
-                model=MODEL, max_tokens=1000, system=_INSTRUCTIONS, messages=self._messages, tools=[self._tool.definition()]
+                model=MODEL, max_tokens=1000, system=_INSTRUCTIONS, messages=self._messages, tools=self._definitions
             )
             self._messages.append({"role": "assistant", "content": message.content})
             said = "".join(block.text for block in message.content if block.type == "text")

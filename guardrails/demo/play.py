@@ -24,6 +24,7 @@ from guardrails.model import Principal
 
 __all__ = ["play"]
 
+_REFUSAL, _BEFORE, _AFTER = b'"type":"refusal"', b'"id":"support@', b'"id":"rupport@'
 _REASON = "The parcel of ticket 13 is lost."
 
 
@@ -49,7 +50,7 @@ def play(teller: Teller, agents: Sequence[AgentKind] = (), keep: Path | None = N
         url = f"sqlite:///{folder / 'audit.db'}"
         teller.opening(str(folder), tuple(dict.fromkeys(agent for cast in casts for _, agent in cast)))
         with Ledger.open(url) as ledger:
-            steps = Steps(teller.step, lambda: _newest_leaf(ledger))
+            steps = Steps(teller.step, lambda: _newest_request(ledger))
             with (
                 ModelServer(lambda conversation: next_turn((s.question for s in SCENES), conversation)) as server,
                 Guard.open(policy, database=f"sqlite:///{folder / 'shop.db'}", ledger=ledger, observer=steps) as guard,
@@ -104,26 +105,28 @@ def _approve(guard: Guard, requester: Principal, teller: Teller) -> bool:
     return codes == ["approval.self", "ok"]
 
 
-def _newest_leaf(ledger: Ledger) -> Leaf:
+def _newest_request(ledger: Ledger) -> Leaf | None:
     index = ledger.size - 1
+    if ledger.entry(index)["type"] != "approval.requested":
+        return None
     return Leaf(index, leaf_hash(ledger.leaf(index)).hex())
 
 
 def _change_one_byte(folder: Path) -> tuple[Flip, str]:
-    """Copies the ledger and changes one letter of the last refusal's principal in the copy."""
+    """Copies the ledger and, in the copy, puts somebody else's name to the last thing that was refused."""
     original, copy = folder / "audit.db", folder / "changed" / "audit.db"
     copy.parent.mkdir()
     with closing(sqlite3.connect(original)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)
-        query = "SELECT idx, leaf FROM entries WHERE instr(leaf, CAST(? AS BLOB)) ORDER BY idx DESC LIMIT 1"
-        index, leaf = target.execute(query, ('"type":"refusal"',)).fetchone()
+        query = "SELECT idx, leaf FROM entries WHERE instr(leaf, ?) AND instr(leaf, ?) ORDER BY idx DESC LIMIT 1"
+        index, leaf = target.execute(query, (_REFUSAL, _BEFORE)).fetchone()
     data = bytearray(copy.read_bytes())
-    before = b'"id":"support@'
-    offset = data.index(leaf) + leaf.index(before) + len(b'"id":"')
-    data[offset] = ord("x")
+    # An entry is short enough to lie in one piece in its page.
+    start = data.index(leaf) + leaf.index(_BEFORE)
+    data[start : start + len(_AFTER)] = _AFTER
     copy.write_bytes(data)
-    after = before.replace(b"s", b"x", 1)
-    return Flip(offset, index, (before.decode(), after.decode())), f"sqlite:///{copy}"
+    offset = start + next(i for i, pair in enumerate(zip(_BEFORE, _AFTER, strict=True)) if pair[0] != pair[1])
+    return Flip(offset, index, (_BEFORE.decode(), _AFTER.decode())), f"sqlite:///{copy}"
 
 
 @contextmanager

@@ -63,7 +63,7 @@ SCENES: tuple[Scene, ...] = (
             "Which region brought in the most money, and with how many orders?",
             (
                 Attempt(
-                    "SELECT c.region, COUNT(DISTINCT o.id) AS orders, ROUND(SUM(i.quantity * i.price_cents) / 100.0, 2) AS revenue "
+                    "SELECT c.region, COUNT(DISTINCT o.id) AS orders, SUM(i.quantity * i.price_cents) / 100 AS revenue "
                     "FROM customers AS c JOIN orders AS o ON o.customer_id = c.id JOIN order_items AS i ON i.order_id = o.id "
                     "WHERE o.status <> 'cancelled' GROUP BY c.region ORDER BY revenue DESC",
                     "I add up what was sold, by region.",
@@ -83,10 +83,10 @@ SCENES: tuple[Scene, ...] = (
             "How does revenue compare with what we pay our people?",
             (
                 Attempt(
-                    "SELECT team, AVG(salary_cents) / 100.0 AS salary FROM employees GROUP BY team", "I look up the salaries."
+                    "SELECT team, AVG(salary_cents) / 100 AS salary FROM employees GROUP BY team", "I look up the salaries."
                 ),
                 Attempt(
-                    "SELECT ROUND(SUM(total_cents) / 100.0, 2) AS revenue FROM orders WHERE status <> 'cancelled'",
+                    "SELECT SUM(total_cents) / 100 AS revenue FROM orders WHERE status <> 'cancelled'",
                     "Salaries are not mine to read for analytics. I can give the other half.",
                     after="refused",
                 ),
@@ -220,16 +220,19 @@ SCENES: tuple[Scene, ...] = (
     ),
     Scene(
         "refund-approved",
-        "The approved refund runs, once",
+        "The approved refund runs, and only once",
         "anthropic",
         _PEOPLE["support"],
         "support",
         Question(
             "The lead has approved it. Go ahead.",
-            (Attempt(_REFUND, "The same statement again."),),
-            (Answer("I may not.", after="refused"), Answer(f"Order {TICKET_ORDER} is refunded.")),
+            (
+                Attempt(_REFUND, "The same statement again."),
+                Attempt(_REFUND, "And once more, to be sure.", after="answered"),
+            ),
+            (Answer(f"Order {TICKET_ORDER} is refunded, once: doing it again would need another yes."),),
         ),
-        wanted=("ok",),
+        wanted=("ok", "approval.required"),
         needs_approval=True,
     ),
 )

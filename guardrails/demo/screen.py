@@ -6,6 +6,7 @@ neither markup nor control sequences of theirs are acted on.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable
 
@@ -23,7 +24,7 @@ from guardrails.demo.scenes import AgentKind, Scene
 from guardrails.demo.story import Answered, Flip, Step
 from guardrails.ledger.note import base64_text
 from guardrails.ledger.report import Report
-from guardrails.model import Access, Decision, Result
+from guardrails.model import Access, ColumnRef, Decision, Result
 
 __all__ = ["ScreenTeller"]
 
@@ -32,6 +33,8 @@ _SHOWN_ROWS = 5
 _SHOWN_NAMES = 8
 _MUTED = "bright_black"
 _MASKED = "magenta"
+_MASK_CALL = re.compile(r"CAST\((guardrails_mask_\w+)\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\) AS \w+\)")
+"""A mask in the statement that ran: its arguments are long and always the same."""
 _COLOURS = {"allow": "green", "deny": "red", "approve": "yellow"}
 
 
@@ -76,11 +79,11 @@ class ScreenTeller:
         grid.add_column(style=_MUTED, width=10, no_wrap=True)
         grid.add_column(ratio=1, overflow="fold")
         grid.add_row("wrote", _sql(step.sql))
-        if step.decision.access:
+        if step.decision.access and step.decision.access.kind != "other":
             grid.add_row("understood", _understood(step.decision.access))
         grid.add_row("decided", _decided(step, colour))
         if step.result and step.decision.sql:
-            grid.add_row("ran", _sql(step.decision.sql))
+            grid.add_row("ran", _sql(_MASK_CALL.sub(r"\1(…)", step.decision.sql)))
             grid.add_row("came back", _came_back(step.result, step.decision))
         if step.leaf:
             grid.add_row("signed", Text(_signed(step), style="cyan"))
@@ -124,7 +127,8 @@ class ScreenTeller:
         text = Text().append(f"byte {flip.offset} of a copy, in entry {flip.entry}: ", style=_MUTED)
         text.append(f"…{flip.context[0]}…").append("  becomes  ", style=_MUTED)
         text.append(f"…{flip.context[1]}…", style="bold red")
-        self._print(Padding(text, (1, 0, 0, 1), expand=False))
+        self._print()
+        self._print(Padding(text, (0, 0, 0, 1), expand=False))
         self._verdict("guardrails ledger verify, on the copy", report)
 
     def closing(self, is_as_wanted: bool, kept: str | None) -> None:
@@ -166,10 +170,19 @@ def _sql(text: str) -> RenderableType:
 
 def _understood(access: Access) -> Text:
     text = Text().append(access.kind, style="bold")
-    for label, names in (("reads", access.reads), ("writes", access.writes), ("calls", access.functions)):
+    parts = (("reads", _by_relation(access.reads)), ("writes", _by_relation(access.writes)), ("calls", access.functions))
+    for label, names in parts:
         if names:
-            text.append(f"  {label} ", style=_MUTED).append(_printable(_listed(str(n) for n in names)))
+            text.append(f"  {label} ", style=_MUTED).append(_printable(_listed(names)))
     return text
+
+
+def _by_relation(columns: Iterable[ColumnRef]) -> list[str]:
+    """Returns `relation (column, column)` for each relation."""
+    found: dict[str, list[str]] = {}
+    for column in columns:
+        found.setdefault(column.relation, []).append(column.column)
+    return [f"{relation} ({_listed(names)})" for relation, names in found.items()]
 
 
 def _decided(step: Step, colour: str) -> Text:
@@ -182,8 +195,9 @@ def _decided(step: Step, colour: str) -> Text:
         for reason in decision.reasons:
             text.append("\n").append(_printable(f"{reason.message} {reason.hint}"))
         return text
-    text = Text().append("allowed", style=f"bold {colour}")
-    masks = [f"{m.column} {m.kind}" for m in decision.obligations.masks]
+    text = Text().append("approved" if decision.effect == "approve" else "allowed", style=f"bold {colour}")
+    reads = decision.access.reads if decision.access else ()
+    masks = [f"{m.column} ({m.kind})" for m in decision.obligations.masks if m.column in reads]
     filters = [f"{f.relation}: {f.predicate}" for f in decision.obligations.row_filters]
     for label, names in (("by", decision.rules), ("masks", masks), ("rows of", filters)):
         if names:
@@ -205,7 +219,8 @@ def _came_back(result: Result, decision: Decision) -> RenderableType:
         notes.append(f"{len(result.rows) - _SHOWN_ROWS} rows more")
     if masked:
         notes.append(f"masked at the source: {_listed(masked)}")
-    notes += [f"second net: {f.count} {f.kind} replaced in {f.column}" for f in result.findings]
+    if result.findings:
+        notes.append("second net: " + _listed(f"{f.count} {f.kind} in {f.column}" for f in result.findings) + " replaced")
     return Group(table, Text("; ".join(notes), style=_MASKED)) if notes else table
 
 

@@ -122,12 +122,12 @@ class Steps:
 
     Args:
         tell: Called with each step.
-        newest_leaf: Returns the newest leaf, where a request for approval has just been recorded.
+        newest_request: Returns the leaf of the request for approval that has just been recorded, None if none was.
     """
 
-    def __init__(self, tell: Callable[[Step], None], newest_leaf: Callable[[], Leaf]) -> None:
+    def __init__(self, tell: Callable[[Step], None], newest_request: Callable[[], Leaf | None]) -> None:
         self._tell = tell
-        self._newest_leaf = newest_leaf
+        self._newest_request = newest_request
         self._waiting: Event | None = None
         self.codes: list[str] = []
 
@@ -147,7 +147,7 @@ class Steps:
         """Tells the step that ended without an outcome, because it waits for approval."""
         event, self._waiting = self._waiting, None
         if event is not None:
-            self._emit(event, "approval.required", self._newest_leaf())
+            self._emit(event, "approval.required", self._newest_request())
 
     def _emit(self, event: Event, code: str, leaf: Leaf | None) -> None:
         if event.statement is None or event.decision is None:
@@ -178,14 +178,16 @@ class JsonTeller:
         self._write("says", text=text)
 
     def step(self, step: Step) -> None:
-        fields = decision_fields(None, step.decision)
+        fields = decision_fields(None, step.decision) | {"code": step.code, "sql": step.sql}
         del fields["id"]
-        executed = fields.pop("sql")
-        self._write("statement", **fields | {"code": step.code, "sql": step.sql, "executed": executed if step.result else None})
-        if step.result:
-            self._write("result", **result_fields(step.result))
-        if step.leaf:
-            self._write("leaf", index=step.leaf.index, hash=step.leaf.hash, intent_index=step.leaf.intent_index)
+        leaf, result = step.leaf, step.result
+        self._write(
+            "statement",
+            **fields,
+            executed=step.decision.sql if result else None,
+            result=result_fields(result) if result else None,
+            leaf={"index": leaf.index, "hash": leaf.hash, "intent_index": leaf.intent_index} if leaf else None,
+        )
 
     def approval(self, answered: Answered) -> None:
         self._write("approval", request=answered.request.id, by=answered.by, reason=answered.reason, code=answered.code)
