@@ -1,0 +1,330 @@
+"""What all integrations share: dispatching a model's call to a guarded function, and turning what comes back into text.
+
+A model reads text, so a refusal becomes text that says what to change; only the program's own mistakes stay exceptions.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast, get_type_hints
+
+from pydantic import BaseModel, ValidationError
+
+from guardrails.as_json import json_value
+from guardrails.errors import ApprovalRequired, GuardrailsError, UsageError
+from guardrails.guard import Guard
+from guardrails.integrations._definitions import Definition, define
+from guardrails.model import Result
+from guardrails.tools import Sql, find_params_argument, find_sql_argument, is_stub
+
+__all__ = [
+    "QUERY_TOOL",
+    "GuardedFunction",
+    "Reply",
+    "SqlArgument",
+    "Toolbox",
+    "query_description",
+    "refusal_text",
+    "reply_text",
+    "scannable",
+    "sql_argument_of",
+]
+
+SqlArgument: TypeAlias = str | Mapping[str, str | None] | None
+"""Which argument holds SQL: one name for all tools, or by tool name (None: it holds none); None finds it by its usual names."""
+
+QUERY_TOOL = "query_database"
+"""The name of the ready-made tool unless another is given."""
+_DIALECTS = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
+_RAISED = frozenset({"usage.no_session", "usage.bug"})
+"""Mistakes of the program around the model, which no other query repairs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the model gets to read; `is_error` when nothing was done."""
+
+    text: str
+    is_error: bool = False
+
+
+def query_description(guard: Guard) -> str:
+    """Returns the description of the ready-made tool for a model."""
+    return (
+        f"Runs one {_DIALECTS[guard.engine.dialect]} statement on the database and returns its rows as JSON. "
+        "When it answers with a refusal, read the reason and repair the statement."
+    )
+
+
+def refusal_text(error: GuardrailsError) -> str:
+    """Returns a refusal as text for the model.
+
+    Raises:
+        GuardrailsError: `error` itself, when it is the program's mistake rather than a refusal: no session is active.
+    """
+    if error.code in _RAISED:
+        raise error
+    if isinstance(error, ApprovalRequired):
+        waits = "" if error.request.id in error.message else f" The request is {error.request.id}."
+        return f"{error.for_model()}{waits} Nothing has been done yet: it waits for that person."
+    return error.for_model()
+
+
+def reply_text(value: object) -> str:
+    """Returns what a tool returned as text: text as it stands, results and everything else as compact JSON.
+
+    Rows are objects by column name; of columns with the same name the later ones get a number. Exact numbers and times are text.
+    """
+    if isinstance(value, str):
+        return value
+    plain = _result_fields(value) if isinstance(value, Result) else json_value(scannable(value))
+    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def scannable(value: object) -> Any:
+    """Returns a value with its tuples, sets and models as lists and dictionaries, so that the scan sees what is inside them."""
+    match value:
+        case BaseModel():
+            return scannable(value.model_dump())
+        case Mapping():
+            return {str(key): scannable(item) for key, item in value.items()}
+        case tuple() | list() | set() | frozenset():
+            return [scannable(item) for item in value]
+        case _:
+            return value
+
+
+def sql_argument_of(tool: str, function: Callable[..., object], names: Iterable[str], chosen: SqlArgument) -> str | None:
+    """Returns the name of the argument that holds a tool's SQL, None when it holds none.
+
+    Args:
+        tool: The tool's name.
+        function: The function behind it, whose annotations may mark the argument with `guardrails.Sql`.
+        names: The arguments that the model gives.
+        chosen: What the caller said.
+
+    Raises:
+        UsageError: The caller named an argument that the tool lacks, or several are marked (``usage.tool_unguardable``).
+    """
+    known = list(names)
+    if isinstance(chosen, Mapping) and tool in chosen:
+        named = chosen[tool]
+        if named is not None and named not in known:
+            raise UsageError("usage.tool_unguardable", f"The tool {tool} has no argument {named!r}.")
+        return named
+    if isinstance(chosen, str) and chosen in known:
+        return chosen
+    return _found_argument(function, known)
+
+
+def _found_argument(function: Callable[..., object], names: list[str]) -> str | None:
+    try:
+        return find_sql_argument(function)
+    except (UsageError, ValueError):
+        if _marked_more_than_once(function):
+            raise
+    try:
+        return find_sql_argument(_with_arguments(names))
+    except UsageError:
+        return None
+
+
+def _marked_more_than_once(function: Callable[..., object]) -> bool:
+    try:
+        hints = get_type_hints(function, include_extras=True)
+    except (NameError, TypeError):
+        return False
+    return sum(Sql in getattr(hint, "__metadata__", ()) for hint in hints.values()) > 1
+
+
+def _with_arguments(names: Sequence[str]) -> Callable[..., object]:
+    """A function that only has a signature: the arguments that a schema names."""
+
+    def tool() -> None: ...
+
+    usable = [name for name in names if name.isidentifier()]
+    parameters = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in usable]
+    tool.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return tool
+
+
+class GuardedFunction:
+    """A function with its definition for a model; SQL goes through `Guard.call_tool`, the rest through `Guard.call_action`.
+
+    Args:
+        guard: What it goes through.
+        function: The function: sync or async, with type hints.
+        sql_argument: Which argument holds SQL.
+        name: Tool name; the function's name when None.
+        description: For the model; the function's docstring when None.
+
+    Raises:
+        UsageError: It cannot be described or guarded (``usage.tool_unguardable``).
+    """
+
+    def __init__(
+        self,
+        guard: Guard,
+        function: Callable[..., object],
+        sql_argument: SqlArgument = None,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+    ) -> None:
+        self.definition: Definition = define(function, name=name, description=description)
+        self._guard = guard
+        self._function = function
+        self.is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+        self._sql = sql_argument_of(self.definition.name, function, self.definition.argument_names, sql_argument)
+        self._params = find_params_argument(function)
+        self._runs_on_engine = self._sql is not None and is_stub(function)
+
+    def call(self, given: Mapping[str, Any], call_id: str | None) -> object:
+        """Calls it with a model's arguments; raises as `Guard.call_tool`, and ValidationError when they do not fit."""
+        name, arguments = self.definition.name, self.definition.parse(given)
+        if self._sql is None:
+            return self._guard.call_action(_plain(self._function), arguments, name=name, tool_call_id=call_id)
+        if self._runs_on_engine:
+            sql, params = self._statement(arguments)
+            return self._guard.execute(sql, params, tool=name, tool_call_id=call_id)
+        options: dict[str, Any] = {"sql_argument": self._sql, "params_argument": self._params}
+        return self._guard.call_tool(_plain(self._function), arguments, **options, tool=name, tool_call_id=call_id)
+
+    async def acall(self, given: Mapping[str, Any], call_id: str | None) -> object:
+        """As `call`, without blocking the event loop."""
+        name, arguments = self.definition.name, self.definition.parse(given)
+        plain = _aplain(self._function) if self.is_async else _plain(self._function)
+        if self._sql is None:
+            return await self._guard.acall_action(plain, arguments, name=name, tool_call_id=call_id)
+        if self._runs_on_engine:
+            sql, params = self._statement(arguments)
+            return await self._guard.aexecute(sql, params, tool=name, tool_call_id=call_id)
+        options: dict[str, Any] = {"sql_argument": self._sql, "params_argument": self._params}
+        return await self._guard.acall_tool(plain, arguments, **options, tool=name, tool_call_id=call_id)
+
+    def _statement(self, arguments: Mapping[str, Any]) -> tuple[str, Any]:
+        params = arguments.get(self._params) if self._params else None
+        return cast(str, arguments[cast(str, self._sql)]), params if params is not None else {}
+
+
+class Toolbox:
+    """Guarded functions by name, and the dispatch of a model's calls to them.
+
+    Args:
+        functions: The functions; their names differ.
+
+    Raises:
+        UsageError: Two tools have the same name (``usage.input_invalid``).
+    """
+
+    def __init__(self, functions: Iterable[GuardedFunction]) -> None:
+        listed = list(functions)
+        self._functions = {f.definition.name: f for f in listed}
+        if len(self._functions) != len(listed):
+            raise UsageError("usage.input_invalid", "Two tools have the same name.")
+
+    @property
+    def definitions(self) -> list[Definition]:
+        """The tools' definitions, in the order in which they were given."""
+        return [f.definition for f in self._functions.values()]
+
+    def dispatch(self, name: str, arguments: object, call_id: str | None) -> Reply:
+        """Calls a tool for a model; refusals, malformed arguments and unknown tools are text to read.
+
+        Args:
+            name: The tool's name, as the model wrote it.
+            arguments: An object, or JSON text of one.
+            call_id: The vendor's id of the call, for the ledger.
+
+        Raises:
+            UsageError: No session is active, or the tool is asynchronous.
+            Exception: What a tool that is not SQL raised.
+        """
+        if name in self._functions and self._functions[name].is_async:
+            raise UsageError("usage.input_invalid", f"The tool {name} is asynchronous.", hint="Use ahandle().")
+        try:
+            return Reply(reply_text(self._find(name).call(_parsed(arguments), call_id)))
+        except ValidationError as error:
+            return Reply(_misfit_text(error), is_error=True)
+        except GuardrailsError as error:
+            return Reply(refusal_text(error), is_error=True)
+
+    async def adispatch(self, name: str, arguments: object, call_id: str | None) -> Reply:
+        """As `dispatch`, without blocking the event loop."""
+        try:
+            return Reply(reply_text(await self._find(name).acall(_parsed(arguments), call_id)))
+        except ValidationError as error:
+            return Reply(_misfit_text(error), is_error=True)
+        except GuardrailsError as error:
+            return Reply(refusal_text(error), is_error=True)
+
+    def _find(self, name: str) -> GuardedFunction:
+        found = self._functions.get(name)
+        if found is None:
+            known = ", ".join(self._functions)
+            raise UsageError("usage.input_invalid", f"There is no tool {name[:60]!r}.", hint=f"There are: {known}.")
+        return found
+
+
+def _parsed(arguments: object) -> dict[str, Any]:
+    try:
+        parsed = json.loads(arguments) if isinstance(arguments, (str, bytes)) else arguments
+    except (ValueError, RecursionError):
+        raise UsageError("usage.input_invalid", "The arguments are not valid JSON.", hint="Send one JSON object.") from None
+    if not isinstance(parsed, Mapping):
+        raise UsageError("usage.input_invalid", "The arguments are not an object.", hint="Send one JSON object.")
+    return {str(key): value for key, value in parsed.items()}
+
+
+def _misfit_text(error: ValidationError) -> str:
+    """Says which arguments do not fit, without repeating their values."""
+    lines = [f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in error.errors(include_input=False)]
+    return f"Refused (usage.input_invalid): The arguments do not fit the tool. {'; '.join(lines)}"
+
+
+def _plain(function: Callable[..., object]) -> Callable[..., object]:
+    @functools.wraps(function)
+    def call(**arguments: Any) -> object:
+        returned = function(**arguments)
+        return list(map(scannable, returned)) if inspect.isgenerator(returned) else scannable(returned)
+
+    return call
+
+
+def _aplain(function: Callable[..., Any]) -> Callable[..., object]:
+    @functools.wraps(function)
+    async def call(**arguments: Any) -> object:
+        returned = function(**arguments)
+        if inspect.isasyncgen(returned):
+            return [scannable(item) async for item in returned]
+        return scannable(await returned)
+
+    return call
+
+
+def _result_fields(result: Result) -> dict[str, Any]:
+    names = _distinct(result.columns)
+    fields: dict[str, Any] = {}
+    if result.columns:
+        rows = [dict(zip(names, map(json_value, row), strict=True)) for row in result.rows]
+        fields = {"columns": names, "rows": rows}
+    if not result.decision.access or not result.decision.access.is_read_only:
+        fields["rows_changed"] = result.rows_changed
+    if result.is_truncated:
+        fields["truncated"] = True
+    return fields
+
+
+def _distinct(columns: Sequence[str]) -> list[str]:
+    names: list[str] = []
+    for column in columns:
+        name, number = column, 1
+        while name in names:
+            number += 1
+            name = f"{column}_{number}"
+        names.append(name)
+    return names
