@@ -19,7 +19,7 @@ from guardrails.errors import StatementError
 from guardrails.model import Limits, Statement
 from guardrails.sql.allow import check_nodes
 from guardrails.sql.dialects import EngineDialect, dialect_of
-from guardrails.sql.tokens import FUNCTION_PREFIX, tokenize
+from guardrails.sql.tokens import CROSS_COMMENT, FUNCTION_PREFIX, tokenize
 
 __all__ = ["OPERATOR_META", "Parsed", "check_round_trip", "generate", "parse", "parse_tree"]
 
@@ -154,7 +154,7 @@ def _without_last_semicolon(tokens: list[Token]) -> list[Token]:
 
 def _normalise(tree: exp.Expr, dialect: EngineDialect) -> exp.Expr:
     for node in list(tree.walk()):
-        node.pop_comments()
+        comments = node.pop_comments() or []
         if isinstance(node, exp.Anonymous) and isinstance(node.this, str):
             node.set("this", node.this.removeprefix(FUNCTION_PREFIX))
         elif isinstance(node, exp.Identifier):
@@ -168,11 +168,19 @@ def _normalise(tree: exp.Expr, dialect: EngineDialect) -> exp.Expr:
             node.replace(node.expression)
         elif isinstance(node, exp.DataType) and dialect.name == "sqlite" and node.this in _AFFINITY_OF:
             node.replace(_AFFINITIES[_AFFINITY_OF[node.this]].copy())
+        elif isinstance(node, exp.Join) and dialect.name == "sqlite" and _is_comma(node, comments):
+            # A CROSS JOIN would fix the order of the loops.
+            node.set("kind", "INNER")
+            node.set("on", exp.true())
         elif isinstance(node, exp.Pow):
             call = exp.Anonymous(this="power", expressions=[node.this, node.expression])
             call.meta[OPERATOR_META] = True
             node.replace(call)
     return tree
+
+
+def _is_comma(join: exp.Join, comments: list[str]) -> bool:
+    return join.args.get("kind") == "CROSS" and CROSS_COMMENT not in comments
 
 
 def _is_catalog_schema(node: exp.Dot, dialect: EngineDialect) -> bool:

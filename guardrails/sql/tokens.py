@@ -19,17 +19,21 @@ from guardrails.errors import StatementError
 from guardrails.model import Limits
 from guardrails.sql.dialects import EngineDialect
 
-__all__ = ["FUNCTION_PREFIX", "POSITION_PREFIX", "tokenize"]
+__all__ = ["CROSS_COMMENT", "FUNCTION_PREFIX", "POSITION_PREFIX", "tokenize"]
 
 FUNCTION_PREFIX = "gr_fn_"
 """Hides a function's name from the parser; restored right after parsing."""
 POSITION_PREFIX = "gr_pos_"
 """Name of a positional parameter: `gr_pos_1` is the first."""
 
+CROSS_COMMENT = "gr_cross"
+"""Comment on the token of an explicit CROSS JOIN."""
+
 _MAX_TOKENS = 12_000
 _MAX_OWN_TOKENS = 200_000
 """For text that the guard itself generated from a checked tree."""
 _MAX_SUBSCRIPTS = 20
+_MAX_PENDING_JOINS = 8
 _MAX_DEPTH = 100
 _MAX_RUN = 1_500
 """Longest chain of operators on one level; each makes the tree one deeper."""
@@ -143,8 +147,7 @@ def tokenize(sql: str, dialect: EngineDialect, limits: Limits | None = None) -> 
     if limits is not None:
         _check_depth(tokens)
         _check_spaces(sql, tokens)
-    if dialect.name == "sqlite":
-        tokens = list(_spell_out_comma_joins(tokens))
+        _check_pending_joins(tokens)
     return list(_repair(sql, tokens, dialect))
 
 
@@ -223,6 +226,9 @@ def _repair(sql: str, tokens: list[Token], dialect: EngineDialect) -> Iterator[T
             yield _as(token, TokenType.STRING, _decode(sql[token.start : token.end + 1]))
         elif kind in (TokenType.HEREDOC_STRING, TokenType.RAW_STRING):
             yield _as(token, TokenType.STRING, token.text)
+        elif kind is TokenType.CROSS:
+            # Tells an explicit CROSS JOIN from a comma, which sqlglot makes one for SQLite.
+            yield Token(kind, token.text, token.line, token.col, token.start, token.end, [CROSS_COMMENT])
         elif kind is TokenType.INTERVAL and after is not None and after.token_type is TokenType.STRING:
             unit = tokens[index + 2] if index + 2 < len(tokens) else None
             if unit is not None and _is_unit(unit):
@@ -250,24 +256,25 @@ def _repair(sql: str, tokens: list[Token], dialect: EngineDialect) -> Iterator[T
         before = token
 
 
-def _spell_out_comma_joins(tokens: list[Token]) -> Iterator[Token]:
-    """Writes a comma in FROM as INNER JOIN: sqlglot makes it CROSS JOIN, which in SQLite fixes the order of the loops."""
-    in_from = [False]
+def _check_pending_joins(tokens: list[Token]) -> None:
+    """Joins without a condition of their own take the parser time that doubles with each."""
+    pending = [0]
+    before: TokenType | None = None
     for token in tokens:
         kind = token.token_type
         if kind in _OPENING:
-            in_from.append(False)
-        elif kind in _CLOSING and len(in_from) > 1:
-            in_from.pop()
-        elif kind is TokenType.FROM:
-            in_from[-1] = True
-        elif kind in _AFTER_FROM:
-            in_from[-1] = False
-        if kind is TokenType.COMMA and in_from[-1]:
-            yield _as(token, TokenType.INNER, "INNER")
-            yield _as(token, TokenType.JOIN, "JOIN")
-        else:
-            yield token
+            pending.append(0)
+        elif kind in _CLOSING and len(pending) > 1:
+            pending.pop()
+        elif kind in (TokenType.ON, TokenType.USING) or kind in _AFTER_FROM:
+            pending[-1] = max(0, pending[-1] - 1) if kind not in _AFTER_FROM else 0
+        elif kind is TokenType.JOIN and before is not TokenType.CROSS:
+            pending[-1] += 1
+            if pending[-1] > _MAX_PENDING_JOINS:
+                raise StatementError(
+                    "sql.too_deep", "Too many joins have no condition of their own.", hint="Add ON after each."
+                )
+        before = kind
 
 
 @cache
