@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from datetime import date, time, timedelta
 from decimal import Decimal
 from typing import TypeVar, cast
+from uuid import UUID
 
+from guardrails.errors import UsageError
 from guardrails.masking.detect import Span, find
 from guardrails.masking.detectors.numbers import is_card
 from guardrails.model import Row, ScanFinding, Value
@@ -23,6 +26,8 @@ T = TypeVar("T")
 _CARD_INTEGERS = range(10**14, 10**16)
 _MOST_LEVELS = 64
 _TOO_DEEP = "[nested]"
+_PLAIN = (date, time, timedelta, UUID)
+"""Types whose values hold no text; `datetime` is a `date`."""
 
 
 def scan_rows(
@@ -41,6 +46,9 @@ def scan_rows(
 
     Returns:
         The rows, and how many findings of each kind there were in each column, in the columns' order.
+
+    Raises:
+        UsageError: A value is of a type that cannot be looked through (usage.tool_unguardable).
     """
     scans = [None if name in skip_columns else _ColumnScan(name) for name in columns]
     scanned: list[Row] = []
@@ -74,7 +82,20 @@ class _ColumnScan:
             return self._bytes(value)
         if isinstance(value, (list, dict)):
             return self._nested(value, level)
-        return value
+        if isinstance(value, (tuple, set, frozenset)):
+            # What a tool of somebody else's returns; rows of drivers are tuples with more to them, which plain ones replace.
+            items = [self.cell(item, level + 1) for item in self._bounded(value, level)]
+            return cast(Value, (frozenset if isinstance(value, (set, frozenset)) else tuple)(cast("list[str]", items)))
+        if value is None or isinstance(value, _PLAIN):
+            return value
+        raise UsageError(
+            "usage.tool_unguardable",
+            f"A result of type {type(value).__name__} cannot be looked through.",
+            hint="Return lists, dictionaries and plain values.",
+        )
+
+    def _bounded(self, items: Collection[Value], level: int) -> Collection[Value]:
+        return items if level < _MOST_LEVELS else [_TOO_DEEP]
 
     def _text(self, text: str) -> str:
         spans = find(text, context=self.name)
