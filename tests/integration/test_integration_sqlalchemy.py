@@ -67,7 +67,7 @@ def test_core(guard: Guard) -> None:
         query = (
             sa.select(table.c.id, table.c.email, table.c.created_at).where(table.c.id.in_([1, 2])).order_by(table.c.id).limit(1)
         )
-        assert connection.execute(query).all() == [(1, "hidden", datetime(2026, 1, 5, 10))]
+        assert connection.execute(query).all() == [(1, "hidden", datetime.fromisoformat("2026-01-05T10:00"))]
         assert connection.scalar(sa.text("SELECT COUNT(*) FROM orders WHERE status = :status"), {"status": "open"}) == 2
         placeholder = "?" if guard.engine.dialect == "sqlite" else "$1"
         found = connection.exec_driver_sql(f"SELECT amount FROM orders WHERE id = {placeholder}", (3,)).scalar_one()
@@ -85,7 +85,14 @@ def test_orm_reads_and_writes(guard: Guard) -> None:
         assert [(o.id, o.amount) for o in orders] == [(1, Decimal("10.50")), (2, Decimal("20.00"))]
         orders[1].status = "paid"
         session.add(
-            Order(id=9, customer_id=1, amount=Decimal("5.25"), status="open", region="north", created_at=datetime(2026, 5, 1))
+            Order(
+                id=9,
+                customer_id=1,
+                amount=Decimal("5.25"),
+                status="open",
+                region="north",
+                created_at=datetime.fromisoformat("2026-05-01"),
+            )
         )
         session.commit()
     with Session(engine) as session:

@@ -35,9 +35,11 @@ LEAD = Principal("lee@example.com", frozenset({"leads"}))
 def open_guard(database: str, folder: Path) -> Iterator[Guard]:
     """Opens a guard with a session of Ana's in force."""
     ledger = f"sqlite:///{folder / 'audit.db'}"
-    with Guard.open(Policy.from_text(POLICY), database=database, ledger=ledger) as guard:
-        with guard.session(principal=ANA, agent="test-agent", model="m"):
-            yield guard
+    with (
+        Guard.open(Policy.from_text(POLICY), database=database, ledger=ledger) as guard,
+        guard.session(principal=ANA, agent="test-agent", model="m"),
+    ):
+        yield guard
 
 
 def tool_entries(guard: Guard) -> list[tuple[object, object, object]]:

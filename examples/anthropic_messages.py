@@ -1,0 +1,74 @@
+"""Anthropic's Messages API with a guarded SQL tool.
+
+The model is a scripted one on this machine; with your own, leave `base_url` and `only_loopback` out.
+
+Run it: python examples/anthropic_messages.py
+"""
+
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from anthropic import Anthropic
+
+from guardrails import Guard, Policy, Principal
+from guardrails.demo.agents import only_loopback
+from guardrails.demo.model_server import ModelServer
+from guardrails.demo.script import Answer, Attempt, Question, next_turn
+from guardrails.integrations.anthropic import SqlTool
+
+SHOP = """
+CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT, email TEXT);
+CREATE TABLE orders (id INTEGER PRIMARY KEY, customer_id INTEGER, status TEXT);
+INSERT INTO customers VALUES (1, 'Ada', 'ada@example.com'), (2, 'Bo', 'bo@example.com');
+INSERT INTO orders VALUES (1, 1, 'open'), (2, 1, 'paid'), (3, 2, 'open');
+"""
+POLICY = """
+version: 1
+rules:
+  - {id: read-shop, effect: allow, actions: [select], relations: [customers, orders], principals: {groups: [support]}}
+columns:
+  customers.email: {mask: pseudonym}
+"""
+QUESTION = Question(
+    "How many orders are open?",
+    attempts=(
+        Attempt("SELECT * FROM invoices", "Perhaps there are invoices."),
+        Attempt("SELECT COUNT(*) AS n FROM orders WHERE status = 'open'", "Then the orders.", after="refused"),
+    ),
+    answers=(Answer("{rows[0][n]} orders are open.", after="answered"), Answer("I cannot tell.")),
+)
+
+
+def main(folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "shop.db")) as database:
+        database.executescript(SHOP)
+    database_url, ledger_url = f"sqlite:///{folder / 'shop.db'}", f"sqlite:///{folder / 'audit.db'}"
+    ana = Principal("ana@example.com", groups={"support"})
+    with (
+        only_loopback(),
+        ModelServer(lambda conversation: next_turn([QUESTION], conversation)) as server,
+        Guard.open(Policy.from_text(POLICY), database=database_url, ledger=ledger_url) as guard,
+        guard.session(principal=ana, agent="support-bot", model="scripted"),
+    ):
+        print(ask(guard, server.url, QUESTION.text))
+
+
+def ask(guard: Guard, url: str, question: str) -> str:
+    client, tool = Anthropic(base_url=url, api_key="demo"), SqlTool(guard)
+    messages: list[Any] = [{"role": "user", "content": question}]
+    while True:
+        message = client.messages.create(model="scripted", max_tokens=1000, messages=messages, tools=[tool.definition()])
+        messages.append({"role": "assistant", "content": message.content})
+        results = [tool.handle(block) for block in message.content if block.type == "tool_use"]
+        if not results:
+            return "".join(block.text for block in message.content if block.type == "text")
+        messages.append({"role": "user", "content": results})
+        print(results[0]["content"])
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as name:
+        main(Path(name))
