@@ -16,7 +16,6 @@ from guardrails.as_json import decision_fields, refusal_fields
 from guardrails.catalog import from_ddl
 from guardrails.cli.options import asking_options, dialect_name, principal_from
 from guardrails.cli.statements import asked_statements
-from guardrails.engines import open_engine
 from guardrails.errors import UsageError
 from guardrails.masking import MaskKeyring, mask_expression
 from guardrails.model import Catalog, Context, Statement
@@ -80,6 +79,9 @@ def _catalog(dialect: str | None, schema_path: str | None, database_url: str | N
         return from_ddl(_schema_text(schema_path), wanted)
     if database_url is None:
         raise UsageError("usage.no_schema", "Neither --schema nor --database was given.")
+    # Only a live database needs its driver: judging against DDL starts without.
+    from guardrails.engines import open_engine
+
     engine = open_engine(database_url)
     try:
         if wanted not in (None, engine.dialect):

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-import cel
+from typing import TYPE_CHECKING
 
 from guardrails.model import Context, Principal
+
+if TYPE_CHECKING:
+    import cel
 
 __all__ = ["Condition", "ConditionError"]
 
@@ -31,6 +33,9 @@ class Condition:
     _program: cel.Program = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        # The package brings its own command line along; policies without conditions do not pay for importing it.
+        import cel
+
         try:
             object.__setattr__(self, "_program", cel.compile(self.text))
         except (ValueError, RuntimeError) as error:
@@ -42,6 +47,8 @@ class Condition:
         Raises:
             ConditionError: It failed, or gave something else than true or false.
         """
+        import cel
+
         try:
             result = self._program.execute(cel.Context(dict(variables)))
         except (ValueError, RuntimeError, TypeError, OverflowError, ZeroDivisionError, KeyError) as error:
