@@ -83,7 +83,7 @@ class ScreenTeller:
             grid.add_row("understood", _understood(step.decision.access))
         grid.add_row("decided", _decided(step, colour))
         if step.result and step.decision.sql:
-            grid.add_row("ran", _sql(_MASK_CALL.sub(r"\1(…)", step.decision.sql)))
+            grid.add_row("ran", _sql(_MASK_CALL.sub(r"\1(...)", step.decision.sql)))
             grid.add_row("came back", _came_back(step.result, step.decision))
         if step.leaf:
             grid.add_row("signed", Text(_signed(step), style="cyan"))
