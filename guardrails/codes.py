@@ -62,6 +62,7 @@ _POLICY = {
     "policy.invalid": Code("The policy file does not fit its schema", "See line and column."),
     "policy.unknown_key": Code("The policy has an unknown key", "Check the spelling."),
     "policy.unknown_relation": Code("The policy names an unknown relation or column", "Check the spelling."),
+    "policy.purpose_unknown": Code("The purpose is not declared in the policy", "Use a purpose that the policy declares."),
     "policy.contradiction": Code("Two parts of the policy contradict each other", "Keep one of them."),
     "policy.condition_invalid": Code("A condition is not valid CEL", "See https://cel.dev for the language."),
     "policy.mask_invalid": Code("A mask does not fit its column", "Choose another mask, its options or the column."),

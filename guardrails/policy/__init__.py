@@ -1,8 +1,8 @@
 """The policy decision point: the policy file, its binding to a schema, and the decision."""
 
-from guardrails.policy.bind import BoundPolicy
+from guardrails.policy.binding import BoundPolicy
 from guardrails.policy.decide import decide, decide_action
-from guardrails.policy.load import Policy
-from guardrails.policy.schema import PolicyFile
+from guardrails.policy.load import Policy, read_policy_text
+from guardrails.policy.schema import PolicyFile, policy_schema
 
-__all__ = ["BoundPolicy", "Policy", "PolicyFile", "decide", "decide_action"]
+__all__ = ["BoundPolicy", "Policy", "PolicyFile", "decide", "decide_action", "policy_schema", "read_policy_text"]

@@ -1,35 +1,68 @@
-"""Conditions in CEL, the Common Expression Language: compiled when the policy is loaded, evaluated without side effects.
+"""Conditions in CEL, the Common Expression Language (https://cel.dev): compiled when the policy is loaded, evaluated without effects.
 
 A condition must be true or false; one that fails when it is evaluated denies, whatever the rule's effect.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from decimal import Decimal
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from guardrails.model import Context, Principal
 
 if TYPE_CHECKING:
     import cel
 
-__all__ = ["Condition", "ConditionError"]
+__all__ = ["VARIABLES", "Condition", "ConditionError", "cel_values", "variables_of"]
+
+VARIABLES = frozenset({"principal", "agent", "purpose", "action", "relation", "session"})
+"""What a condition may name; rules that are about tools alone have `arguments` too."""
+
+_FUNCTIONS = frozenset(
+    {
+        *("size", "contains", "startsWith", "endsWith", "matches"),
+        *("int", "uint", "double", "string", "bytes", "timestamp", "duration", "type", "dyn"),
+        *("getFullYear", "getMonth", "getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear"),
+        *("getHours", "getMinutes", "getSeconds", "getMilliseconds"),
+    }
+)
+_TYPE_NAMES = frozenset({"int", "uint", "double", "bool", "string", "bytes", "list", "map", "null_type", "type"})
+_PLACE = re.compile(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?([^\n]*)")
+_MACRO = r"\.\s*(?:all|exists|exists_one|existsOne|map|filter)\s*\(\s*{}\s*,"
 
 
 class ConditionError(ValueError):
-    """A condition does not compile or does not evaluate to a truth value; the text says which, without values."""
+    """A condition does not compile or does not evaluate to a truth value; the text says which, without values.
+
+    `line` and `column` count from 1 inside the condition.
+    """
+
+    def __init__(self, message: str, line: int = 1, column: int = 1) -> None:
+        super().__init__(message)
+        self.line = line
+        self.column = column
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A compiled condition; `principal`, `agent`, `purpose`, `session`, `actions` and `relations` are its variables.
+    """A compiled condition.
+
+    Args:
+        text: The CEL expression.
+        variables: Names that it may use.
 
     Raises:
-        ConditionError: The text is not CEL.
+        ConditionError: It is not CEL, or names what does not exist.
     """
 
     text: str
+    variables: frozenset[str] = VARIABLES
     _program: cel.Program = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -37,36 +70,95 @@ class Condition:
         import cel
 
         try:
-            object.__setattr__(self, "_program", cel.compile(self.text))
-        except (ValueError, RuntimeError) as error:
-            raise ConditionError(f"is not valid CEL: {str(error).splitlines()[0][:200]}") from None
+            program = cel.compile(self.text)
+        except ValueError as error:
+            raise _syntax_error(str(error)) from None
+        object.__setattr__(self, "_program", program)
+        for name in program.variables():
+            if name not in self.variables | _TYPE_NAMES and not re.search(_MACRO.format(re.escape(name)), self.text):
+                raise self._unknown("variable", name, self.variables)
+        for name in program.functions():
+            if name.isidentifier() and not name.startswith("_") and name not in _FUNCTIONS:
+                raise self._unknown("function", name, _FUNCTIONS)
+        if not program.variables():
+            self.holds({})
 
-    def holds(self, variables: Mapping[str, object]) -> bool:
+    def holds(self, values: Mapping[str, object]) -> bool:
         """Evaluates the condition.
+
+        Args:
+            values: Of the variables, by name.
 
         Raises:
             ConditionError: It failed, or gave something else than true or false.
         """
-        import cel
-
         try:
-            result = self._program.execute(cel.Context(dict(variables)))
-        except (ValueError, RuntimeError, TypeError, OverflowError, ZeroDivisionError, KeyError) as error:
+            result = self._program.execute(dict(values))
+        except Exception as error:  # noqa: BLE001  whatever goes wrong inside a condition, the answer is a refusal
             raise ConditionError(f"failed ({type(error).__name__})") from None
         if not isinstance(result, bool):
             raise ConditionError("is not true or false")
         return result
 
+    def _unknown(self, kind: str, name: str, known: Iterable[str]) -> ConditionError:
+        near = difflib.get_close_matches(name, sorted(known), 1)
+        meant = f"did you mean `{near[0]}`" if near else f"known are {', '.join(sorted(known))}"
+        before = self.text[: max(0, self.text.find(name))]
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        return ConditionError(f"names the unknown {kind} `{name}`; {meant}", line, column)
 
-def variables_of(principal: Principal, context: Context, actions: object, relations: object) -> dict[str, object]:
-    """Returns the variables that a condition may use."""
-    person = {**principal.attributes, "id": principal.id, "groups": sorted(principal.groups), "verified": principal.verified}
-    return {
-        "principal": person,
-        "agent": context.agent or "",
-        "model": context.model or "",
-        "purpose": context.purpose or "",
-        "session": context.session_id,
-        "actions": actions,
-        "relations": relations,
+
+def variables_of(principal: Principal, context: Context) -> dict[str, object]:
+    """Returns the values of all variables but `action` and `relation`, which differ from use to use.
+
+    `principal` has id, groups, issuer and verified, the attributes by their names, and all of these once more as `attributes`.
+    What is not known is an empty text.
+    """
+    attributes = {name: _cel_value(value) for name, value in principal.attributes.items()}
+    person = attributes | {
+        "id": principal.id,
+        "groups": sorted(principal.groups),
+        "issuer": principal.issuer or "",
+        "verified": principal.verified,
+        "attributes": attributes,
     }
+    session = {
+        "id": context.session_id,
+        "model": context.model or "",
+        "conversation": context.conversation_id or "",
+        "tool": context.tool or "",
+    }
+    return {"principal": person, "agent": context.agent or "", "purpose": context.purpose or "", "session": session}
+
+
+def cel_values(values: Mapping[str, object]) -> dict[str, object]:
+    """Returns values as CEL knows them, by name."""
+    return {name: _cel_value(value) for name, value in values.items()}
+
+
+def _cel_value(value: object) -> object:
+    match value:
+        case datetime() if value.tzinfo is not None:
+            return value
+        case UUID():
+            return str(value)
+        case Decimal():
+            return float(value)
+        case datetime() | date() | time():
+            return value.isoformat()
+        case Mapping():
+            return {str(name): _cel_value(item) for name, item in value.items()}
+        case set() | frozenset():
+            return sorted((_cel_value(item) for item in value), key=repr)
+        case list() | tuple():
+            return [_cel_value(item) for item in value]
+    return value
+
+
+def _syntax_error(text: str) -> ConditionError:
+    found = _PLACE.search(text)
+    if found is None:
+        return ConditionError("is not valid CEL")
+    # The list of everything that could have stood there helps nobody.
+    message = re.sub(r" expecting .*", "", found[3]).strip()
+    return ConditionError(f"is not valid CEL: {message}", int(found[1]), int(found[2]))

@@ -1,42 +1,27 @@
 """The decision: what a statement does, held against what this person, this agent and this task may do. Pure.
 
 Theorems, each a property test: nothing matched is a deny; a deny beats an approve beats an allow; the order of rules is irrelevant;
-one more deny never allows more; a rule that errors denies (Cedar would skip it, and fail open).
+one more deny never allows more; one more allow never takes a deny away; obligations only grow with relations; a rule that errors
+denies (Cedar would skip it, and fail open).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from guardrails.model import (
-    Access,
-    ApprovalTerms,
-    ColumnRef,
-    Context,
-    Decision,
-    Mask,
-    Obligations,
-    Principal,
-    Reason,
-    RelationUse,
-    RowFilter,
-    Value,
-)
-from guardrails.policy.bind import BoundPolicy, BoundRule
-from guardrails.policy.conditions import ConditionError, variables_of
-from guardrails.policy.schema import ACTION_GROUPS, Exemption, Rule
+from guardrails.model import Access, ColumnRef, Context, Decision, Obligations, Principal, Reason, RelationUse, Value
+from guardrails.policy.binding import BoundPolicy, BoundRule
+from guardrails.policy.conditions import ConditionError, cel_values, variables_of
+from guardrails.policy.names import Names
+from guardrails.policy.obligations import approval_terms, denied_columns, masks_for, row_filters_for
+from guardrails.policy.schema import SQL_ACTIONS, Rule
 
 __all__ = ["decide", "decide_action"]
 
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    policy: BoundPolicy
-    principal: Principal
-    context: Context
-    variables: Mapping[str, object]
+_MOST_NAMES = 40
+_NONE = frozenset[ColumnRef]()
 
 
 def decide(access: Access, policy: BoundPolicy, principal: Principal, context: Context) -> Decision:
@@ -45,28 +30,27 @@ def decide(access: Access, policy: BoundPolicy, principal: Principal, context: C
     Args:
         access: What the statement does.
         policy: The policy, bound to the schema that the statement was resolved against.
-        principal: On whose behalf.
+        principal: On whose behalf; whether it has expired is the caller's question.
         context: Agent, session, purpose.
 
     Returns:
-        Effect, all reasons of a refusal, the rules that decided, and the obligations of a permit.
+        Effect, all reasons of a refusal, the rules that decided (those that refused; else those that allowed or ask for approval), and
+        the obligations of a permit.
     """
-    actions, relations = sorted(access.actions), sorted({u.relation for u in access.relations})
-    request = _Request(policy, principal, context, variables_of(principal, context, actions, relations))
-    reasons: list[Reason] = []
-    used: set[str] = set()
-    approvals: list[Rule] = []
-    touched = _touched(access)
+    court = _Court(policy, principal, context, variables_of(principal, context))
     for use in sorted(access.relations, key=lambda u: (u.relation, u.action, u.via or "")):
-        reasons += _judge_use(use, touched, access, request, used, approvals)
-    if not access.relations and not access.is_read_only:
-        reasons.append(Reason("policy.no_rule", "No rule allows a change here."))
-    masks, denied = _masks(access, request)
-    reasons += denied
-    filters, unmet = _row_filters(access, request)
-    reasons += unmet
-    obligations = Obligations(masks, filters, policy.limits, _terms(approvals))
-    return _decision(reasons, approvals, used, obligations, policy)
+        court.restrict(use, access)
+        if use.via is None or _direct(use, access) is None:
+            court.require_grant(use, access)
+    court.require_all_judged(access)
+    masks = masks_for(access, policy, principal, context)
+    for column in sorted(denied_columns(access, masks)):
+        court.deny_column(column, access, frozenset(mask.column for mask in masks if mask.kind == "deny"))
+    filters, lacking = row_filters_for(access, policy, principal, context)
+    for name in lacking:
+        message = f"The rows that this principal may see depend on principal.{name}, which is not known."
+        court.deny("policy.obligation", message, "An administrator must give the principal this attribute.")
+    return court.decision(Obligations(masks, filters, policy.limits), access)
 
 
 def decide_action(
@@ -76,192 +60,258 @@ def decide_action(
 
     Args:
         name: Such as ``email.send``; rules may name it with globs.
-        arguments: The call's arguments, for conditions as `arguments`.
+        arguments: The call's arguments, for the conditions of rules that are about tools alone.
         policy: The bound policy.
         principal: On whose behalf.
         context: Agent, session, purpose.
+
+    Returns:
+        As `decide`, with no other obligations than limits and approval.
     """
-    variables = variables_of(principal, context, [name], []) | {"arguments": {k: str(v) for k, v in arguments.items()}}
-    request = _Request(policy, principal, context, variables)
-    reasons: list[Reason] = []
-    used: set[str] = set()
-    approvals: list[Rule] = []
-    allowed = False
-    for bound in policy.rules:
-        if not any(_is_action(a, name) for a in bound.rule.actions):
-            continue
-        match = _matches(bound.rule, request)
-        if isinstance(match, Reason):
-            reasons.append(match)
-        elif match and bound.rule.effect == "deny":
-            reasons.append(_forbidden(bound.rule, name))
-            used.add(bound.rule.id)
-        elif match:
-            allowed = True
-            used.add(bound.rule.id)
-            approvals += [bound.rule] if bound.rule.effect == "approve" else []
-    if not allowed and not reasons:
-        reasons.append(Reason("policy.no_rule", f"No rule allows the action {name[:80]}."))
-    obligations = Obligations(limits=policy.limits, approval=_terms(approvals))
-    return _decision(reasons, approvals, used, obligations, policy)
+    variables = variables_of(principal, context) | {"arguments": cel_values(arguments)}
+    court = _Court(policy, principal, context, variables)
+    court.judge_tool(name)
+    return court.decision(Obligations(limits=policy.limits), Access("other", (name,)))
 
 
-def _judge_use(
-    use: RelationUse,
-    touched: Mapping[tuple[str, str], frozenset[ColumnRef]],
-    access: Access,
-    request: _Request,
-    used: set[str],
-    approvals: list[Rule],
-) -> list[Reason]:
-    """Judges one relation with one action; base relations of a view need no allow of their own, but feel every deny."""
-    reasons: list[Reason] = []
-    columns = touched.get((use.relation, "read" if use.action == "select" else "write"), frozenset())
-    allowing: list[BoundRule] = []
-    missing_purposes: set[str] = set()
-    for bound in request.policy.rules:
-        rule = bound.rule
-        if use.relation not in bound.relations or not any(_is_action(a, use.action) for a in rule.actions):
-            continue
-        if rule.effect == "deny" and bound.columns and not bound.columns & columns:
-            continue
-        match = _matches(rule, request)
-        if isinstance(match, Reason):
-            reasons.append(match)
-        elif match and rule.effect == "deny":
-            used.add(rule.id)
-            reasons.append(_forbidden(rule, f"{use.action} on {use.relation}"))
-        elif match:
-            allowing.append(bound)
-        elif rule.effect != "deny" and _matches(rule, request, ignoring_purpose=True) is True:
-            missing_purposes |= set(rule.purposes)
-    approvals += [b.rule for b in allowing if b.rule.effect == "approve" and (not b.columns or b.columns & columns)]
-    used |= {b.rule.id for b in allowing}
-    if use.via is not None:
-        return reasons
-    covering = [b for b in allowing if not b.columns or columns <= _covered(allowing)]
-    if not allowing and missing_purposes:
-        names = ", ".join(sorted(missing_purposes))
-        message = f"{use.action} on {use.relation} is for the purpose {names}, which this task has not declared."
-        reasons.append(Reason("policy.purpose_required", message))
-    elif not allowing:
-        reasons.append(Reason("policy.no_rule", f"No rule allows {use.action} on {use.relation} here."))
-    elif not covering:
-        outside = ", ".join(str(c) for c in sorted(columns - _covered(allowing)))
-        reasons.append(Reason("policy.column_denied", f"No rule allows {use.action} of {outside}.", "Leave these columns out."))
-    elif use.action in ("update", "delete") and not access.has_where and all(b.rule.where == "required" for b in covering):
-        message = f"{use.action.upper()} on {use.relation} has no WHERE that limits it."
-        reasons.append(Reason("policy.where_required", message, "Add a WHERE clause that names the rows to change."))
-    return reasons
+def _direct(use: RelationUse, access: Access) -> str | None:
+    """Returns the view that the principal named to reach this use, or the relation itself; None when no such view is used."""
+    reached = {u.relation: u.via for u in access.relations if u.via is not None}
+    named = {u.relation for u in access.relations if u.via is None}
+    name, steps = use.via or use.relation, 0
+    while name not in named and name in reached and steps <= len(reached):
+        name, steps = reached[name], steps + 1
+    return name if name in named else None
 
 
-def _covered(rules: Iterable[BoundRule]) -> frozenset[ColumnRef]:
-    return frozenset().union(*(b.columns for b in rules))
+@dataclass(slots=True)
+class _Court:
+    """Collects what the rules say of one statement."""
 
+    policy: BoundPolicy
+    principal: Principal
+    context: Context
+    variables: Mapping[str, object]
+    reasons: list[Reason] = field(default_factory=list)
+    approvals: dict[str, Rule] = field(default_factory=dict)
+    granted: set[str] = field(default_factory=set)
+    judged: set[str] = field(default_factory=set)
 
-def _touched(access: Access) -> dict[tuple[str, str], frozenset[ColumnRef]]:
-    """The columns of each relation by what happens to them: read or written."""
-    found: dict[tuple[str, str], set[ColumnRef]] = {}
-    for kind, columns in (("read", access.reads), ("write", access.writes)):
-        for column in columns:
-            found.setdefault((column.relation, kind), set()).add(column)
-    return {key: frozenset(columns) for key, columns in found.items()}
+    def deny(self, code: str, message: str, hint: str = "", rule: str | None = None) -> None:
+        self.reasons.append(Reason(code, message, hint, rule))
 
+    def restrict(self, use: RelationUse, access: Access) -> None:
+        """Applies every deny and approve to a use; they reach the base relations behind views too."""
+        reads = frozenset(c for c in access.reads if c.relation == use.relation)
+        writes = frozenset(c for c in access.writes if c.relation == use.relation)
+        # Reading the columns of a relation is a select of it, also inside a change.
+        touched = {"select": reads, use.action: reads | writes if use.action != "select" else reads}
+        actions = [use.action, "select"] if reads and use.action != "select" else [use.action]
+        shown = _direct(use, access) or "a relation"
+        for bound in self.policy.rules:
+            action = next((a for a in actions if self._is_about(bound, a, use.relation)), None)
+            if bound.rule.effect == "allow" or action is None or (bound.columns and not bound.columns & touched[action]):
+                continue
+            if self._holds(bound, action, use.relation):
+                self._apply(bound.rule, f"{action} on {shown}")
 
-def _matches(rule: Rule, request: _Request, *, ignoring_purpose: bool = False) -> bool | Reason:
-    """Whether the rule is for this principal, agent and purpose; a Reason when its condition failed."""
-    who = rule.principals
-    if who is not None:
-        if who.ids and request.principal.id not in who.ids:
+    def require_grant(self, use: RelationUse, access: Access) -> None:
+        """Requires that rules allow the use and all its columns; for a view that is enough for what stands behind it."""
+        fitting = [b for b in self.policy.rules if self._is_about(b, use.action, use.relation) and b.rule.effect != "deny"]
+        reads = frozenset(c for c in access.reads if c.relation == use.relation)
+        writes = frozenset(c for c in access.writes if c.relation == use.relation)
+        is_read_judged = RelationUse(use.relation, "select") in access.relations
+        readers = [b for b in self.policy.rules if self._is_about(b, "select", use.relation) and b.rule.effect != "deny"]
+        needs = [(fitting, reads)] if use.action == "select" else [(fitting, writes)]
+        if use.action != "select" and reads and not is_read_judged:
+            needs.append((fitting + readers, reads))
+        is_optional = False
+        for rules, columns in needs:
+            granting = [b for b in rules if self._grants(b, use.action, use.relation, columns)]
+            if not self._covers(granting, columns):
+                self._refuse(use, rules, granting, columns)
+                return
+            self.granted |= {b.rule.id for b in granting}
+            is_optional = is_optional or any(b.rule.where == "optional" and use.action in b.actions for b in granting)
+        if use.action in ("update", "delete") and not access.has_where and not is_optional:
+            message = f"{use.action.upper()} on {use.relation} has no WHERE that limits it."
+            self.deny("policy.where_required", message, "Add a WHERE clause that names the rows to change.")
+
+    def require_all_judged(self, access: Access) -> None:
+        """Refuses what no relation stands for: an action without one, or columns of a relation that is not listed."""
+        used = {u.action for u in access.relations}
+        for action in access.actions:
+            if action in used:
+                continue
+            for bound in self.policy.rules:
+                is_general = bound.relations is None and action in bound.actions and bound.rule.effect == "deny"
+                if is_general and self._holds(bound, action, ""):
+                    self._apply(bound.rule, action)
+            if action != "select":
+                self.deny("policy.no_rule", f"No rule allows {action} here.", "Use SELECT.")
+        if not {c.relation for c in (*access.reads, *access.writes)} <= {u.relation for u in access.relations}:
+            self.deny("policy.no_rule", "A column's relation is not among those that were judged.")
+
+    def deny_column(self, column: ColumnRef, access: Access, denied: frozenset[ColumnRef]) -> None:
+        """Refuses a column without naming it: the principal may have written a star."""
+        direct = {u.relation for u in access.relations if u.via is None}
+        through = [_direct(u, access) for u in access.relations if u.relation == column.relation]
+        shown = column.relation if column.relation in direct else next((t for t in through if t), "a relation")
+        names = self.policy.catalog.relations[column.relation].column_names if shown == column.relation else ()
+        others = _listed([n for n in names if ColumnRef(column.relation, n) not in denied])
+        hint = f"Use only these columns of {shown}: {others}." if others else "Name the columns you need instead of `*`."
+        self.deny("policy.column_denied", f"A column of {shown} may not be used.", hint)
+
+    def judge_tool(self, name: str) -> None:
+        """Judges a tool by its name; a name of an SQL action is never a tool's."""
+        about = [b for b in self.policy.rules if _is_tool_of(b, name)] if name not in SQL_ACTIONS else []
+        granting = []
+        for bound in about:
+            if not self._holds(bound, name, ""):
+                continue
+            if bound.rule.effect != "allow":
+                self._apply(bound.rule, f"the action {name}")
+            if bound.rule.effect != "deny":
+                granting.append(bound)
+        self.granted |= {b.rule.id for b in granting}
+        if granting:
+            return
+        purposes = self._missing_purposes([b for b in about if b.rule.effect != "deny"], name, "", _NONE)
+        if purposes:
+            self._deny_purpose(f"The action {name}", purposes)
+        else:
+            self.deny("policy.no_rule", f"No rule allows the action {name[:80]}.")
+
+    def decision(self, obligations: Obligations, access: Access) -> Decision:
+        """Returns what came out; the order of rules leaves no trace in it."""
+        digest, limits = self.policy.digest, Obligations(limits=self.policy.limits)
+        terms = approval_terms(self.approvals.values()) if self.approvals else None
+        if self.approvals and terms is None:
+            message = "The rules that ask for approval name no group in common, so that no one person could approve."
+            self.deny("policy.obligation", message, "Do one thing at a time, in statements of their own.")
+        if self.reasons:
+            reasons = tuple(sorted(set(self.reasons), key=lambda r: (_RANK.get(r.code, 1), r.code, r.message, r.rule or "")))
+            return Decision("deny", reasons, tuple(sorted({r.rule for r in reasons if r.rule})), limits, digest, access)
+        rules = tuple(sorted(self.granted | self.approvals.keys()))
+        bound = Obligations(obligations.masks, obligations.row_filters, obligations.limits, terms)
+        if terms is None:
+            return Decision("allow", (), rules, bound, digest, access)
+        asked = [self.approvals[id_] for id_ in sorted(self.approvals)]
+        reasons = tuple(Reason("approval.required", _asked(r), _WAIT, r.id) for r in asked)
+        return Decision("approve", reasons, rules, bound, digest, access)
+
+    def _apply(self, rule: Rule, what: str) -> None:
+        if rule.effect == "approve":
+            self.approvals[rule.id] = rule
+            return
+        message = rule.message or f"The rule {rule.id} forbids {what}."
+        self.deny("policy.denied", message, "Leave out what the rule forbids.", rule.id)
+
+    def _refuse(
+        self, use: RelationUse, rules: Iterable[BoundRule], granting: list[BoundRule], columns: frozenset[ColumnRef]
+    ) -> None:
+        """Says why no rule allows a use, and what would be allowed instead."""
+        what = f"{use.action} on {use.relation}"
+        purposes = self._missing_purposes(rules, use.action, use.relation, columns)
+        if purposes:
+            self._deny_purpose(what, purposes)
+        elif granting:
+            usable = sorted(c.column for c in frozenset().union(*(b.columns for b in granting)))
+            hint = f"Use only these columns of {use.relation}: {_listed(usable)}."
+            self.deny("policy.column_denied", f"No rule allows {use.action} of all these columns of {use.relation}.", hint)
+        else:
+            self.deny("policy.no_rule", f"No rule allows {what}.", self._alternatives(use.action, use.relation))
+
+    def _alternatives(self, action: str, refused: str) -> str:
+        """Names the relations that this principal may use in the same way for this task; it may see those."""
+        found: set[str] = set()
+        for bound in self.policy.rules:
+            is_grant = bound.rule.effect != "deny" and action in bound.actions and self._is_for(bound, self.context.purpose)
+            found |= (bound.relations or frozenset()) - {refused} if is_grant else frozenset()
+        if not found:
+            return f"This task may not use {action} at all."
+        return f"Relations that {action} may be used on: {_listed(sorted(found))}."
+
+    def _missing_purposes(
+        self, rules: Iterable[BoundRule], action: str, relation: str, columns: frozenset[ColumnRef]
+    ) -> list[str]:
+        """Returns the purposes one of which would have allowed it, when that is all that is missing."""
+        rules = list(rules)
+        found: set[str] = set()
+        for purpose in {p for b in rules for p in b.rule.purposes}:
+            granting = [b for b in rules if self._grants(b, action, relation, columns, purpose=purpose)]
+            found |= {purpose} if self._covers(granting, columns) else set()
+        return sorted(found)
+
+    def _deny_purpose(self, what: str, purposes: list[str]) -> None:
+        declared = f"declared {self.context.purpose}" if self.context.purpose else "declared none"
+        message = f"{what} is for the purpose {' or '.join(purposes)}; this task {declared}."
+        self.deny("policy.purpose_required", message, "Only tasks with that purpose may do it; leave it out.")
+
+    def _is_about(self, bound: BoundRule, action: str, relation: str) -> bool:
+        if action not in bound.actions:
             return False
-        if who.groups and not request.principal.groups & set(who.groups):
+        if bound.relations is None or relation in bound.relations:
+            return True
+        if relation in self.policy.catalog.relations or bound.columns:
             return False
-        if who.agents and request.context.agent not in who.agents:
+        names, is_deny = Names(self.policy.catalog), bound.rule.effect == "deny"
+        return any(names.is_meant(p, relation, in_any_schema=is_deny) for p in bound.rule.relations)
+
+    def _grants(
+        self, bound: BoundRule, action: str, relation: str, columns: frozenset[ColumnRef], *, purpose: str | None = None
+    ) -> bool:
+        """Whether an allow or approve counts here. An approve for certain columns counts where it asks: where one is touched."""
+        if bound.rule.effect == "approve" and bound.columns and not bound.columns & columns:
             return False
-    if rule.purposes and not ignoring_purpose and request.context.purpose not in rule.purposes:
-        return False
-    condition = request.policy.conditions.get(rule.id)
-    if condition is None:
-        return True
-    try:
-        return condition.holds(request.variables)
-    except ConditionError as error:
-        return Reason("policy.condition_error", f"The condition of the rule {rule.id} {error}.", rule=rule.id)
+        return self._holds(bound, action, relation, purpose=purpose)
+
+    @staticmethod
+    def _covers(granting: Iterable[BoundRule], columns: frozenset[ColumnRef]) -> bool:
+        granting = list(granting)
+        if any(not b.columns for b in granting):
+            return True
+        return bool(granting) and columns <= frozenset().union(*(b.columns for b in granting))
+
+    def _is_for(self, bound: BoundRule, purpose: str | None) -> bool:
+        rule, who = bound.rule, bound.rule.principals
+        if rule.purposes and purpose not in rule.purposes:
+            return False
+        if who is None:
+            return True
+        is_named = not who.ids or self.principal.id in who.ids
+        is_member = not who.groups or not self.principal.groups.isdisjoint(who.groups)
+        return is_named and is_member and (not who.agents or self.context.agent in who.agents)
+
+    def _holds(self, bound: BoundRule, action: str, relation: str, *, purpose: str | None = None) -> bool:
+        """Whether the rule is for this principal and task and its condition is true; one that fails is a reason to refuse."""
+        if not self._is_for(bound, purpose if purpose is not None else self.context.purpose):
+            return False
+        if bound.condition is None:
+            return True
+        try:
+            return bound.condition.holds({**self.variables, "action": action, "relation": relation})
+        except ConditionError as error:
+            if purpose is not None:
+                return False
+            hint = "An administrator must mend the policy."
+            self.deny("policy.condition_error", f"The condition of the rule {bound.rule.id} {error}.", hint, bound.rule.id)
+            return False
 
 
-def _is_action(pattern: str, action: str) -> bool:
-    return action in ACTION_GROUPS.get(pattern, ()) or fnmatchcase(action, pattern)
+_RANK = {"policy.condition_error": 2, "policy.no_rule": 3, "policy.obligation": 3}
+"""Which reasons come last; the first is the decision's code."""
+_WAIT = "Wait for the approval, then run the same again."
 
 
-def _forbidden(rule: Rule, what: str) -> Reason:
-    return Reason(
-        "policy.denied", rule.message or f"The rule {rule.id} forbids {what}.", "Leave out what the rule forbids.", rule.id
-    )
+def _is_tool_of(bound: BoundRule, name: str) -> bool:
+    is_everything = bound.rule.effect == "deny" and bound.relations is None and "all" in bound.rule.actions
+    return is_everything or any(fnmatchcase(name, pattern) for pattern in bound.tools)
 
 
-def _is_exempt(exemption: Exemption | None, request: _Request) -> bool:
-    if exemption is None:
-        return False
-    in_group = not exemption.groups or bool(request.principal.groups & set(exemption.groups))
-    return in_group and (not exemption.purposes or request.context.purpose in exemption.purposes)
+def _asked(rule: Rule) -> str:
+    return rule.message or f"A person has to approve this first (rule {rule.id})."
 
 
-def _masks(access: Access, request: _Request) -> tuple[tuple[Mask, ...], list[Reason]]:
-    relations = {u.relation for u in access.relations}
-    masks: list[Mask] = []
-    reasons: list[Reason] = []
-    for column in request.policy.columns:
-        if column.mask.column.relation not in relations or _is_exempt(column.rule.exemption, request):
-            continue
-        masks.append(column.mask)
-        if column.mask.kind == "deny" and column.mask.column in access.reads:
-            message = f"The column {column.mask.column} may not be read."
-            reasons.append(Reason("policy.column_denied", message, "Name the columns you need, without this one."))
-    return tuple(sorted(masks, key=lambda m: m.column)), reasons
-
-
-def _row_filters(access: Access, request: _Request) -> tuple[tuple[RowFilter, ...], list[Reason]]:
-    relations = {u.relation for u in access.relations}
-    person = request.principal
-    known: dict[str, object] = {**person.attributes, "id": person.id, "groups": sorted(person.groups)}
-    filters: list[RowFilter] = []
-    reasons: list[Reason] = []
-    for row in request.policy.rows:
-        relation = row.row_filter.relation
-        if relation not in relations or _is_exempt(row.rule.exemption, request):
-            continue
-        lacking = sorted(row.attributes - set(known))
-        if lacking:
-            message = f"The row filter of {relation} needs principal.{lacking[0]}, which is not known of this principal."
-            reasons.append(Reason("policy.obligation", message, "An administrator must add the attribute."))
-            continue
-        bindings = tuple((name, known[name]) for name in sorted(row.attributes))
-        filters.append(RowFilter(relation, row.row_filter.predicate, bindings))  # type: ignore[arg-type]
-    return tuple(sorted(filters, key=lambda f: f.relation)), reasons
-
-
-def _terms(rules: Iterable[Rule]) -> ApprovalTerms | None:
-    """The strictest of all approve rules: only groups that every rule names, the shortest time."""
-    found = [r.approval for r in rules if r.approval is not None]
-    if not found:
-        return ApprovalTerms() if list(rules) else None
-    named = [set(a.groups) for a in found if a.groups]
-    groups = set.intersection(*named) if named else set()
-    if named and not groups:
-        # Nobody is in all of them by one group's name; the union with every rule's terms would be laxer than any.
-        groups = {"\u0000nobody"}
-    return ApprovalTerms(tuple(sorted(groups)), min(a.expires for a in found), any(a.reason_required for a in found))
-
-
-def _decision(
-    reasons: list[Reason], approvals: list[Rule], used: set[str], obligations: Obligations, policy: BoundPolicy
-) -> Decision:
-    rules = tuple(sorted(used))
-    if reasons:
-        unique = tuple(dict.fromkeys(reasons))
-        return Decision("deny", unique, rules, Obligations(limits=policy.limits), policy.digest)
-    if approvals:
-        ids = ", ".join(sorted({r.id for r in approvals}))
-        reason = Reason("approval.required", f"A person has to approve this first ({ids}).", rule=approvals[0].id)
-        return Decision("approve", (reason,), rules, obligations, policy.digest)
-    return Decision("allow", (), rules, obligations, policy.digest)
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:_MOST_NAMES]) + (", …" if len(names) > _MOST_NAMES else "")

@@ -1,49 +1,69 @@
-"""Loading a policy: YAML to validated models, every mistake an error with its line and column, nothing ignored."""
+"""Loading a policy: text to validated models, every mistake an error with its line and column, nothing ignored."""
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from guardrails.errors import PolicyError, UsageError
 from guardrails.model import Catalog, Limits
-from guardrails.policy.bind import BoundPolicy, bind
-from guardrails.policy.conditions import Condition, ConditionError
-from guardrails.policy.document import Document, read_document
-from guardrails.policy.schema import ACTION_GROUPS, SQL_ACTIONS, PolicyFile, Rule
+from guardrails.policy.binding import BoundPolicy, bind
+from guardrails.policy.checks import check_policy, compile_conditions
+from guardrails.policy.conditions import Condition
+from guardrails.policy.document import MAX_BYTES, Document, raise_all, read_document
+from guardrails.policy.explain import explain
+from guardrails.policy.schema import ColumnRule, LimitRules, PolicyFile, PurposeRule, RowRule, Rule
 
-__all__ = ["Policy"]
+__all__ = ["Policy", "read_policy_text"]
 
-_MAX_BYTES = 1_000_000
-_WORDS = (*SQL_ACTIONS, *ACTION_GROUPS)
+_MOST_PROBLEMS = 200
+"""Looked for before the first ones in the file's order are told."""
 
 
-@dataclass(frozen=True)
 class Policy:
     """A validated policy, not yet held against a schema.
 
+    Read it with `Policy.load` or `Policy.from_text`, or build it in Python; the parts are models or plain mappings of the file's form.
+
     Args:
-        file: The validated content.
-        document: Where each part stands; None for a policy built in Python.
+        rules: At least one.
+        purposes: Declared purposes by name.
+        columns: Protected columns by `relation.column`.
+        rows: Row filters by relation.
+        limits: Ceilings.
+        version: Of the form.
+
+    Raises:
+        PolicyError: It is invalid.
+
+    Example:
+        >>> policy = Policy(rules=[{"id": "read", "effect": "allow", "actions": ["select"], "relations": ["orders"]}])
+        >>> policy.limits.rows
+        1000
     """
 
-    file: PolicyFile
-    document: Document | None = None
-    digest: str = field(init=False)
-    conditions: Mapping[str, Condition] = field(init=False)
+    __slots__ = ("_conditions", "_digest", "_document", "_file")
 
-    def __post_init__(self) -> None:
-        canonical = json.dumps(self.file.model_dump(mode="json", by_alias=True), sort_keys=True, separators=(",", ":"))
-        object.__setattr__(self, "digest", hashlib.sha256(canonical.encode()).hexdigest())
-        document = self.document or Document({}, {}, {}, "policy")
-        _check(self.file, document)
-        object.__setattr__(self, "conditions", dict(_conditions(self.file, document)))
+    def __init__(
+        self,
+        *,
+        rules: Sequence[Rule | Mapping[str, Any]],
+        purposes: Mapping[str, PurposeRule | Mapping[str, Any] | None] | None = None,
+        columns: Mapping[str, ColumnRule | Mapping[str, Any]] | None = None,
+        rows: Mapping[str, RowRule | Mapping[str, Any] | str] | None = None,
+        limits: LimitRules | Mapping[str, Any] | None = None,
+        version: int = 1,
+    ) -> None:
+        data: dict[str, object] = {"version": version, "rules": list(rules)}
+        given = {"purposes": purposes, "columns": columns, "rows": rows, "limits": limits}
+        data |= {name: value for name, value in given.items() if value is not None}
+        self._validate(Document(data))
 
     @classmethod
     def load(cls, path: str | Path) -> Policy:
@@ -51,38 +71,59 @@ class Policy:
 
         Raises:
             UsageError: The file cannot be read (``usage.file_missing``).
-            PolicyError: It is invalid.
+            PolicyError: It is invalid; `line` and `column` say where, the evidence lists what else is wrong.
         """
-        try:
-            with Path(path).open("rb") as file:
-                data = file.read(_MAX_BYTES + 1)
-            text = data.decode("utf-8-sig")
-        except OSError as error:
-            raise UsageError(
-                "usage.file_missing", f"The policy {path} cannot be read.", evidence={"error": str(error)}
-            ) from None
-        except UnicodeDecodeError:
-            raise PolicyError("policy.syntax", "The policy is not UTF-8 text.", source=str(path), line=1, column=1) from None
-        return cls.from_text(text, source=str(path))
+        return cls.from_text(read_policy_text(path), source=str(path))
 
     @classmethod
     def from_text(cls, text: str, source: str = "policy") -> Policy:
         """Parses and validates policy text; `source` names it in errors.
 
         Raises:
-            PolicyError: It is invalid; `line` and `column` say where.
+            PolicyError: It is invalid; `line` and `column` say where, the evidence lists what else is wrong.
         """
-        document = read_document(text, source)
+        policy = cls.__new__(cls)
+        policy._validate(read_document(text, source))
+        return policy
+
+    def _validate(self, document: Document) -> None:
         try:
             file = PolicyFile.model_validate(document.data)
         except ValidationError as error:
-            raise _explain(error, document) from None
-        return cls(file, document)
+            raise_all(explain(error, document))
+            raise PolicyError("policy.invalid", "The policy does not fit its schema.", source=document.source) from None
+        conditions, problems = compile_conditions(file, document)
+        raise_all([*islice(check_policy(file, document), _MOST_PROBLEMS), *problems])
+        canonical = json.dumps(file.model_dump(mode="json", by_alias=True), sort_keys=True, separators=(",", ":"))
+        self._file = file
+        self._document = document
+        self._conditions = conditions
+        self._digest = hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+
+    @property
+    def file(self) -> PolicyFile:
+        """The validated content."""
+        return self._file
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the content as canonical JSON; comments and the order of keys do not count."""
+        return self._digest
+
+    @property
+    def source(self) -> str:
+        """The file's path, or what else names the policy in errors."""
+        return self._document.source
+
+    @property
+    def conditions(self) -> Mapping[str, Condition]:
+        """The compiled conditions by rule id."""
+        return self._conditions
 
     @property
     def limits(self) -> Limits:
         """The ceilings, as an obligation."""
-        return Limits(**self.file.limits.model_dump())
+        return Limits(**self._file.limits.model_dump())
 
     def bind(self, catalog: Catalog) -> BoundPolicy:
         """Holds the policy against a schema.
@@ -90,139 +131,27 @@ class Policy:
         Raises:
             PolicyError: It names a relation or column that the schema lacks, or a mask or row filter that does not fit.
         """
-        return bind(
-            self.file, self.document or Document({}, {}, {}, "policy"), catalog, self.digest, self.limits, self.conditions
-        )
+        return bind(self._file, self._document, catalog, self._digest, self.limits, self._conditions)
 
 
-def _explain(error: ValidationError, document: Document) -> PolicyError:
-    # An unknown key says most; a list that is too short is often only what an invalid item leaves behind.
-    rank = {"extra_forbidden": 0, "too_short": 2}
-    first = min(error.errors(), key=lambda e: (rank.get(e["type"], 1), document.place(tuple(e["loc"])).line))
-    path = tuple("except" if p == "exemption" else p for p in first["loc"])
-    name = ".".join(str(p) for p in path)
-    if first["type"] == "extra_forbidden":
-        known = _known_keys(path[:-1])
-        near = difflib.get_close_matches(str(path[-1]), known, 1)
-        meant = f" Did you mean `{near[0]}`?" if near else f" Known are: {', '.join(sorted(known))}."
-        return document.error("policy.unknown_key", f"Unknown key `{path[-1]}`.{meant}", path, of_key=True)
-    if first["type"] == "missing":
-        return document.error("policy.invalid", f"`{name}` is missing.", path[:-1])
-    return document.error("policy.invalid", f"`{name}`: {first['msg']}.", path)
+def read_policy_text(path: str | Path) -> str:
+    """Reads a policy file's text, of which no more than the largest allowed size is read.
 
-
-def _known_keys(path: tuple[int | str, ...]) -> list[str]:
-    """The keys that the schema knows at a path."""
-    schema = PolicyFile.model_json_schema(by_alias=True)
-    node: dict[str, object] = schema
-
-    def deref(part: object) -> dict[str, object]:
-        here: dict[str, object] = dict(part) if isinstance(part, dict) else {}
-        for option in here.get("anyOf", []) if isinstance(here.get("anyOf"), list) else []:  # type: ignore[attr-defined]
-            if isinstance(option, dict) and "$ref" in option:
-                here = option
-        reference = here.get("$ref")
-        if isinstance(reference, str):
-            here = dict(schema["$defs"][reference.rsplit("/", 1)[1]])
-        return here
-
-    for step in path:
-        properties = node.get("properties")
-        if isinstance(step, int):
-            node = deref(node.get("items"))
-        elif isinstance(properties, dict) and step in properties:
-            node = deref(properties[step])
-        else:
-            node = deref(node.get("additionalProperties"))
-    found = node.get("properties")
-    return list(found) if isinstance(found, dict) else []
-
-
-def _check(file: PolicyFile, document: Document) -> None:
-    """What single fields cannot say: duplicates, undeclared purposes, misspelt actions, contradictions."""
-    seen: dict[str, int] = {}
-    scopes: dict[str, tuple[int, str]] = {}
-    for index, rule in enumerate(file.rules):
-        path = ("rules", index)
-        if rule.id in seen:
-            raise document.error("policy.contradiction", f"Two rules have the id `{rule.id}`.", (*path, "id"))
-        seen[rule.id] = index
-        _check_actions(rule, index, document)
-        _check_purposes(rule.purposes, file, document, (*path, "purposes"))
-        if rule.approval is not None and rule.effect != "approve":
-            raise document.error(
-                "policy.contradiction",
-                f"`approval` stands in a rule of effect {rule.effect}.",
-                (*path, "approval"),
-                of_key=True,
-            )
-        scope = json.dumps(
-            rule.model_dump(mode="json", exclude={"id", "effect", "description", "message", "approval"}), sort_keys=True
-        )
-        if scope in scopes and scopes[scope][1] != rule.effect:
-            other = file.rules[scopes[scope][0]].id
-            raise document.error(
-                "policy.contradiction",
-                f"The rules `{other}` and `{rule.id}` say {scopes[scope][1]} and {rule.effect} of the same.",
-                path,
-            )
-        scopes[scope] = (index, rule.effect)
-    for section in ("columns", "rows"):
-        folded: dict[str, str] = {}
-        for name in getattr(file, section):
-            if name.lower() in folded:
-                raise document.error(
-                    "policy.contradiction",
-                    f"`{name}` stands twice, also as `{folded[name.lower()]}`.",
-                    (section, name),
-                    of_key=True,
-                )
-            folded[name.lower()] = name
-            exemption = getattr(file, section)[name].exemption
-            if exemption is not None:
-                _check_purposes(exemption.purposes, file, document, (section, name, "except", "purposes"))
-                if not exemption.groups and not exemption.purposes:
-                    raise document.error("policy.contradiction", f"`{name}` exempts everybody.", (section, name, "except"))
-
-
-def _check_actions(rule: Rule, index: int, document: Document) -> None:
-    is_sql = False
-    for number, action in enumerate(rule.actions):
-        path = ("rules", index, "actions", number)
-        is_word = action in _WORDS
-        is_sql = is_sql or is_word
-        if is_word:
-            continue
-        near = difflib.get_close_matches(action.lower(), _WORDS, 1, 0.7)
-        if near:
-            raise document.error("policy.invalid", f"Unknown action `{action}`. Did you mean `{near[0]}`?", path)
-        if not all(part and all(c.isalnum() or c in "_-*" for c in part) for part in action.split(".")):
-            raise document.error("policy.invalid", f"`{action}` is not the name of an action or a tool.", path)
-    if is_sql and not rule.relations and not rule.columns:
-        raise document.error(
-            "policy.invalid", f"The rule `{rule.id}` names no relations.", ("rules", index), hint="Add `relations`."
-        )
-    for number, column in enumerate(rule.columns):
-        if "." not in column:
-            raise document.error("policy.invalid", f"`{column}` is not `relation.column`.", ("rules", index, "columns", number))
-
-
-def _check_purposes(names: Iterable[str], file: PolicyFile, document: Document, path: tuple[str | int, ...]) -> None:
-    for number, name in enumerate(names):
-        if name not in file.purposes:
-            near = difflib.get_close_matches(name, file.purposes, 1)
-            meant = f" Did you mean `{near[0]}`?" if near else ""
-            hint = "" if file.purposes else "Declare it in the section `purposes`."
-            raise document.error("policy.invalid", f"The purpose `{name}` is not declared.{meant}", (*path, number), hint=hint)
-
-
-def _conditions(file: PolicyFile, document: Document) -> Iterator[tuple[str, Condition]]:
-    for index, rule in enumerate(file.rules):
-        if rule.when is None:
-            continue
-        try:
-            yield rule.id, Condition(rule.when)
-        except ConditionError as error:
-            raise document.error(
-                "policy.condition_invalid", f"The condition of `{rule.id}` {error}.", ("rules", index, "when")
-            ) from None
+    Raises:
+        UsageError: The file cannot be read (``usage.file_missing``).
+        PolicyError: It is too large or not UTF-8 (``policy.syntax``).
+    """
+    source = str(path)
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = {"error": str(error)}
+        raise UsageError("usage.file_missing", f"The policy {source} cannot be read.", evidence=reason) from None
+    if len(data) > MAX_BYTES:
+        raise PolicyError("policy.syntax", f"The policy is larger than {MAX_BYTES} bytes.", source=source, line=1, column=1)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise PolicyError("policy.syntax", "The policy is not UTF-8 text.", source=source, line=line, column=1) from None

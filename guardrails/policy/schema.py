@@ -1,141 +1,256 @@
-"""The policy file's form: pydantic models, whose JSON Schema is published for editors."""
+"""The policy file's form: pydantic models, whose JSON Schema is published for editors (`docs/policy.schema.json`).
+
+The models say what a single value may be; what several of them say together is checked in `guardrails.policy.checks`.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, Strict
+
+from guardrails.masking import MASK_KINDS
+from guardrails.model import Limits
 
 __all__ = [
-    "ACTION_GROUPS",
+    "ACTION_WORDS",
     "SQL_ACTIONS",
+    "ApprovalRule",
     "ColumnRule",
     "Exemption",
     "LimitRules",
     "PolicyFile",
     "PrincipalMatch",
+    "PurposeRule",
     "RowRule",
     "Rule",
+    "policy_schema",
+    "sql_actions",
 ]
 
 SQL_ACTIONS = ("select", "insert", "update", "delete", "merge", "create", "drop", "alter", "truncate")
-ACTION_GROUPS: dict[str, frozenset[str]] = {
+ACTION_WORDS: dict[str, frozenset[str]] = {name: frozenset({name}) for name in SQL_ACTIONS} | {
     "read": frozenset({"select"}),
     "write": frozenset({"insert", "update", "delete", "merge"}),
     "ddl": frozenset({"create", "drop", "alter", "truncate"}),
     "all": frozenset(SQL_ACTIONS),
 }
-"""Words that stand for several actions."""
+"""The SQL actions by every word that names them; any other word in `actions` is the name of a tool."""
 
-_DURATION = re.compile(r"(\d+)\s*(s|m|h|d)?")
+_OPTIONS = ("first", "last", "value", "to", "size", "digits")
+_DURATION = re.compile(r"([0-9]{1,7})\s*([smhd])?")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_PLAIN = r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$"
+
+
+def sql_actions(words: tuple[str, ...]) -> frozenset[str]:
+    """Returns the SQL actions that a rule's words name; names of tools add none."""
+    return frozenset().union(*(ACTION_WORDS.get(word, frozenset()) for word in words))
 
 
 def _duration_s(value: object) -> object:
-    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    return int(match[1]) * _SECONDS[match[2] or "s"] if match else value
+    if type(value) is int:
+        return value
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("must be a number of seconds, or a number with s, m, h or d after it, such as 15m")
+    return int(match[1]) * _SECONDS[match[2] or "s"]
 
 
 def _predicate(value: object) -> object:
     return {"predicate": value} if isinstance(value, str) else value
 
 
-Name = Annotated[str, Field(min_length=1, max_length=200)]
-Names = Annotated[tuple[Name, ...], Field(max_length=1000)]
+def _mask(value: object) -> object:
+    # In YAML the plain word `null` is no text.
+    return "null" if value is None else value
+
+
+def _version(value: object) -> object:
+    return value if type(value) is int else str(value)
+
+
+def _option(value: object) -> object:
+    return str(value).lower() if isinstance(value, bool) else repr(value) if isinstance(value, float) else value
+
+
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=_PLAIN)]
+Names = Annotated[tuple[Name, ...], Field(min_length=1, max_length=1000)]
+Expression = Annotated[str, Field(min_length=1, max_length=4000)]
+Whole = Annotated[int, Strict()]
+MaskName = Literal["full", "null", "fixed", "partial", "hash", "pseudonym", "email", "date", "bucket", "round", "deny"]
+
+
+def _only_options_of_the_mask(schema: dict[str, JsonValue]) -> None:
+    """Adds to the JSON Schema which options each mask takes."""
+    alternatives: list[JsonValue] = []
+    for name in (*MASK_KINDS, "deny"):
+        taken = dict(MASK_KINDS[name].options) if name in MASK_KINDS else {}
+        words: list[JsonValue] = [name, None] if name == "null" else [name]
+        properties: dict[str, JsonValue] = {option: False for option in _OPTIONS if option not in taken}
+        properties["mask"] = {"enum": words}
+        needed: list[JsonValue] = ["mask", *(option for option, default in taken.items() if default is None)]
+        alternatives.append({"properties": properties, "required": needed})
+    schema["oneOf"] = alternatives
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True)
 
 
 class PrincipalMatch(_Model):
-    """Whom a rule is for: any of the named ids, groups or agents; every list that is given must match."""
+    """Whom a rule is for. Within a list any entry fits; every list that is given must fit."""
 
     ids: Names = ()
+    """Ids of people, exactly as the principal has them."""
     groups: Names = ()
+    """Groups or roles of the person."""
     agents: Names = ()
+    """Names of agents that act for the person."""
 
 
 class ApprovalRule(_Model):
     """Who must say yes, within what time."""
 
     groups: Names = ()
-    expires: Annotated[int, BeforeValidator(_duration_s), Field(gt=0, le=30 * 86400)] = 900
-    reason_required: bool = True
+    """Groups whose members may approve; anybody but the requester when not given."""
+    expires: Annotated[
+        int,
+        BeforeValidator(_duration_s, json_schema_input_type=int | Annotated[str, Field(pattern=r"^[0-9]{1,7}\s*[smhd]?$")]),
+        Strict(),
+        Field(gt=0, le=30 * 86400),
+    ] = 900
+    """How long the request stays open and a yes stays good: seconds, or a number with s, m, h or d such as 15m."""
+    reason_required: Annotated[bool, Strict()] = True
+    """Whether the approver has to say why."""
 
 
 class Rule(_Model):
-    """One rule. A deny beats an approve beats an allow; nothing matched means deny."""
+    """One rule. A deny beats an approve beats an allow; nothing matched means deny. The order of rules is irrelevant."""
 
     id: Name
+    """Names the rule in refusals and in the ledger; each id once."""
     effect: Literal["allow", "deny", "approve"]
-    actions: Annotated[Names, Field(min_length=1)]
+    """What the rule does where it matches; `approve` allows after a person said yes."""
+    actions: Names
+    """SQL actions (select insert update delete merge create drop alter truncate), the words read write ddl all, tools' names."""
     relations: Names = ()
+    """Tables and views as `name` or `schema.name`, with globs; a single `*` is every one. Only a deny may go without."""
     columns: Names = ()
+    """`relation.column` with globs. An allow covers these columns only; a deny or approve holds where one of them is touched."""
     principals: PrincipalMatch | None = None
+    """Whom the rule is for; everybody when not given."""
     purposes: Names = ()
-    when: Annotated[str, Field(min_length=1, max_length=10_000)] | None = None
+    """Declared purposes that the rule is for; any, and none, when not given."""
+    when: Expression | None = None
+    """A CEL expression over principal, agent, purpose, action, relation and session; one that fails denies."""
     where: Literal["required", "optional"] = "required"
+    """Whether UPDATE and DELETE need a WHERE that can be false."""
     approval: ApprovalRule | None = None
-    description: str = ""
+    """Terms of the approval; only with the effect approve."""
+    description: Annotated[str, Field(max_length=2000)] = ""
+    """For the readers of the policy."""
     message: Annotated[str, Field(max_length=500)] = ""
+    """What the refusal or the request for approval says to the agent."""
 
 
 class Exemption(_Model):
-    """Who sees real values: members of any of the groups, for any of the purposes; what is not given does not restrict."""
+    """Who sees real values and all rows: members of any of the groups, for any of the purposes; at least one is given."""
 
     groups: Names = ()
+    """Groups that are exempt."""
     purposes: Names = ()
+    """Declared purposes for which the exemption holds."""
 
 
 class ColumnRule(_Model):
     """How a protected column is masked, and for whom not."""
 
-    mask: Literal["full", "null", "fixed", "partial", "hash", "pseudonym", "email", "date", "bucket", "round", "deny"]
-    first: Annotated[int, Field(ge=0, le=1000)] | None = None
-    last: Annotated[int, Field(ge=0, le=1000)] | None = None
-    value: Annotated[str, Field(max_length=200)] | None = None
-    to: Literal["month", "year"] | None = None
-    size: Annotated[int, Field(ge=1)] | None = None
-    digits: Annotated[int, Field(ge=-15, le=15)] | None = None
+    model_config = ConfigDict(json_schema_extra=_only_options_of_the_mask)
+
+    mask: Annotated[MaskName, BeforeValidator(_mask, json_schema_input_type=MaskName | None)]
+    """The mask; `deny` refuses statements that use the column."""
+    first: Annotated[Whole, Field(ge=0, le=1000)] | None = None
+    """Of partial: characters kept at the start; 0 when not given."""
+    last: Annotated[Whole, Field(ge=0, le=1000)] | None = None
+    """Of partial: characters kept at the end; 0 when not given."""
+    value: (
+        Annotated[
+            Whole | Annotated[str, Strict(), Field(max_length=200)],
+            BeforeValidator(_option, json_schema_input_type=str | int | float | bool),
+        ]
+        | None
+    ) = None
+    """Of fixed: what stands for every value."""
+    to: Literal["year", "quarter", "month", "week", "day", "hour"] | None = None
+    """Of date: the period to whose start dates go back; year when not given."""
+    size: Annotated[Whole, Field(ge=1, le=10**12)] | None = None
+    """Of bucket: width of the range that numbers go down to the start of."""
+    digits: Annotated[Whole, Field(ge=-15, le=15)] | None = None
+    """Of round: decimals kept, negative for tens and more; 0 when not given."""
     exemption: Annotated[Exemption | None, Field(alias="except")] = None
+    """Who sees the real value."""
 
     def options(self) -> tuple[tuple[str, str | int], ...]:
         """Returns the mask's options that were given, sorted by name."""
-        given = {n: getattr(self, n) for n in ("first", "last", "value", "to", "size", "digits")}
-        return tuple(sorted((n, v) for n, v in given.items() if v is not None))
+        return tuple(sorted((name, value) for name in _OPTIONS if (value := getattr(self, name)) is not None))
 
 
 class RowRule(_Model):
-    """Which rows exist for a principal: SQL over the relation's columns, with `principal.<name>` for the person's values."""
+    """Which rows exist for a principal."""
 
-    predicate: Annotated[str, Field(min_length=1, max_length=10_000)]
+    predicate: Expression
+    """SQL over the relation's columns, with `principal.<name>` for the person's id, groups and attributes."""
     exemption: Annotated[Exemption | None, Field(alias="except")] = None
+    """Who sees every row."""
 
 
 class PurposeRule(_Model):
     """A purpose that tasks may declare."""
 
-    description: str = ""
+    description: Annotated[str, Field(max_length=2000)] = ""
+    """What the purpose is."""
 
 
 class LimitRules(_Model):
     """Ceilings that always hold."""
 
-    rows: Annotated[int, Field(gt=0, le=1_000_000)] = 1000
-    rows_changed: Annotated[int, Field(ge=0, le=10_000_000)] = 100
-    seconds: Annotated[float, Field(gt=0, le=3600)] = 10.0
-    statement_bytes: Annotated[int, Field(gt=0, le=1_000_000)] = 100_000
-    result_bytes: Annotated[int, Field(gt=0, le=1_000_000_000)] = 10_000_000
+    rows: Annotated[Whole, Field(gt=0, le=1_000_000)] = Limits().rows
+    """Rows returned."""
+    rows_changed: Annotated[Whole, Field(ge=0, le=10_000_000)] = Limits().rows_changed
+    """Rows that one statement may change."""
+    seconds: Annotated[float, Strict(), Field(gt=0, le=3600, allow_inf_nan=False)] = Limits().seconds
+    """Seconds of run time."""
+    statement_bytes: Annotated[Whole, Field(gt=0, le=1_000_000)] = Limits().statement_bytes
+    """Bytes of a statement's text."""
+    result_bytes: Annotated[Whole, Field(gt=0, le=1_000_000_000)] = Limits().result_bytes
+    """Bytes of a result."""
 
 
 class PolicyFile(_Model):
     """A policy: rules, the purposes that they name, protected columns, row filters and limits."""
 
-    version: Literal[1]
+    version: Annotated[Literal[1], BeforeValidator(_version, json_schema_input_type=Literal[1])]
+    """The version of this form."""
     rules: Annotated[tuple[Rule, ...], Field(min_length=1, max_length=10_000)]
+    """What is allowed, refused, or left to a person; at least one."""
     purposes: dict[Name, PurposeRule | None] = {}
+    """Purposes by name; a session may declare only these."""
     columns: dict[Name, ColumnRule] = {}
-    rows: dict[Name, Annotated[RowRule, BeforeValidator(_predicate)]] = {}
+    """Protected columns by `relation.column`."""
+    rows: dict[Name, Annotated[RowRule, BeforeValidator(_predicate, json_schema_input_type=Expression | RowRule)]] = {}
+    """Row filters by relation: a predicate, or a predicate and who is exempt."""
     limits: LimitRules = LimitRules()
+    """Ceilings; what is not given has its default."""
+
+
+def policy_schema() -> dict[str, Any]:
+    """Returns the JSON Schema (draft 2020-12) of the policy file.
+
+    Example:
+        >>> policy_schema()["required"]
+        ['version', 'rules']
+    """
+    schema = PolicyFile.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema | {"title": "guardrails policy"}

@@ -1,0 +1,144 @@
+"""`guardrails policy`: validate a policy file, and print the JSON Schema of its form.
+
+Exit status of `validate`: 0 valid, 2 invalid. Each mistake goes to standard error as `file:line:column: [code] message`, with the line
+of the file and a caret below it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from guardrails.cli.options import dialect_name
+from guardrails.codes import CODES
+from guardrails.errors import PolicyError, UsageError
+
+if TYPE_CHECKING:
+    from guardrails.model import Catalog
+    from guardrails.policy import Policy
+
+__all__ = ["policy"]
+
+_INVALID_STATUS = 2
+_MAX_SCHEMA_BYTES = 10_000_000
+_MAX_LINE = 200
+
+
+@click.group()
+def policy() -> None:
+    """Validate policy files."""
+
+
+@policy.command()
+@click.argument("path", metavar="POLICY")
+@click.option("--schema", "schema_path", metavar="FILE", help="Hold the policy against these tables and views (DDL).")
+@click.option("--dialect", metavar="NAME", help="sqlite or postgres; needed with --schema.")
+@click.option("--database", "database_url", metavar="URL", help="Hold the policy against this database.")
+@click.option("--json", "is_json", is_flag=True, help="Write the result as JSON.")
+def validate(path: str, schema_path: str | None, dialect: str | None, database_url: str | None, is_json: bool) -> None:
+    """Check a policy file; with a schema also its names, masks and row filters."""
+    from guardrails.policy import Policy, read_policy_text
+
+    catalog = _catalog(schema_path, dialect, database_url)
+    text = ""
+    try:
+        text = read_policy_text(path)
+        loaded = Policy.from_text(text, source=path)
+        if catalog is not None:
+            loaded.bind(catalog)
+    except PolicyError as error:
+        problems = _problems(error)
+        if is_json:
+            click.echo(json.dumps({"valid": False, "source": path, "problems": problems}))
+        for problem in problems:
+            _show(problem, path, text.splitlines())
+        sys.exit(_INVALID_STATUS)
+    _report(loaded, catalog, is_json=is_json)
+
+
+@policy.command()
+@click.option("--json", "is_json", is_flag=True, help="Write JSON; this command always does.")
+def schema(is_json: bool) -> None:  # noqa: ARG001  accepted as everywhere
+    """Print the JSON Schema of the policy file."""
+    from guardrails.policy import policy_schema
+
+    click.echo(json.dumps(policy_schema(), indent=2, ensure_ascii=False))
+
+
+def _catalog(schema_path: str | None, dialect: str | None, database_url: str | None) -> Catalog | None:
+    """Reads the tables and views from the one place that was named; None when none was."""
+    if schema_path is not None and database_url is not None:
+        raise UsageError("usage.input_invalid", "Give --schema or --database, not both.")
+    if schema_path is not None:
+        if dialect is None:
+            raise UsageError("usage.input_invalid", "--schema needs --dialect.", hint="Use --dialect sqlite or postgres.")
+        from guardrails.catalog import from_ddl
+
+        return from_ddl(_schema_text(schema_path), dialect_name(dialect))
+    if database_url is None:
+        if dialect is not None:
+            raise UsageError("usage.input_invalid", "--dialect needs --schema.")
+        return None
+    from guardrails.engines import open_engine
+
+    engine = open_engine(database_url)
+    try:
+        if dialect is not None and dialect_name(dialect) != engine.dialect:
+            raise UsageError("usage.input_invalid", f"The database speaks {engine.dialect}, --dialect says {dialect}.")
+        return engine.catalog()
+    finally:
+        engine.dispose()
+
+
+def _schema_text(path: str) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(_MAX_SCHEMA_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise UsageError("usage.file_missing", f"The schema {path} does not exist or cannot be read.") from error
+    if len(data) > _MAX_SCHEMA_BYTES:
+        raise UsageError("usage.input_invalid", f"The schema is larger than {_MAX_SCHEMA_BYTES} bytes.")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError("usage.input_invalid", "The schema is not valid UTF-8.") from error
+
+
+def _problems(error: PolicyError) -> list[dict[str, Any]]:
+    listed = error.evidence.get("problems")
+    if isinstance(listed, list) and listed:
+        return listed
+    return [{"code": error.code, "message": error.message, "hint": error.hint, "line": error.line, "column": error.column}]
+
+
+def _show(problem: Mapping[str, Any], path: str, lines: list[str]) -> None:
+    line, column = int(problem["line"]), int(problem["column"])
+    # The place is shown; a hint to look at it says nothing.
+    hint = "" if problem["hint"] == CODES["policy.invalid"].hint else f" {problem['hint']}"
+    click.echo(_printable(f"{path}:{line}:{column}: [{problem['code']}] {problem['message']}{hint}"), err=True)
+    if 0 < line <= len(lines) and column <= _MAX_LINE:
+        shown = lines[line - 1][:_MAX_LINE]
+        click.echo(f"    {_printable(shown)}\n    {_printable(' ' * (column - 1))}^", err=True)
+
+
+def _printable(text: str) -> str:
+    # The file's text may hold control sequences; one character stays one column, so that the caret points at its place.
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _report(loaded: Policy, catalog: Catalog | None, *, is_json: bool) -> None:
+    file = loaded.file
+    counts = {"rules": len(file.rules), "purposes": len(file.purposes), "columns": len(file.columns), "rows": len(file.rows)}
+    relations = None if catalog is None else len(catalog.relations)
+    if is_json:
+        fields = {"valid": True, "source": loaded.source, "digest": loaded.digest, **counts, "relations_checked": relations}
+        click.echo(json.dumps(fields))
+        return
+    held = "not held against a schema" if relations is None else f"held against {relations} relations"
+    parts = f"{counts['rules']} rules, {counts['columns']} protected columns, {counts['rows']} row filters"
+    click.echo(_printable(f"{loaded.source}: valid ({parts}; {held})") + f"\ndigest {loaded.digest}")
