@@ -82,10 +82,11 @@ class _ColumnScan:
             return self._bytes(value)
         if isinstance(value, (list, dict)):
             return self._nested(value, level)
-        if isinstance(value, (tuple, set, frozenset)):
+        other: object = value
+        if isinstance(other, (tuple, set, frozenset)):
             # What a tool of somebody else's returns; rows of drivers are tuples with more to them, which plain ones replace.
-            items = [self.cell(item, level + 1) for item in self._bounded(value, level)]
-            return cast(Value, (frozenset if isinstance(value, (set, frozenset)) else tuple)(cast("list[str]", items)))
+            items = [self.cell(item, level + 1) for item in self._bounded(other, level)]
+            return cast(Value, tuple(items) if isinstance(other, tuple) else set(cast("list[str]", items)))
         if value is None or isinstance(value, _PLAIN):
             return value
         raise UsageError(
