@@ -12,7 +12,7 @@ from guardrails.model import Catalog, ColumnRef, RelationUse
 from guardrails.sql.allow import function_name
 from guardrails.sql.dialects import EngineDialect
 from guardrails.sql.labels import postgres_label, sqlite_label
-from guardrails.sql.scope import Cte, Lineage, Output, Scope, StarColumn
+from guardrails.sql.scope import Cte, Lineage, Output, Scope, Source, StarColumn
 from guardrails.sql.sources import SourceResolver
 from guardrails.sql.views import ViewLookup
 
@@ -243,17 +243,29 @@ class QueryResolver(SourceResolver):
         if isinstance(item, exp.Star):
             if not scope.star:
                 raise StatementError("sql.syntax", "There is a * without FROM.")
+            self._no_duplicates(scope.sources.values())
             found = scope.star
         elif isinstance(item, exp.Column) and isinstance(item.this, exp.Star):
             alias = self.dialect.fold(item.args["table"])
             if alias not in scope.sources:
                 raise StatementError("sql.relation_unknown", f"{alias}.* names nothing in FROM.")
+            self._no_duplicates([scope.sources[alias]])
             found = [StarColumn(alias, key, output) for key, output in scope.sources[alias].columns.items()]
         else:
             return None
         for column in found:
             self.reads |= column.output.lineage
         return [(_column(c.alias, c.output.name), c.output) for c in found]
+
+    def _no_duplicates(self, sources: Iterable[Source]) -> None:
+        """A star over columns of one name cannot be spelled out: each alone would be ambiguous."""
+        for source in sources:
+            if source.duplicates:
+                raise StatementError(
+                    "sql.column_ambiguous",
+                    f"* stands for several columns of {source.alias} with the name {min(source.duplicates)}.",
+                    hint="Give the columns of the subquery different names.",
+                )
 
     def _label(self, value: exp.Expr, scope: Scope, text: str | None) -> str:
         if self.dialect.name == "postgres":
