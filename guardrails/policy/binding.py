@@ -126,12 +126,14 @@ class _Binder:
         tools = tuple(a for a in rule.actions if a not in ACTION_WORDS)
         relations = self._rule_relations(rule, path, actions) if rule.relations else None
         columns: set[ColumnRef] = set()
+        known_problems = len(self.problems)
         for number, pattern in enumerate(rule.columns):
             columns |= self._rule_columns(rule, pattern, (*path, "columns", number), relations)
         if rule.columns:
             # Limited to columns, the rule is about nothing else of its relations.
             touched = frozenset(c.relation for c in columns)
-            self._require_columns(rule, path, touched)
+            if len(self.problems) == known_problems:
+                self._require_columns(rule, path, touched)
             relations = touched
         return BoundRule(rule, actions, tools, relations, frozenset(columns), condition)
 
