@@ -113,7 +113,8 @@ def _actions(rule: Rule, path: Path, document: Document) -> Iterator[PolicyError
         if action in ACTION_WORDS:
             continue
         place = (*path, "actions", number)
-        near = meant(action, ACTION_WORDS)
+        # Near enough for a slip of the keys (`selct`), not for a tool's own name (`refund` beside `read`).
+        near = meant(action, ACTION_WORDS, likeness=0.8)
         if action == "*":
             hint = "Write `all` for every SQL action, and name tools."
             yield document.error("policy.invalid", "`*` is not an action.", place, hint=hint)

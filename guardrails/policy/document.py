@@ -23,8 +23,9 @@ MAX_BYTES = 128 * 1024
 """Largest policy file; one of this size takes well below a second."""
 _MAX_DEPTH = 12
 _MAX_SHOWN = 20
-_INT = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?")
+_INT = re.compile(r"[-+]?(0|[1-9][0-9]{0,1000})")
+# Whole numbers with leading zeros are left out, as some take them for octal.
+_FLOAT = re.compile(r"[-+]?(?=[0-9]*[.eE])(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?")
 _WORDS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _NULLS = ("null", "Null", "NULL", "~")
 
@@ -180,7 +181,7 @@ def _scalar(node: yaml.ScalarNode, path: Path, document: Document) -> object:
         return _WORDS[text]
     if _INT.fullmatch(text):
         return int(text)
-    return float(text) if _FLOAT.fullmatch(text) and not text.lstrip("+-0").isdigit() else text
+    return float(text) if _FLOAT.fullmatch(text) else text
 
 
 def _mark_of(text: str, position: int) -> _Mark:

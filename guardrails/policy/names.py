@@ -58,9 +58,9 @@ def may_mean(pattern: str, relation: str) -> bool:
     return is_schema and fnmatchcase(other_name, name)
 
 
-def meant(name: str, known: Iterable[str]) -> str:
-    """Returns ` Did you mean …?` for a misspelt name, empty when nothing is near."""
-    near = difflib.get_close_matches(ascii_lower(name), [n for n in known if abs(len(n) - len(name)) < 6], 1)
+def meant(name: str, known: Iterable[str], *, likeness: float = 0.6) -> str:
+    """Returns ` Did you mean …?` for a misspelt name, empty when nothing is near; `likeness` from 0 to 1 as difflib counts it."""
+    near = difflib.get_close_matches(ascii_lower(name), [n for n in known if abs(len(n) - len(name)) < 6], 1, likeness)
     return f" Did you mean `{near[0]}`?" if near else ""
 
 

@@ -1,56 +1,37 @@
-"""Policies over the corpus schema: the smallest useful one of the design, word for word, and one with everything the guard does."""
+"""Policy texts that several tests read: the smallest useful one, and one with every key of the form."""
 
-from __future__ import annotations
+__all__ = ["EXAMPLE", "FULL"]
 
-SMALLEST = """\
+EXAMPLE = """\
 version: 1
 rules:
   - id: read-shop
-    effect: allow                 # allow | deny | approve; a deny beats an approve beats an allow; nothing matched = deny
-    actions: [select]             # select insert update delete merge | ddl verbs | read write all | tool names
-    relations: [orders, customers]          # globs, schema-qualified or not
-    principals: {groups: [support]}         # optional; also ids, agents, when: a CEL expression
+    effect: allow
+    actions: [select]
+    relations: [orders, customers]
+    principals: {groups: [support]}
 columns:
-  customers.email: {mask: pseudonym}        # full | null | fixed | partial | hash | pseudonym | date | bucket | email | deny
+  customers.email: {mask: pseudonym}
   customers.ssn: {mask: full}
 rows:
   orders: "region = principal.region"
 limits: {rows: 1000, seconds: 10, statement_bytes: 100000}
 """
 
-SHOP = """\
+FULL = """\
 version: 1
-purposes:
-  support: {description: Help a customer}
-  payroll: {description: Pay salaries}
+purposes: {fraud: {description: Look into fraud}, tax: null}
 rules:
-  - id: read-shop
-    effect: allow
-    actions: [select]
-    relations: [orders, customers, customer_mails]
-    principals: {groups: [support]}
-  - id: payroll
-    effect: allow
-    actions: [select]
-    relations: [employees]
-    purposes: [payroll]
-  - id: refund
-    effect: approve
-    actions: [update]
-    relations: [orders]
-    columns: [orders.status]
-    approval: {groups: [leads], expires: 5m}
-  - id: tidy
-    effect: allow
-    actions: [delete, insert]
-    relations: [orders]
-    principals: {groups: [support]}
-  - id: mail
-    effect: allow
-    actions: [email.send]
-    when: "principal.region == 'EU'"
+  - {id: read, effect: allow, actions: [read], relations: [orders, "cust*"], purposes: [fraud], when: "agent != 'x'"}
+  - {id: ask, effect: approve, actions: [update], relations: [orders], where: optional, approval: {groups: [lead], expires: 15m}}
+  - {id: never, effect: deny, actions: [all], columns: [orders.total], principals: {ids: [eve], agents: [bot]}, message: No.}
+  - {id: mail, effect: allow, actions: [email.send, "calendar.*"]}
 columns:
-  customers.email: {mask: pseudonym, except: {groups: [leads]}}
-  customers.ssn: {mask: full}
-limits: {rows: 30, rows_changed: 3, seconds: 5}
+  customers.email: {mask: partial, first: 1, last: 4, except: {groups: [audit], purposes: [tax]}}
+  customers.ssn: {mask: null}
+  orders.total: {mask: bucket, size: 100}
+rows:
+  orders: "region = principal.region"
+  customers: {predicate: "id IN (principal.groups)", except: {groups: [audit]}}
+limits: {rows: 10, rows_changed: 5, seconds: 2.5, statement_bytes: 1000, result_bytes: 1000}
 """

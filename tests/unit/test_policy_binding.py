@@ -9,7 +9,7 @@ from guardrails.demo.shop import SCHEMA as DEMO_SCHEMA
 from guardrails.errors import PolicyError
 from guardrails.model import Column, ColumnRef, DialectName, Mask, RowFilter
 from guardrails.policy import Policy
-from tests.unit.test_policy_load import EXAMPLE
+from tests.support.policies import EXAMPLE
 
 SCHEMA = """
 CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT, email TEXT, ssn TEXT, region TEXT);
@@ -56,7 +56,9 @@ def test_what_the_schema_lacks_is_refused_at_its_place(code: str, marked: str, s
     with pytest.raises(PolicyError) as caught:
         policy.bind(from_ddl(SCHEMA, "sqlite"))
     error = caught.value
-    assert (error.code, error.line, error.column) == (code, before.count("\n") + 1, len(before) - before.rfind("\n")), str(error)
+    assert (error.code, error.line, error.column) == (code, before.count("\n") + 1, len(before) - before.rfind("\n")), str(
+        error
+    )
     assert said in error.message
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from guardrails.cli.main import main
 from guardrails.policy import policy_schema
-from tests.unit.test_policy_load import EXAMPLE
+from tests.support.policies import EXAMPLE
 
 SCHEMA = """
 CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT, email TEXT, ssn TEXT);

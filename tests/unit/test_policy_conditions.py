@@ -52,7 +52,14 @@ def test_what_is_not_a_condition_is_refused_at_its_place(text: str, line: int, c
 
 @pytest.mark.parametrize(
     "text",
-    ["principal.x == 1", "principal.n > 'a'", "principal.n", "agent + 1 == 2", "principal.n / 0 == 1", "principal.groups[9] == 'a'"],
+    [
+        "principal.x == 1",
+        "principal.n > 'a'",
+        "principal.n",
+        "agent + 1 == 2",
+        "principal.n / 0 == 1",
+        "principal.groups[9] == 'a'",
+    ],
 )
 def test_what_fails_says_so_without_values(text: str) -> None:
     with pytest.raises(ConditionError) as caught:

@@ -99,7 +99,11 @@ def test_an_allow_for_columns_covers_these_alone() -> None:
     )
     assert judge("SELECT name FROM customers WHERE region = 'west'", policy).rules == ("names", "regions")
     assert judge("SELECT count(*) FROM customers", policy).effect == "allow"
-    for sql in ("SELECT * FROM customers", "SELECT name FROM customers ORDER BY email", "SELECT 1 FROM customers WHERE ssn > ''"):
+    for sql in (
+        "SELECT * FROM customers",
+        "SELECT name FROM customers ORDER BY email",
+        "SELECT 1 FROM customers WHERE ssn > ''",
+    ):
         decision = judge(sql, policy)
         assert decision.code == "policy.column_denied"
         assert decision.reasons[0].hint == "Use only these columns of customers: id, name, region."
@@ -272,7 +276,9 @@ def test_an_approve_for_columns_asks_where_one_is_touched_and_allows_no_more() -
 
 
 def test_the_strictest_terms_hold() -> None:
-    first = rule("a", "approve", relations="orders", approval={"groups": ["lead", "cfo"], "expires": 60, "reason_required": False})
+    first = rule(
+        "a", "approve", relations="orders", approval={"groups": ["lead", "cfo"], "expires": 60, "reason_required": False}
+    )
     second = rule("b", "approve", relations="customers", approval={"groups": ["cfo", "legal"], "reason_required": True})
     third = rule("c", "approve", relations="salaries", approval={"groups": ["hr"]})
     fourth = rule("d", "approve", "select", "contacts")

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from guardrails.errors import PolicyError, UsageError
 from guardrails.policy import Policy
-
-EXAMPLE = """\
-version: 1
-rules:
-  - id: read-shop
-    effect: allow
-    actions: [select]
-    relations: [orders, customers]
-    principals: {groups: [support]}
-columns:
-  customers.email: {mask: pseudonym}
-  customers.ssn: {mask: full}
-rows:
-  orders: "region = principal.region"
-limits: {rows: 1000, seconds: 10, statement_bytes: 100000}
-"""
+from tests.support.policies import EXAMPLE
 
 _RULE = "{id: a, effect: allow, actions: [select], relations: [orders]}"
 _HEAD = f"version: 1\nrules:\n  - {_RULE}\n"
@@ -51,7 +37,7 @@ BROKEN = [
     ("policy.invalid", "version: 1\nrules:▸\n", "`rules` has no value"),
     # Keys.
     ("policy.unknown_key", f"{_HEAD}▸colums: {{}}\n", "Did you mean `columns`?"),
-    ("policy.unknown_key", "version: 1\nrules:\n  - {id: a, ▸efect: allow, effect: allow, actions: [select], relations: [o]}\n", "`effect`"),
+    ("policy.unknown_key", _HEAD.replace("effect: allow", "▸efect: allow, effect: allow"), "`effect`"),
     ("policy.unknown_key", "version: 1\nrules:\n  - id: a\n    effect: allow\n    actions: [select]\n    ▸relation: [o]\n", "`relations`"),
     ("policy.unknown_key", f"{_HEAD}    \n".replace("]}", "], principals: {▸group: [x]}}"), "`groups`"),
     ("policy.unknown_key", f"{_HEAD}limits: {{▸row: 5}}\n", "`rows`"),
@@ -152,7 +138,9 @@ def test_a_broken_policy_is_refused_at_its_place(code: str, marked: str, said: s
     with pytest.raises(PolicyError) as caught:
         Policy.from_text(before + after, source="p.yaml")
     error = caught.value
-    assert (error.code, error.line, error.column) == (code, before.count("\n") + 1, len(before) - before.rfind("\n")), str(error)
+    assert (error.code, error.line, error.column) == (code, before.count("\n") + 1, len(before) - before.rfind("\n")), str(
+        error
+    )
     assert said in error.message + error.hint
     assert str(error).startswith(f"p.yaml:{error.line}:{error.column}: [{code}] ")
 
@@ -236,7 +224,7 @@ def test_a_duration_is_seconds_or_has_a_unit(given: str, seconds: int) -> None:
         "x" * 10_000_000,
         "a: " + "[" * 100_000,
         "{" * 100_000,
-        "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(f"{c}: &{c} [*{p},*{p},*{p},*{p},*{p}]\n" for p, c in zip("abcdefgh", "bcdefghi", strict=True)),
+        "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(f"{c}: &{c} [*{p},*{p},*{p}]\n" for p, c in pairwise("abcdefghijklmnopq")),
         "version: 1\nrules:\n" + "  - {id: a}\n" * 9_000,
         "version: 1\nrules:\n" + "  - {id: a, effect: deny, actions: [selct], relations: [a.b.c]}\n" * 1_900,
         "version: 1\nrules: [" + "\n" * 100_000,
