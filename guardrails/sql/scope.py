@@ -51,8 +51,11 @@ class StarColumn:
 
 @dataclass(slots=True)
 class Scope:
-    """One query level. `merged` maps a USING column to the aliases that it merges; `names` are output aliases where they count; `conditions` are join
-    conditions that wait for the whole FROM."""
+    """One query level.
+
+    `merged` maps a USING column to the aliases that it merges; `names` are output aliases where they count; `conditions` are join
+    conditions that wait for the whole FROM.
+    """
 
     parent: Scope | None = None
     ctes: Mapping[str, Cte] = field(default_factory=dict)

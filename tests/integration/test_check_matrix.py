@@ -14,7 +14,7 @@ from guardrails.masking import mask_expression
 from guardrails.model import Column, Context, Mask, MaskExpression, Principal, Statement
 from guardrails.policy import Policy
 from tests.support.corpus import rows
-from tests.support.policies import SMALLEST
+from tests.support.guard_policies import SMALLEST
 from tests.support.twins import KEY, fill_postgres, fill_sqlite
 
 ANA = Principal("ana@example.com", frozenset({"support"}), {"region": "EU"})
@@ -22,7 +22,7 @@ SECRETS = {value for table, row in rows(1) if table == "customers" for value in 
 
 ANALYTICS = """
 SELECT region, count(*) FROM customers GROUP BY region ORDER BY 2 DESC
-SELECT c.name, sum(o.amount) AS spent FROM customers c JOIN orders o ON o.customer_id = c.id GROUP BY c.id, c.name ORDER BY spent DESC LIMIT 5
+SELECT c.name, sum(o.amount) spent FROM customers c JOIN orders o ON o.customer_id = c.id GROUP BY c.id, c.name ORDER BY spent LIMIT 5
 WITH monthly AS (SELECT customer_id, count(*) n FROM orders GROUP BY customer_id) SELECT avg(n) FROM monthly
 SELECT name, row_number() OVER (PARTITION BY region ORDER BY name) FROM customers
 SELECT count(DISTINCT email) FROM customers

@@ -31,7 +31,7 @@ from guardrails.model import Principal
 from guardrails.policy import Policy
 from guardrails.tools import Sql
 from tests.support.corpus import rows
-from tests.support.policies import SHOP
+from tests.support.guard_policies import SHOP
 from tests.support.twins import fill_postgres, fill_sqlite
 
 ANA = Principal("ana@example.com", frozenset({"support"}), {"region": "EU"})
@@ -63,7 +63,7 @@ def test_masked_rows_with_a_receipt(guard: Guard, tmp_path: Path) -> None:
             "SELECT name, email, ssn FROM customers WHERE id = :id", {"id": 2}, tool="sql", tool_call_id="call-1"
         )
     assert result.columns == ("name", "email", "ssn")
-    name, email, ssn = result.rows[0]
+    _, email, ssn = result.rows[0]
     assert str(email).startswith("tok_")
     assert ssn == "***"
     intent, outcome = entries(guard)

@@ -14,7 +14,7 @@ from guardrails.guard import Guard
 from guardrails.ledger.verify import verify
 from guardrails.model import Principal
 from guardrails.policy import Policy
-from tests.support.policies import SHOP
+from tests.support.guard_policies import SHOP
 from tests.support.twins import fill_sqlite
 
 CHILD = """
@@ -22,7 +22,7 @@ import os, signal, sys
 from guardrails.guard import Guard
 from guardrails.model import Principal
 from guardrails.policy import Policy
-from tests.support.policies import SHOP
+from tests.support.guard_policies import SHOP
 database, ledger, stage, runs = sys.argv[1:]
 left = int(runs)
 def die(event):

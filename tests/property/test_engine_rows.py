@@ -25,7 +25,7 @@ def test_what_is_kept_is_a_prefix_within_the_limits(rows: list[Row], most: int, 
             if not collector.take(rows[start : start + portion]):
                 break
     except EngineError as error:
-        assert error.code == "engine.row_too_large"  # noqa: PT017 - either outcome is right for some input
+        assert error.code == "engine.row_too_large"
         assert any(_bytes(row) > size for row in rows)
         return
     kept = collector.rows

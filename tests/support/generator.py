@@ -133,7 +133,7 @@ class Generator:
             text += f" HAVING count(*) > {self.choose(3)}"
         if self.chance(3):
             text += f" ORDER BY {self.choose(2) + 1}"
-        return text, {name: kind if self.dialect == "sqlite" or "(" not in key else kind, count: kind_of}
+        return text, {name: kind, count: kind_of}
 
     def from_clause(self, depth: int, outer: dict[str, dict[str, str]]) -> tuple[dict[str, dict[str, str]], str]:
         sources: dict[str, dict[str, str]] = {}

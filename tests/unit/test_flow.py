@@ -11,7 +11,7 @@ from guardrails.model import ApprovalGrant, Context, Execution, Principal, Resul
 from guardrails.policy import Policy
 from guardrails.sql import catalog_from_ddl
 from tests.support.corpus import DDL
-from tests.support.policies import SHOP
+from tests.support.guard_policies import SHOP
 
 ANA = Principal("ana", frozenset({"support"}), {"region": "EU"})
 CATALOG = catalog_from_ddl(DDL, "sqlite")
