@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from guardrails.codes import CODES
-from guardrails.policy.schema import PolicyFile
+from guardrails.policy import policy_schema
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -27,13 +27,12 @@ def errors_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def policy_schema() -> str:
-    """Returns docs/policy.schema.json, for editors."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | PolicyFile.model_json_schema(by_alias=True)
-    return json.dumps(schema, indent=2, sort_keys=True) + "\n"
+def policy_page() -> str:
+    """Returns docs/policy.schema.json, for editors; the same as `guardrails policy schema` prints."""
+    return json.dumps(policy_schema(), indent=2, sort_keys=True) + "\n"
 
 
-PAGES = {"errors.md": errors_page, "policy.schema.json": policy_schema}
+PAGES = {"errors.md": errors_page, "policy.schema.json": policy_page}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

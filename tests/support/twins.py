@@ -129,12 +129,12 @@ class Database:
         return mask_expression(mask, column, self.engine.dialect, KEY)
 
     def run(self, plan: Plan) -> Answer:
-        """Runs a plan under lock-down: columns and rows, or the code and class of the failure."""
+        """Runs a plan under lock-down: columns and rows, the rows before a limit, or the code and class of the failure."""
         try:
             execution = self.engine.execute(plan)
         except EngineError as error:
             return ("error", error.code, error.message)
-        return execution.columns, execution.rows
+        return (execution.columns, execution.rows) if not execution.is_truncated else ("truncated", *execution.rows)
 
     def guarded(self, sql: str, obligations: Obligations = PLAIN) -> Answer:
         """Plans and runs; a refusal of the SQL layer is an answer too."""
