@@ -67,7 +67,7 @@ def schema(is_json: bool) -> None:  # noqa: ARG001  accepted as everywhere
     """Print the JSON Schema of the policy file."""
     from guardrails.policy import policy_schema
 
-    click.echo(json.dumps(policy_schema(), indent=2, ensure_ascii=False))
+    click.echo(json.dumps(policy_schema(), indent=2, sort_keys=True))
 
 
 def _catalog(schema_path: str | None, dialect: str | None, database_url: str | None) -> Catalog | None:

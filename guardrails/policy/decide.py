@@ -95,7 +95,6 @@ class _Court:
     reasons: list[Reason] = field(default_factory=list)
     approvals: dict[str, Rule] = field(default_factory=dict)
     granted: set[str] = field(default_factory=set)
-    judged: set[str] = field(default_factory=set)
 
     def deny(self, code: str, message: str, hint: str = "", rule: str | None = None) -> None:
         self.reasons.append(Reason(code, message, hint, rule))
@@ -157,7 +156,7 @@ class _Court:
         direct = {u.relation for u in access.relations if u.via is None}
         through = [_direct(u, access) for u in access.relations if u.relation == column.relation]
         shown = column.relation if column.relation in direct else next((t for t in through if t), "a relation")
-        names = self.policy.catalog.relations[column.relation].column_names if shown == column.relation else ()
+        names = self._readable(column.relation) if shown == column.relation else []
         others = _listed([n for n in names if ColumnRef(column.relation, n) not in denied])
         hint = f"Use only these columns of {shown}: {others}." if others else "Name the columns you need instead of `*`."
         self.deny("policy.column_denied", f"A column of {shown} may not be used.", hint)
@@ -211,12 +210,12 @@ class _Court:
         self, use: RelationUse, rules: Iterable[BoundRule], granting: list[BoundRule], columns: frozenset[ColumnRef]
     ) -> None:
         """Says why no rule allows a use, and what would be allowed instead."""
-        what = f"{use.action} on {use.relation}"
+        what = f"{use.action} on {use.relation if use.via is None else 'a relation behind a view'}"
         purposes = self._missing_purposes(rules, use.action, use.relation, columns)
         if purposes:
             self._deny_purpose(what, purposes)
         elif granting:
-            usable = sorted(c.column for c in frozenset().union(*(b.columns for b in granting)))
+            usable = sorted({c.column for b in granting for c in b.columns if c.relation == use.relation})
             hint = f"Use only these columns of {use.relation}: {_listed(usable)}."
             self.deny("policy.column_denied", f"No rule allows {use.action} of all these columns of {use.relation}.", hint)
         else:
@@ -231,6 +230,17 @@ class _Court:
         if not found:
             return f"This task may not use {action} at all."
         return f"Relations that {action} may be used on: {_listed(sorted(found))}."
+
+    def _readable(self, relation: str) -> list[str]:
+        """Names the columns that this principal may read of a relation for this task."""
+        reading = [
+            b
+            for b in self.policy.rules
+            if b.rule.effect != "deny" and self._is_about(b, "select", relation) and self._is_for(b, self.context.purpose)
+        ]
+        limited = {c.column for b in reading for c in b.columns if c.relation == relation}
+        is_unlimited = any(not b.columns for b in reading)
+        return [n for n in self.policy.catalog.relations[relation].column_names if is_unlimited or n in limited]
 
     def _missing_purposes(
         self, rules: Iterable[BoundRule], action: str, relation: str, columns: frozenset[ColumnRef]

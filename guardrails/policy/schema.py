@@ -231,6 +231,8 @@ class LimitRules(_Model):
 class PolicyFile(_Model):
     """A policy: rules, the purposes that they name, protected columns, row filters and limits."""
 
+    model_config = ConfigDict(title="guardrails policy")
+
     version: Annotated[Literal[1], BeforeValidator(_version, json_schema_input_type=Literal[1])]
     """The version of this form."""
     rules: Annotated[tuple[Rule, ...], Field(min_length=1, max_length=10_000)]
@@ -252,5 +254,4 @@ def policy_schema() -> dict[str, Any]:
         >>> policy_schema()["required"]
         ['version', 'rules']
     """
-    schema = PolicyFile.model_json_schema(by_alias=True)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema | {"title": "guardrails policy"}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | PolicyFile.model_json_schema(by_alias=True)
