@@ -437,3 +437,9 @@ def test_the_same_policy_decides_the_same_in_both_dialects(dialect: DialectName)
     assert judge("SELECT Name FROM CUSTOMERS", policy).effect == "allow"
     assert judge("SELECT SSN FROM Customers", policy).code == "policy.column_denied"
     assert judge("SELECT * FROM payroll", policy).code == "policy.denied"
+
+
+def test_a_denied_column_suggests_only_columns_that_may_be_read() -> None:
+    policy = bound(rule(columns=["customers.id", "customers.ssn"]), columns={"customers.ssn": {"mask": "deny"}})
+    decision = judge("SELECT ssn FROM customers", policy)
+    assert decision.reasons[0].hint == "Use only these columns of customers: id."
