@@ -108,21 +108,23 @@ class _Court:
         actions = [use.action, "select"] if reads and use.action != "select" else [use.action]
         shown = _direct(use, access) or "a relation"
         for bound in self.policy.rules:
+            if bound.rule.effect == "allow":
+                continue
             action = next((a for a in actions if self._is_about(bound, a, use.relation)), None)
-            if bound.rule.effect == "allow" or action is None or (bound.columns and not bound.columns & touched[action]):
+            if action is None or (bound.columns and not bound.columns & touched[action]):
                 continue
             if self._holds(bound, action, use.relation):
                 self._apply(bound.rule, f"{action} on {shown}")
 
     def require_grant(self, use: RelationUse, access: Access) -> None:
         """Requires that rules allow the use and all its columns; for a view that is enough for what stands behind it."""
-        fitting = [b for b in self.policy.rules if self._is_about(b, use.action, use.relation) and b.rule.effect != "deny"]
+        fitting = [b for b in self.policy.rules if b.rule.effect != "deny" and self._is_about(b, use.action, use.relation)]
         reads = frozenset(c for c in access.reads if c.relation == use.relation)
         writes = frozenset(c for c in access.writes if c.relation == use.relation)
         is_read_judged = RelationUse(use.relation, "select") in access.relations
-        readers = [b for b in self.policy.rules if self._is_about(b, "select", use.relation) and b.rule.effect != "deny"]
         needs = [(fitting, reads)] if use.action == "select" else [(fitting, writes)]
         if use.action != "select" and reads and not is_read_judged:
+            readers = [b for b in self.policy.rules if b.rule.effect != "deny" and self._is_about(b, "select", use.relation)]
             needs.append((fitting + readers, reads))
         is_optional = False
         for rules, columns in needs:
