@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from guardrails import Denied, Guard, Policy, Principal
-from guardrails.masking import sqlite_functions
 
 SHOP = """
 CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT, email TEXT);
@@ -37,9 +36,7 @@ def main(folder: Path) -> None:
         def run_query(sql: str, params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
             """Runs a query over a connection of its own; `params` takes the values that the guard binds."""
             with closing(sqlite3.connect(folder / "shop.db")) as database:
-                # SQLite has no hash functions, so the masks bring theirs; other engines need nothing.
-                for function, (arity, body) in sqlite_functions().items():
-                    database.create_function(function, arity, body, deterministic=True)
+                guard.register_masks(database)  # SQLite has no hash functions, so the masks bring theirs
                 database.row_factory = sqlite3.Row
                 return [dict(row) for row in database.execute(sql, params or {})]
 

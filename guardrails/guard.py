@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import sqlite3
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -27,7 +28,7 @@ from guardrails.engines import Engine, open_engine
 from guardrails.entries import JSON
 from guardrails.errors import ApprovalRequired, Denied, EngineError, GuardrailsError, IdentityError, UsageError
 from guardrails.ledger import Ledger
-from guardrails.masking import MaskKeyring, mask_expression, open_keyring
+from guardrails.masking import MaskKeyring, mask_expression, open_keyring, sqlite_functions
 from guardrails.model import (
     ApprovalGrant,
     ApprovalRequest,
@@ -308,8 +309,10 @@ class Guard:
     def tool(self, function: Callable[..., Any] | None = None, /, *, sql: str | None = None, name: str | None = None) -> Any:
         """Decorates a function that takes SQL: sync, async and generator functions.
 
-        The function receives the regenerated statement and, if it has a parameter for them, the bound values. A function whose
-        body is only `...` is run by the guard on its own engine, under its lock-down.
+        The function receives the regenerated statement and, if it has a parameter for them (`params`), the bound values: masks
+        and row filters bind some, so a function without it is refused where they hold. On a SQLite connection of its own it
+        registers the masks first (`register_masks`). A function whose body is only `...` is run by the guard on its own engine,
+        under its lock-down.
 
         Args:
             function: The function.
@@ -360,6 +363,14 @@ class Guard:
     def mask_sql(self, mask: Mask, column: Column) -> MaskExpression:
         """Returns a mask as SQL of this guard's engine, with this guard's key."""
         return mask_expression(mask, column, self.engine.dialect, self._keyring.key)
+
+    def register_masks(self, connection: sqlite3.Connection) -> None:
+        """Makes the mask functions known to a SQLite connection of a tool's own, which a guarded statement may call.
+
+        PostgreSQL needs nothing of the kind: its masks are built-in functions.
+        """
+        for name, (arguments, function) in sqlite_functions().items():
+            connection.create_function(name, arguments, cast(Any, function), deterministic=True)
 
     def _bind(self) -> BoundPolicy:
         catalog = self.engine.catalog()

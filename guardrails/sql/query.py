@@ -92,12 +92,17 @@ class QueryResolver(SourceResolver):
             if is_open and any(_mentions(cte.this, other, self.dialect) for other in later):
                 raise StatementError("sql.construct_unsupported", "A common table expression uses one that comes later.")
             fresh = self.fresh_name("gr_cte")
-            if is_open and _mentions(cte.this, name, self.dialect):
+            is_recursive = is_open and _mentions(cte.this, name, self.dialect)
+            if is_recursive:
                 self._check_recursion(cte, name)
                 self._recursions += 1
                 scope[name] = Cte(fresh, tuple(self._named(cte, self._anchor(cte, outer, scope))))
                 self._recursions -= 1
             outputs = self.query(cte.this, outer, scope)
+            if is_recursive:
+                # Columns may change places in each round, so that any can end up in any.
+                lineage = _NOTHING.union(*(o.lineage for o in outputs))
+                outputs = [Output(o.name, lineage) for o in outputs]
             scope[name] = Cte(fresh, tuple(self._named(cte, outputs)))
             cte.args["alias"].set("this", exp.to_identifier(fresh, quoted=True))
         return scope

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from sqlglot import exp
 
@@ -17,7 +18,7 @@ from guardrails.model import (
     Catalog,
     Column,
     ColumnRef,
-    Limits,
+    DialectName,
     Mask,
     MaskExpression,
     Obligations,
@@ -25,7 +26,7 @@ from guardrails.model import (
     RowFilter,
     Value,
 )
-from guardrails.sql.dialects import EngineDialect
+from guardrails.sql.dialects import EngineDialect, dialect_of
 from guardrails.sql.filters import Predicate, parse_predicate
 from guardrails.sql.grouping import keep_functional_dependency
 from guardrails.sql.params import bind_params, number_params
@@ -203,15 +204,14 @@ class _Rewriter:
 
     def _masked(self, mask: Mask, column: Column) -> exp.Expr:
         expression = self.mask_sql(mask, column)
-        text = f"SELECT {expression.sql}"
-        tree = parse_tree(text, tokenize(text, self.dialect, Limits()), self.dialect)
-        for node in list(tree.find_all(exp.Column)):
+        value = _mask_tree(expression.sql, self.dialect.name).copy()
+        for node in list(value.find_all(exp.Column)):
             if node.name != "__column__":
                 raise StatementError("mask.unsupported", f"The mask of {mask.column} names another column.")
             node.replace(_column(column.name))
         self.bindings |= dict(expression.bindings)
-        value: exp.Expr = tree.expressions[0].pop()
-        return value
+        inner: exp.Expr = value.this
+        return inner.pop()
 
     def _predicate(self, row_filter: RowFilter) -> Predicate:
         relation = self.catalog.relations[row_filter.relation]
@@ -228,6 +228,14 @@ class _Rewriter:
         if joins:
             subquery.set("joins", joins)
         table.replace(subquery)
+
+
+@lru_cache(maxsize=1024)
+def _mask_tree(sql: str, dialect: DialectName) -> exp.Expr:
+    """Parses a mask's text once; it comes from the library, not from the agent."""
+    rules, text = dialect_of(dialect), f"SELECT {sql}"
+    tree = parse_tree(text, tokenize(text, rules), rules)
+    return exp.Paren(this=tree.expressions[0].pop())
 
 
 def _alias(name: str) -> exp.TableAlias:
