@@ -31,7 +31,8 @@ QUERIES = {
     "join": "SELECT c.name, sum(o.amount) AS spent FROM customers c JOIN orders o ON o.customer_id = c.id "
     "WHERE c.region = 'EU' GROUP BY c.id, c.name HAVING sum(o.amount) > 10 ORDER BY spent DESC LIMIT 5",
     "CTE, window": "WITH m AS (SELECT customer_id, sum(amount) AS total FROM orders GROUP BY customer_id) "
-    "SELECT c.name, m.total, rank() OVER (PARTITION BY c.region ORDER BY m.total DESC) AS place FROM m JOIN customers c ON c.id = m.customer_id",
+    "SELECT c.name, m.total, rank() OVER (PARTITION BY c.region ORDER BY m.total DESC) AS place "
+    "FROM m JOIN customers c ON c.id = m.customer_id",
 }
 
 
