@@ -443,3 +443,24 @@ def test_a_denied_column_suggests_only_columns_that_may_be_read() -> None:
     policy = bound(rule(columns=["customers.id", "customers.ssn"]), columns={"customers.ssn": {"mask": "deny"}})
     decision = judge("SELECT ssn FROM customers", policy)
     assert decision.reasons[0].hint == "Use only these columns of customers: id."
+
+
+def test_columns_that_a_change_reads_are_judged_even_when_no_select_is_listed() -> None:
+    id_, total = ColumnRef("orders", "id"), ColumnRef("orders", "total")
+    torn = Access("update", ("update",), (RelationUse("orders", "update"),), (id_,), (total,))
+    write = rule("write", actions="update", columns=["orders.total"])
+    assert decide(torn, bound(write), ANA, NOBODY).code == "policy.column_denied"
+    assert decide(torn, bound(write, rule("ids", columns=["orders.id"])), ANA, NOBODY).effect == "allow"
+    everything = rule("all", actions="read write", relations="*")
+    for effect, wanted in (("deny", "deny"), ("approve", "approve")):
+        for column in ("orders.id", "orders.total"):
+            changing = rule("r", effect, "update", columns=[column])
+            assert decide(torn, bound(everything, changing), ANA, NOBODY).effect == wanted
+        reading = rule("r", effect, "select", columns=["orders.id"])
+        assert decide(torn, bound(everything, reading), ANA, NOBODY).effect == wanted
+    unlimited = Access("delete", ("delete",), (RelationUse("orders", "delete"),), (id_,), (), has_where=False)
+    rules = (
+        rule("d", actions="delete", relations="orders"),
+        rule("u", actions="update select", relations="orders", where="optional"),
+    )
+    assert decide(unlimited, bound(*rules), ANA, NOBODY).code == "policy.where_required"
