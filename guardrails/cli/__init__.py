@@ -1,1 +1,1 @@
-"""placeholder"""
+"""The command line: `guardrails.cli.main` loads each command's module when it is called."""
