@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import inspect
 import sqlite3
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -22,17 +21,17 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 import sqlalchemy as sa
 
 from guardrails import flow
-from guardrails.approval import ApprovalStore, Channel, ask_channel
+from guardrails.approval import ApprovalStore, Channel
+from guardrails.asking import Approvals
+from guardrails.calling import call_with_plan, sql_arguments
 from guardrails.drivers import Runner, adrive, drive
 from guardrails.engines import Engine, open_engine
 from guardrails.entries import JSON
-from guardrails.errors import ApprovalRequired, Denied, EngineError, GuardrailsError, IdentityError, UsageError
+from guardrails.errors import IdentityError, UsageError
 from guardrails.ledger import Ledger
 from guardrails.masking import MaskKeyring, mask_expression, open_keyring, sqlite_functions
 from guardrails.model import (
-    ApprovalGrant,
     ApprovalRequest,
-    ApprovalTerms,
     Column,
     Context,
     Decision,
@@ -87,9 +86,8 @@ class Guard:
         self.policy = policy
         self.engine = engine
         self.ledger = ledger
-        self._approvals = approvals
+        self._approvals = Approvals(approvals, ledger, channel)
         self._keyring = keyring
-        self._channel = channel
         self._observer = observer
         self._scan = scan
         self._session: ContextVar[Session | None] = ContextVar("guardrails_session", default=None)
@@ -240,11 +238,11 @@ class Guard:
             error text may hold data.
         """
         session = self._current(tool or function.__name__, tool_call_id)
-        sql, params = _sql_arguments(arguments, sql_argument, params_argument)
+        sql, params = sql_arguments(arguments, sql_argument, params_argument)
         steps = self._statement_flow(sql, params, session)
         if is_stub(function):
             return self._drive(steps, session, self._run_plan).dicts()
-        call = functools.partial(_call_with_plan, function, dict(arguments), sql_argument, params_argument)
+        call = functools.partial(call_with_plan, function, dict(arguments), sql_argument, params_argument)
         return _value(self._drive(steps, session, call))
 
     async def acall_tool(
@@ -259,11 +257,11 @@ class Guard:
     ) -> object:
         """As `call_tool`; `function` may be a coroutine function or an async generator function."""
         session = self._current(tool or function.__name__, tool_call_id)
-        sql, params = _sql_arguments(arguments, sql_argument, params_argument)
+        sql, params = sql_arguments(arguments, sql_argument, params_argument)
         steps = await asyncio.to_thread(self._statement_flow, sql, params, session)
         if is_stub(function):
             return (await self._adrive(steps, session, self._run_plan)).dicts()
-        call = functools.partial(_call_with_plan, function, dict(arguments), sql_argument, params_argument)
+        call = functools.partial(call_with_plan, function, dict(arguments), sql_argument, params_argument)
         return _value(await self._adrive(steps, session, call))
 
     def call_action(
@@ -340,7 +338,7 @@ class Guard:
 
     def pending(self) -> list[ApprovalRequest]:
         """Returns the requests that wait for a person, oldest first."""
-        return list(self._approvals.pending(now=_now()))
+        return self._approvals.pending()
 
     def approve(self, request_id: str, *, by: Principal, reason: str = "") -> None:
         """Says yes to one request; recorded. The requester then runs the same statement again, once.
@@ -348,8 +346,7 @@ class Guard:
         Raises:
             Denied: `by` is the requester or not an approver, or the request is closed or expired.
         """
-        record = functools.partial(self._record_answer, "approved", by, reason)
-        self._approvals.approve(request_id, by, reason, _now(), record=record)
+        self._approvals.approve(request_id, by, reason)
 
     def deny(self, request_id: str, *, by: Principal, reason: str = "") -> None:
         """Says no to one request; recorded.
@@ -357,8 +354,7 @@ class Guard:
         Raises:
             Denied: `by` may not decide it, or the request is closed or expired.
         """
-        record = functools.partial(self._record_answer, "denied", by, reason)
-        self._approvals.deny(request_id, by, reason, _now(), record=record)
+        self._approvals.deny(request_id, by, reason)
 
     def mask_sql(self, mask: Mask, column: Column) -> MaskExpression:
         """Returns a mask as SQL of this guard's engine, with this guard's key."""
@@ -422,74 +418,13 @@ class Guard:
                 appended = self.ledger.append(entry, private=private)
                 return flow.Appended(appended.entry_id, appended.index, appended.leaf_hash.hex())
             case flow.SeekApproval(digest, judgement):
-                return self._seek_approval(digest, judgement, session)
+                return self._approvals.seek(digest, judgement, session.principal, session.context)
             case flow.Notify(event):
                 if self._observer:
                     self._observer(event)
                 return None
             case _:
                 raise UsageError("usage.bug", "An unknown step.")
-
-    def _seek_approval(self, digest: str, judgement: flow.Judgement, session: Session) -> ApprovalGrant:
-        """Uses a grant that is there, or files a request and asks the channel; without an answer, raises ApprovalRequired."""
-        grant = self._approvals.consume(digest, now=_now())
-        if grant:
-            return grant
-        request = self._file_request(digest, judgement, session)
-        answer = ask_channel(self._channel, request) if self._channel else None
-        if answer is not None:
-            decide = self.approve if answer.is_approved else self.deny
-            decide(request.id, by=answer.by, reason=answer.reason)
-            if not answer.is_approved:
-                raise Denied("approval.denied", "The approver said no.", decision=judgement.decision)
-        grant = self._approvals.consume(digest, now=_now())
-        if grant:
-            return grant
-        raise ApprovalRequired(f"A person has to approve this first (request {request.id}).", request=request)
-
-    def _file_request(self, digest: str, judgement: flow.Judgement, session: Session) -> ApprovalRequest:
-        terms = judgement.decision.obligations.approval or ApprovalTerms()
-        now = _now()
-        access = judgement.decision.access
-        wanted = ApprovalRequest(
-            id=uuid.uuid4().hex,
-            digest=digest,
-            requester=session.principal.id,
-            agent=session.context.agent,
-            purpose=session.context.purpose,
-            sql=judgement.plan.sql if judgement.plan else judgement.statement.sql,
-            summary=_summary(access.actions if access else (), [str(c) for c in access.writes] if access else []),
-            terms=terms,
-            created_at=now,
-            expires_at=now + terms.expires_s,
-        )
-        request = self._approvals.submit(wanted)
-        if request.id == wanted.id:
-            self.ledger.append(
-                {
-                    "type": "approval.requested",
-                    "session": session.context.session_id,
-                    "request": request.id,
-                    "digest": digest,
-                    "requester": request.requester,
-                    "expires_at": request.expires_at,
-                },
-                private={"sql": request.sql.encode("utf-8", "backslashreplace")},
-            )
-        return request
-
-    def _record_answer(self, answer: str, by: Principal, reason: str, request: ApprovalRequest) -> None:
-        self.ledger.append(
-            {
-                "type": "approval.decided",
-                "session": request.id,
-                "request": request.id,
-                "digest": request.digest,
-                "answer": answer,
-                "approver": {"id": by.id, "issuer": by.issuer, "verified": by.verified},
-            },
-            private={"reason": reason.encode("utf-8", "backslashreplace")},
-        )
 
     def _decorate_sql(self, function: Callable[P, R], sql: str | None, name: str | None) -> Callable[P, R]:
         sql_argument = sql or find_sql_argument(function)
@@ -505,74 +440,11 @@ class Guard:
         )
 
 
-def _call_with_plan(
-    function: Callable[..., object],
-    arguments: dict[str, Any],
-    sql_argument: str,
-    params_argument: str | None,
-    plan: Plan | None,
-) -> object:
-    if plan is None:
-        raise UsageError("usage.bug", "There is no plan to run.")
-    if plan.params and params_argument is None:
-        raise UsageError(
-            "usage.tool_unguardable",
-            "The guarded statement has bound values, and the function has no parameter for them.",
-            hint="Give the function a parameter named `params`, or a body of `...` to let the guard run it.",
-        )
-    arguments[sql_argument] = plan.sql
-    if params_argument is not None:
-        arguments[params_argument] = dict(plan.params) if plan.dialect == "sqlite" else list(plan.params.values())
-    with _translated_errors():
-        returned = function(**arguments)
-    if inspect.isawaitable(returned):
-        return _awaited(returned)
-    return _aiterated(returned) if isinstance(returned, AsyncIterator) else returned
-
-
-async def _awaited(returned: Awaitable[object]) -> object:
-    with _translated_errors():
-        return await returned
-
-
-async def _aiterated(returned: AsyncIterator[object]) -> AsyncIterator[object]:
-    with _translated_errors():
-        async for item in returned:
-            yield item
-
-
-@contextmanager
-def _translated_errors() -> Iterator[None]:
-    """A driver's error text may hold data; it stays the cause, for the operator."""
-    try:
-        yield
-    except GuardrailsError:
-        raise
-    except Exception as error:
-        raise EngineError("engine.failed", "The tool failed.", evidence={"error": type(error).__name__}) from error
-
-
-def _sql_arguments(arguments: Mapping[str, Any], sql_argument: str, params_argument: str | None) -> tuple[str, Params]:
-    sql = arguments.get(sql_argument)
-    if not isinstance(sql, str):
-        raise UsageError("usage.input_invalid", f"The argument `{sql_argument}` must be text that holds one SQL statement.")
-    params = arguments.get(params_argument) if params_argument else None
-    return sql, params if params is not None else {}
-
-
 def _value(result: Result) -> object:
     return result.rows[0][0]
-
-
-def _summary(actions: tuple[str, ...], writes: list[str]) -> str:
-    return " and ".join(actions) + (f"; writes {', '.join(writes[:10])}" if writes else "")
 
 
 def _require_valid(session: Session) -> None:
     expires_at = session.principal.expires_at
     if expires_at is not None and expires_at <= time.time():
         raise IdentityError("identity.token_expired", "The principal's token has expired.")
-
-
-def _now() -> int:
-    return int(time.time())
