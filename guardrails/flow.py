@@ -32,6 +32,7 @@ from guardrails.model import (
     Receipt,
     Result,
     Statement,
+    StatementKind,
     Value,
 )
 from guardrails.policy import BoundPolicy, decide, decide_action
@@ -53,6 +54,9 @@ __all__ = [
 
 MaskSql: TypeAlias = Callable[[Mask, Column], MaskExpression]
 Stage: TypeAlias = Literal["parse", "decide", "approve", "intent", "execute", "scan", "outcome"]
+
+
+_DDL: dict[str, StatementKind] = {"create": "create", "drop": "drop", "alter": "alter", "truncate": "truncate"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +166,7 @@ def judge(
     except (StatementError, CatalogError) as error:
         kind = error.evidence.get("kind")
         if access is None and isinstance(kind, str):
-            access = Access("other", (kind,))
+            access = Access(_DDL.get(kind, "other"), (kind,))
         reason = Reason(error.code, error.message, error.hint)
         refusal = Decision("deny", (reason,), policy_digest=policy.digest, access=access)
         return Judgement(statement, refusal, normalised=normalised)

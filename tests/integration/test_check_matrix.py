@@ -157,6 +157,9 @@ def test_writes_and_escapes_are_refused_with_a_code(engine: Engine) -> None:
         assert (decision.effect, decision.code) == ("deny", code), (sql, decision.reasons)
         assert decision.reasons[0].message
         assert decision.sql is None
+    dropped = judge(engine, "DROP TABLE orders").decision.access
+    assert dropped is not None
+    assert (dropped.kind, dropped.actions) == ("drop", ("drop",))
 
 
 def test_protected_values_never_come_back(engine: Engine) -> None:
