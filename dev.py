@@ -69,9 +69,11 @@ def set_up(*, is_user: bool) -> None:
     wanted = [state, "user" if is_user else "dev"]
     if installed and installed[0] == state and (is_user or installed[1] == "dev"):
         return
-    if not PYTHON.exists():
+    if not has_pip():
         print("making .venv …", file=sys.stderr)
-        made = subprocess.run([sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True, check=False)
+        # Without ensurepip a first try leaves a .venv that has Python and no pip: it is made anew, not taken for whole.
+        command = [sys.executable, "-m", "venv", "--clear", str(VENV)]
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
         if made.returncode:
             hint = "On Debian and Ubuntu install the package python3-venv." if "ensurepip" in made.stdout + made.stderr else ""
             sys.exit(f"error: the virtual environment cannot be made. {hint}\n{made.stderr or made.stdout}")
@@ -80,6 +82,13 @@ def set_up(*, is_user: bool) -> None:
     run([*pip, "--upgrade", "pip>=25.1"])
     run([*pip, "--editable", f"{ROOT}[all]", *([] if is_user else ["--group", f"{ROOT / 'pyproject.toml'}:dev"])])
     stamp.write_text(" ".join(wanted))
+
+
+def has_pip() -> bool:
+    """Tells whether the environment is whole enough to install into."""
+    if not PYTHON.exists():
+        return False
+    return subprocess.run([str(PYTHON), "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0
 
 
 def run(command: list[str]) -> None:
