@@ -28,7 +28,6 @@ _USAGE = {
     "usage.no_schema": Code("No schema is known", "Give --schema FILE or --database URL."),
     "usage.extra_missing": Code("An optional package is not installed", "Install the extra that the message names."),
     "usage.tool_unguardable": Code("The function cannot be guarded", "Give it a parameter named `sql`, or name it."),
-    "usage.params_mismatch": Code("Parameters and placeholders differ", "Give one value for each placeholder."),
     "usage.bug": Code("The library met a state it does not know", "Please report it with the diagnostics."),
 }
 
