@@ -30,7 +30,7 @@ def call_with_plan(
         )
     arguments[sql_argument] = plan.sql
     if params_argument is not None:
-        arguments[params_argument] = dict(plan.params) if plan.dialect == "sqlite" else list(plan.params.values())
+        arguments[params_argument] = dict(plan.params) if plan.dialect != "postgres" else list(plan.params.values())
     with _translated_errors():
         returned = function(**arguments)
     if inspect.isawaitable(returned):

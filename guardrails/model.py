@@ -69,7 +69,8 @@ Value: TypeAlias = (
 Row: TypeAlias = tuple[Value, ...]
 Params: TypeAlias = Mapping[str, Value] | Sequence[Value]
 
-DialectName: TypeAlias = Literal["sqlite", "postgres"]
+DialectName: TypeAlias = Literal["sqlite", "postgres", "mysql", "duckdb"]
+"""Whose SQL it is; `mysql` is MariaDB too."""
 Effect: TypeAlias = Literal["allow", "deny", "approve"]
 Action: TypeAlias = str
 """`select`, `insert`, `update`, `delete`, a DDL verb such as `drop` or `create`, or the name of a tool or an action."""
@@ -211,9 +212,16 @@ class Access:
         reads: Columns whose values are read anywhere: returned, filtered, joined, grouped or sorted on, base columns of views included.
         writes: Columns assigned (all columns for DELETE).
         functions: Names of the functions called, in lower case.
-        returned: Columns of the result in order.
-        has_where: For UPDATE and DELETE: there is a WHERE that can be false. True for the other kinds.
+        returned: Columns of the result in order, each with the base columns that it derives from.
+        filtered: Columns in WHERE, HAVING, FILTER and QUALIFY, at any level.
+        joined: Columns in join conditions (ON, USING, NATURAL).
+        grouped: Columns in GROUP BY, DISTINCT ON and PARTITION BY.
+        ordered: Columns in ORDER BY, of windows and aggregates too.
+        is_restricted: For UPDATE, DELETE and MERGE: every change is bound to a condition that can be false. True for other kinds.
+        has_where: The outermost query or change has a WHERE.
         has_limit: The outermost query has a LIMIT.
+        has_tautology: A condition somewhere is true for every row (`1 = 1`, `x = x`, `a OR TRUE`).
+        has_cross_join: Somewhere relations are joined without a condition that relates them.
     """
 
     kind: StatementKind
@@ -223,8 +231,15 @@ class Access:
     writes: tuple[ColumnRef, ...] = ()
     functions: tuple[str, ...] = ()
     returned: tuple[OutputColumn, ...] = ()
-    has_where: bool = True
+    filtered: tuple[ColumnRef, ...] = ()
+    joined: tuple[ColumnRef, ...] = ()
+    grouped: tuple[ColumnRef, ...] = ()
+    ordered: tuple[ColumnRef, ...] = ()
+    is_restricted: bool = True
+    has_where: bool = False
     has_limit: bool = False
+    has_tautology: bool = False
+    has_cross_join: bool = False
 
     @property
     def is_read_only(self) -> bool:
@@ -318,7 +333,7 @@ class Plan:
     """What an engine runs: text regenerated from the checked AST, every value bound by name, and the limits to hold.
 
     Args:
-        sql: Placeholders are `:name` in SQLite and `$1`, `$2`, … (in the order of `params`) in PostgreSQL.
+        sql: Placeholders are `:name` in SQLite and MySQL, `$name` in DuckDB, and `$1`, `$2`, … (in the order of `params`) in PostgreSQL.
         params: Bound values by name, in placeholder order.
         actions: The actions that may happen; the engine's lock allows nothing else.
         writes: Relation keys that may be changed.

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import click
 
 from guardrails.errors import UsageError
-from guardrails.model import DialectName, Principal
+from guardrails.model import Principal
 
-__all__ = ["asking_options", "dialect_name", "principal_from"]
+__all__ = ["asking_options", "principal_from"]
 
 C = TypeVar("C", bound=Callable[..., Any])
 
 _ANONYMOUS = "anonymous"
-_ALIASES: dict[str, DialectName] = {"postgresql": "postgres"}
 
 
 def asking_options(command: C) -> C:
@@ -64,18 +63,6 @@ def principal_from(principal_id: str | None, groups: Sequence[str], principal_js
     if not isinstance(attributes, dict):
         raise UsageError("usage.input_invalid", 'In --principal-json "attributes" must be an object.')
     return Principal(_valid_id(fields["id"]), frozenset(listed), attributes)
-
-
-def dialect_name(text: str) -> DialectName:
-    """Returns the dialect of a name.
-
-    Raises:
-        UsageError: It is not supported (usage.dialect_unknown).
-    """
-    names: dict[str, DialectName] = {name: name for name in get_args(DialectName)} | _ALIASES
-    if text not in names:
-        raise UsageError("usage.dialect_unknown", f"The dialect {text!r} is not supported.")
-    return names[text]
 
 
 def _valid_id(text: str) -> str:

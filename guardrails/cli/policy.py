@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from guardrails.cli.options import dialect_name
+from guardrails.cli.catalogs import catalog_from
 from guardrails.codes import CODES
 from guardrails.errors import PolicyError, UsageError
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["policy"]
 
 _INVALID_STATUS = 2
-_MAX_SCHEMA_BYTES = 10_000_000
 _MAX_LINE = 200
 
 
@@ -37,14 +35,16 @@ def policy() -> None:
 @policy.command()
 @click.argument("path", metavar="POLICY")
 @click.option("--schema", "schema_path", metavar="FILE", help="Hold the policy against these tables and views (DDL).")
-@click.option("--dialect", metavar="NAME", help="sqlite or postgres; needed with --schema.")
+@click.option("--dialect", metavar="NAME", help="sqlite, postgres, mysql or duckdb; needed with --schema.")
 @click.option("--database", "database_url", metavar="URL", help="Hold the policy against this database.")
 @click.option("--json", "is_json", is_flag=True, help="Write the result as JSON.")
 def validate(path: str, schema_path: str | None, dialect: str | None, database_url: str | None, is_json: bool) -> None:
     """Check a policy file; with a schema also its names, masks and row filters."""
     from guardrails.policy import Policy, read_policy_text
 
-    catalog = _catalog(schema_path, dialect, database_url)
+    if dialect is not None and schema_path is None and database_url is None:
+        raise UsageError("usage.input_invalid", "--dialect needs --schema.")
+    catalog = catalog_from(dialect, schema_path, database_url)
     text = ""
     try:
         text = read_policy_text(path)
@@ -68,45 +68,6 @@ def schema(is_json: bool) -> None:  # noqa: ARG001  accepted as everywhere
     from guardrails.policy import policy_schema
 
     click.echo(json.dumps(policy_schema(), indent=2, sort_keys=True))
-
-
-def _catalog(schema_path: str | None, dialect: str | None, database_url: str | None) -> Catalog | None:
-    """Reads the tables and views from the one place that was named; None when none was."""
-    if schema_path is not None and database_url is not None:
-        raise UsageError("usage.input_invalid", "Give --schema or --database, not both.")
-    if schema_path is not None:
-        if dialect is None:
-            raise UsageError("usage.input_invalid", "--schema needs --dialect.", hint="Use --dialect sqlite or postgres.")
-        from guardrails.catalog import from_ddl
-
-        return from_ddl(_schema_text(schema_path), dialect_name(dialect))
-    if database_url is None:
-        if dialect is not None:
-            raise UsageError("usage.input_invalid", "--dialect needs --schema.")
-        return None
-    from guardrails.engines import open_engine
-
-    engine = open_engine(database_url)
-    try:
-        if dialect is not None and dialect_name(dialect) != engine.dialect:
-            raise UsageError("usage.input_invalid", f"The database speaks {engine.dialect}, --dialect says {dialect}.")
-        return engine.catalog()
-    finally:
-        engine.dispose()
-
-
-def _schema_text(path: str) -> str:
-    try:
-        with Path(path).open("rb") as file:
-            data = file.read(_MAX_SCHEMA_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise UsageError("usage.file_missing", f"The schema {path} does not exist or cannot be read.") from error
-    if len(data) > _MAX_SCHEMA_BYTES:
-        raise UsageError("usage.input_invalid", f"The schema is larger than {_MAX_SCHEMA_BYTES} bytes.")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError("usage.input_invalid", "The schema is not valid UTF-8.") from error
 
 
 def _problems(error: PolicyError) -> list[dict[str, Any]]:

@@ -20,6 +20,8 @@ __all__ = ["open_engine"]
 
 _SQLITE = frozenset({"sqlite", "sqlite+pysqlite"})
 _POSTGRES = frozenset({"postgresql", "postgresql+psycopg"})
+_MYSQL = frozenset({"mysql", "mysql+pymysql", "mariadb", "mariadb+pymysql"})
+_DUCKDB = frozenset({"duckdb"})
 
 
 def open_engine(database: str | sa.Engine | AsyncEngine, *, role: str | None = None) -> Engine:
@@ -42,7 +44,7 @@ def open_engine(database: str | sa.Engine | AsyncEngine, *, role: str | None = N
     given = None if isinstance(database, str) else database
     url = _url(database) if isinstance(database, str) else database.url
     backend = url.drivername.split("+")[0]
-    if given is None and url.drivername not in _SQLITE | _POSTGRES:
+    if given is None and url.drivername not in _SQLITE | _POSTGRES | _MYSQL | _DUCKDB:
         raise UsageError(
             "usage.database_unsupported", f"The driver {url.drivername[:40]!r} of the database URL is not supported."
         )
@@ -52,6 +54,10 @@ def open_engine(database: str | sa.Engine | AsyncEngine, *, role: str | None = N
         return _open_sqlite(url, given)
     if backend == "postgresql":
         return _open_postgres(url, given, role)
+    if backend in ("mysql", "mariadb"):
+        return _open_mysql(url, given)
+    if backend == "duckdb":
+        return _open_duckdb(url, given)
     raise UsageError("usage.database_unsupported", f"The database {backend[:40]!r} is not supported.")
 
 
@@ -83,6 +89,14 @@ def _open_sqlite(url: URL, given: sa.Engine | AsyncEngine | None) -> Engine:
     if not path.is_file():
         raise UsageError("usage.database_unreachable", f"There is no file {url.database!r}; it is not created.")
     return SqliteEngine(name, UrlConnections(path.absolute())).checked()
+
+
+def _open_mysql(url: URL, given: sa.Engine | AsyncEngine | None) -> Engine:
+    raise UsageError("usage.database_unsupported", "MySQL is not supported yet.")
+
+
+def _open_duckdb(url: URL, given: sa.Engine | AsyncEngine | None) -> Engine:
+    raise UsageError("usage.database_unsupported", "DuckDB is not supported yet.")
 
 
 def _open_postgres(url: URL, given: sa.Engine | AsyncEngine | None, role: str | None) -> Engine:

@@ -19,16 +19,29 @@ The first three are the same for every row and so tell nothing. The others tell 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from guardrails.masking import postgres, sqlite, values
+from guardrails.masking import duckdb, mysql, postgres, sqlite, values
 from guardrails.masking.kinds import Options, constant, options_of
 from guardrails.masking.types import ColumnType
 from guardrails.model import Column, DialectName, Mask, MaskExpression, Value
 
 __all__ = ["check_mask", "mask_expression", "mask_value"]
+
+_EXPRESSIONS: dict[DialectName, Callable[[Mask, ColumnType, Options, bytes], MaskExpression]] = {
+    "sqlite": sqlite.expression,
+    "postgres": postgres.expression,
+    "mysql": mysql.expression,
+    "duckdb": duckdb.expression,
+}
+_TWINS: dict[DialectName, Callable[[Mask, ColumnType, Options, Value | None, bytes], Value | None]] = {
+    "sqlite": sqlite.apply,
+    "mysql": mysql.apply,
+    "duckdb": duckdb.apply,
+}
 
 
 def mask_expression(mask: Mask, column: Column, dialect: DialectName, key: bytes) -> MaskExpression:
@@ -53,8 +66,7 @@ def mask_expression(mask: Mask, column: Column, dialect: DialectName, key: bytes
         "CAST('***' AS text)"
     """
     type_, options = options_of(mask, column, dialect)
-    build = sqlite.expression if dialect == "sqlite" else postgres.expression
-    return build(mask, type_, options, key)
+    return _EXPRESSIONS[dialect](mask, type_, options, key)
 
 
 def check_mask(mask: Mask, column: Column, dialect: DialectName) -> None:
@@ -71,8 +83,8 @@ def mask_value(
         PolicyError: Mask, options and column do not fit together (policy.mask_invalid).
     """
     type_, options = options_of(mask, column, dialect)
-    if dialect == "sqlite":
-        return sqlite.apply(mask, type_, options, value, key)
+    if dialect in _TWINS:
+        return _TWINS[dialect](mask, type_, options, value, key)
     if mask.kind in {"full", "null", "fixed"}:
         return constant(mask, type_, options, "postgres")
     return None if value is None else _postgres_value(mask, type_, options, value, key)

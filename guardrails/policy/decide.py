@@ -134,7 +134,7 @@ class _Court:
                 return
             self.granted |= {b.rule.id for b in granting}
             is_optional = is_optional or any(b.rule.where == "optional" and use.action in b.actions for b in granting)
-        if use.action in ("update", "delete") and not access.has_where and not is_optional:
+        if use.action in ("update", "delete") and not access.is_restricted and not is_optional:
             message = f"{use.action.upper()} on {use.relation} has no WHERE that limits it."
             self.deny("policy.where_required", message, "Add a WHERE clause that names the rows to change.")
 

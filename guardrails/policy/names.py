@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from guardrails.model import Catalog, ColumnRef
+from guardrails.sql.dialects import dialect_of
 
 __all__ = ["Names", "ascii_lower", "is_column_form", "is_glob", "is_relation_form", "may_mean", "meant", "split_column"]
 
@@ -125,4 +126,4 @@ class Names:
         return is_here and fnmatchcase(name, wanted_name)
 
     def _shown(self, name: str) -> str:
-        return ascii_lower(name) if self.catalog.dialect == "sqlite" else name
+        return dialect_of(self.catalog.dialect).fold_name(name)

@@ -13,7 +13,6 @@ from guardrails.sql.dialects import EngineDialect, dialect_of
 
 __all__ = ["catalog_from_ddl"]
 
-_DEFAULT_SCHEMA = {"sqlite": "main", "postgres": "public"}
 _MAX_BYTES = 5_000_000
 
 
@@ -37,7 +36,7 @@ def catalog_from_ddl(text: str, dialect: DialectName) -> Catalog:
         statements = rules.sqlglot.parse(text)
     except (SqlglotError, RecursionError) as error:
         raise CatalogError("usage.input_invalid", "The schema file does not parse.", evidence={"error": str(error)}) from None
-    catalog = Catalog(dialect, _DEFAULT_SCHEMA[dialect], {}, hashlib.sha256(text.encode()).hexdigest())
+    catalog = Catalog(dialect, rules.default_schema, {}, hashlib.sha256(text.encode()).hexdigest())
     relations: dict[str, Relation] = {}
     for statement in statements:
         if isinstance(statement, exp.Create):

@@ -137,7 +137,7 @@ def check_round_trip(tree: exp.Expr, dialect: EngineDialect) -> str:
 
 def _without_names(tree: exp.Expr, dialect: EngineDialect) -> exp.Expr:
     """PostgreSQL itself has no named placeholders; numbers stand in for them in the comparison."""
-    if dialect.name != "postgres" or tree.find(exp.Placeholder) is None:
+    if dialect.placeholders == "named" or tree.find(exp.Placeholder) is None:
         return tree
     copy = tree.copy()
     for number, node in enumerate(list(copy.find_all(exp.Placeholder))):

@@ -83,7 +83,7 @@ class QueryResolver(SourceResolver):
         if clause is None:
             return ctes
         scope = dict(ctes)
-        is_open = bool(clause.args.get("recursive")) or self.dialect.name == "sqlite"
+        is_open = bool(clause.args.get("recursive")) or self.dialect.are_ctes_open
         later = [self.dialect.fold(c.args["alias"].this) for c in clause.expressions]
         if len(set(later)) != len(later):
             raise StatementError("sql.column_ambiguous", "Two common table expressions have the same name.")
@@ -186,7 +186,7 @@ class QueryResolver(SourceResolver):
         outputs = self._projections(node, scope, labels, texts)
         scope.names = {self.dialect.fold_name(o.name): o.lineage for o in outputs}
         # SQLite lets WHERE, GROUP BY and HAVING see output names where no column has that name; PostgreSQL only GROUP BY.
-        scope.are_names_visible = self.dialect.name == "sqlite"
+        scope.are_names_visible = self.dialect.names_seen == "everywhere"
         distinct = node.args.get("distinct")
         on = distinct.args.get("on") if distinct else None
         self._expressions([node.args.get("where"), node.args.get("having"), *(node.args.get("windows") or [])], scope)
@@ -273,7 +273,7 @@ class QueryResolver(SourceResolver):
                 )
 
     def _label(self, value: exp.Expr, scope: Scope, text: str | None) -> str:
-        if self.dialect.name == "postgres":
+        if self.dialect.labels == "postgres":
             return postgres_label(value)
         if isinstance(value, exp.Column) and isinstance(value.this, exp.Identifier):
             key = self.dialect.fold(value.this)

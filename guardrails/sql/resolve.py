@@ -88,7 +88,8 @@ def _access(tree: exp.Expr, resolver: WriteResolver, outputs: list[Output]) -> A
         writes=tuple(sorted(resolver.writes)),
         functions=tuple(sorted(resolver.functions)),
         returned=tuple(OutputColumn(o.name, tuple(sorted(o.lineage))) for o in outputs),
-        has_where=resolver.has_where,
+        is_restricted=resolver.is_restricted,
+        has_where=tree.args.get("where") is not None,
         has_limit=tree.args.get("limit") is not None,
     )
 

@@ -75,7 +75,7 @@ def rewrite(resolved: Resolved, obligations: Obligations, catalog: Catalog, mask
     rewriter.protect(tree)
     rewriter.guard_targets(tree)
     params |= rewriter.bindings
-    if resolved.dialect.name == "postgres":
+    if resolved.dialect.placeholders == "numbered":
         params = number_params(tree, params)
     sql = check_round_trip(tree, resolved.dialect)
     reads = tuple(sorted(set(resolved.access.reads) | rewriter.reads))
@@ -118,7 +118,7 @@ class _Rewriter:
 
     def protect(self, tree: exp.Expr) -> None:
         """Replaces every reference to a protected relation by its protecting subquery."""
-        if self.dialect.name == "postgres":
+        if self.dialect.keeps_dependency:
             for select in list(tree.find_all(exp.Select)):
                 keep_functional_dependency(select, lambda key: self._is_protected(key), self.catalog)
         for table in list(tree.find_all(exp.Table)):
@@ -170,7 +170,7 @@ class _Rewriter:
         )
         key = self.catalog.key(relation.schema, relation.name)
         masked = {m.column.column for m in self.obligations.masks if m.column.relation == key}
-        if self.dialect.name == "sqlite" and masked & relation.indexed_columns:
+        if self.dialect.index_hint == "not_indexed" and masked & relation.indexed_columns:
             # A scan of a covering index would return the rows in the order of the protected column.
             table.set("indexed", False)
         return table
@@ -178,7 +178,7 @@ class _Rewriter:
     def _protected(self, key: str, relation: Relation, source: exp.Expr) -> exp.Select:
         masks = {m.column.column: m for m in self.obligations.masks if m.column.relation == key}
         ordering = {c.name for c in relation.columns if c.name in masks and c.type.lower() == "integer"}
-        if self.dialect.name == "sqlite" and set(relation.primary_key) & ordering:
+        if self.dialect.is_key_order_visible and set(relation.primary_key) & ordering:
             raise StatementError("mask.unsupported", f"The key of {key} is protected, and its rows are stored in that order.")
         columns: list[exp.Expr] = []
         for column in relation.columns:
@@ -197,9 +197,11 @@ class _Rewriter:
             select.set("where", exp.Where(this=exp.and_(*predicates, copy=False) if len(predicates) > 1 else predicates[0]))
             self.reads |= {ColumnRef(key, c) for f in row_filter for c in self._predicate(f).columns}
             # A fence: no predicate of the agent may run on hidden rows, where an error would tell of them.
-            if self.dialect.name == "sqlite":
-                select.set("limit", exp.Limit(expression=exp.Neg(this=exp.Literal.number(1))))
-            select.set("offset", exp.Offset(expression=exp.Literal.number(0)))
+            fence = self.dialect.fence
+            if fence.limit is not None:
+                select.set("limit", exp.Limit(expression=_number(fence.limit)))
+            if fence.offset is not None:
+                select.set("offset", exp.Offset(expression=_number(fence.offset)))
         return select
 
     def _masked(self, mask: Mask, column: Column) -> exp.Expr:
@@ -236,6 +238,11 @@ def _mask_tree(sql: str, dialect: DialectName) -> exp.Expr:
     rules, text = dialect_of(dialect), f"SELECT {sql}"
     tree = parse_tree(text, tokenize(text, rules), rules)
     return exp.Paren(this=tree.expressions[0].pop())
+
+
+def _number(value: int) -> exp.Expr:
+    number = exp.Literal.number(abs(value))
+    return exp.Neg(this=number) if value < 0 else number
 
 
 def _alias(name: str) -> exp.TableAlias:

@@ -237,14 +237,14 @@ class SourceResolver(ABC):
             using = [c.key for c in scope.star if c.alias == right and c.key in left]
             _spell_out_natural(join, using)
         for key in using:
-            scope.merge(key, right, is_first=self.dialect.name == "postgres")
+            scope.merge(key, right, is_first=self.dialect.are_merged_first)
             self.reads |= scope.sources[right].columns[key].lineage
             self.reads |= next(c for c in scope.star if c.key == key and c.alias is None).output.lineage
         if using:
             names = [scope.sources[right].columns[k].name for k in using]
             join.set("using", [exp.to_identifier(n, quoted=True) for n in names])
         on = join.args.get("on")
-        if on is not None and self.dialect.name == "sqlite":
+        if on is not None and self.dialect.is_on_late:
             # SQLite looks names in ON up in the whole FROM, PostgreSQL in what has been joined so far.
             scope.conditions.append(on)
         elif on is not None:

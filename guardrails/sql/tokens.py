@@ -218,7 +218,7 @@ def _repair(sql: str, tokens: list[Token], dialect: EngineDialect) -> Iterator[T
         if kind is not TokenType.STRING and _is_reserved(token.text) and not _is_own_position(token, before):
             raise StatementError("sql.construct_unsupported", "A name starts with a prefix that is reserved.")
         _check_pair(sql, token, before, dialect)
-        if kind is TokenType.PLACEHOLDER and dialect.name == "sqlite":
+        if kind is TokenType.PLACEHOLDER and dialect.has_question_marks:
             position += 1
             yield _as(token, TokenType.COLON, ":")
             yield _as(token, TokenType.VAR, f"{POSITION_PREFIX}{position}")

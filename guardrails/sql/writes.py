@@ -20,11 +20,11 @@ TARGET_META = "gr_target"
 
 
 class WriteResolver(QueryResolver):
-    """Resolves whole statements: queries and changes. `has_where` is false when a change could touch every row."""
+    """Resolves whole statements: queries and changes. `is_restricted` is false when a change could touch every row."""
 
     def __init__(self, dialect: EngineDialect, catalog: Catalog, views: ViewLookup) -> None:
         super().__init__(dialect, catalog, views)
-        self.has_where = True
+        self.is_restricted = True
 
     def statement(self, tree: exp.Expr, texts: Sequence[str]) -> list[Output]:
         """Resolves a statement in place and returns its result columns; `texts` as in `QueryResolver.query`."""
@@ -147,7 +147,7 @@ class WriteResolver(QueryResolver):
     def _where(self, node: exp.Expr, scope: Scope) -> None:
         where = node.args.get("where")
         if where is None or not _can_be_false(where.this):
-            self.has_where = False
+            self.is_restricted = False
         if where is not None:
             self.expression(where, scope)
 
@@ -157,7 +157,7 @@ class WriteResolver(QueryResolver):
         if clause is None:
             return []
         # SQLite's RETURNING sees the changed table alone.
-        scope = self._with_target(target, others if others and self.dialect.name == "postgres" else Scope(None, ctes))
+        scope = self._with_target(target, others if others and self.dialect.does_returning_see_sources else Scope(None, ctes))
         outputs = self._projections(clause, scope, (), ())
         self._require_select(target)
         return outputs

@@ -87,8 +87,8 @@ def an_access(draw: st.DrawFn) -> Access:
             reads |= {ColumnRef("a", c.column) for c in columns}
     ordered = tuple(sorted(uses, key=lambda u: (u.relation, u.action, u.via or "")))
     actions = tuple(sorted({u.action for u in uses if u.via is None} | {"select"}))
-    has_where = draw(st.booleans())
-    return Access("select", actions, ordered, tuple(sorted(reads)), tuple(sorted(writes)), has_where=has_where)
+    is_restricted = draw(st.booleans())
+    return Access("select", actions, ordered, tuple(sorted(reads)), tuple(sorted(writes)), is_restricted=is_restricted)
 
 
 principals = st.builds(
@@ -286,6 +286,6 @@ def model(rules: list[Rule], access: Access, principal: Principal, context: Cont
         needed = reads if use.action == "select" else writes
         if use.via is None and not (is_granted and needed <= covered):
             return "deny"
-        if use.via is None and use.action in ("update", "delete") and not (access.has_where or is_where_optional):
+        if use.via is None and use.action in ("update", "delete") and not (access.is_restricted or is_where_optional):
             return "deny"
     return "approve" if asks else "allow"

@@ -11,8 +11,9 @@ import click
 import pytest
 
 from guardrails.cli import main as root
-from guardrails.cli.options import dialect_name, principal_from
+from guardrails.cli.options import principal_from
 from guardrails.errors import GuardrailsError, UsageError
+from guardrails.sql.dialects import dialect_name
 
 
 def _exit_status(*arguments: str) -> int:
@@ -140,5 +141,5 @@ def test_dialects() -> None:
     assert dialect_name("sqlite") == "sqlite"
     assert dialect_name("postgresql") == dialect_name("postgres") == "postgres"
     with pytest.raises(UsageError) as caught:
-        dialect_name("oracle")
+        dialect_name("dbase")
     assert caught.value.code == "usage.dialect_unknown"

@@ -458,7 +458,7 @@ def test_columns_that_a_change_reads_are_judged_even_when_no_select_is_listed() 
             assert decide(torn, bound(everything, changing), ANA, NOBODY).effect == wanted
         reading = rule("r", effect, "select", columns=["orders.id"])
         assert decide(torn, bound(everything, reading), ANA, NOBODY).effect == wanted
-    unlimited = Access("delete", ("delete",), (RelationUse("orders", "delete"),), (id_,), (), has_where=False)
+    unlimited = Access("delete", ("delete",), (RelationUse("orders", "delete"),), (id_,), (), is_restricted=False)
     rules = (
         rule("d", actions="delete", relations="orders"),
         rule("u", actions="update select", relations="orders", where="optional"),

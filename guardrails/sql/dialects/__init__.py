@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 from guardrails.errors import UsageError
 from guardrails.model import DialectName
-from guardrails.sql.dialects import postgres, sqlite
+from guardrails.sql.dialects import duckdb, mysql, postgres, sqlite
 from guardrails.sql.dialects.base import EngineDialect
 
 __all__ = ["EngineDialect", "dialect_name", "dialect_of"]
 
-_ALIASES: dict[str, DialectName] = {
-    "sqlite": "sqlite",
+_MODULES: dict[DialectName, Callable[[], EngineDialect]] = {
+    "sqlite": sqlite.engine_dialect,
+    "postgres": postgres.engine_dialect,
+    "mysql": mysql.engine_dialect,
+    "duckdb": duckdb.engine_dialect,
+}
+_ALIASES: dict[str, DialectName] = {name: name for name in _MODULES} | {
     "sqlite3": "sqlite",
-    "postgres": "postgres",
     "postgresql": "postgres",
     "pg": "postgres",
+    "mariadb": "mysql",
 }
 
 
@@ -28,11 +34,12 @@ def dialect_name(text: str) -> DialectName:
     """
     name = _ALIASES.get(text.strip().lower())
     if name is None:
-        raise UsageError("usage.dialect_unknown", f"The dialect {text[:40]!r} is not supported.")
+        known = ", ".join(_MODULES)
+        raise UsageError("usage.dialect_unknown", f"The dialect {text[:40]!r} is not supported.", hint=f"Known are {known}.")
     return name
 
 
 @cache
 def dialect_of(name: DialectName) -> EngineDialect:
     """Returns the rules of one engine."""
-    return sqlite.engine_dialect() if name == "sqlite" else postgres.engine_dialect()
+    return _MODULES[name]()

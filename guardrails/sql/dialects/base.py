@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Literal, TypeAlias
 
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
 
 from guardrails.model import DialectName
 
-__all__ = ["EngineDialect", "ascii_lower", "function_names"]
+__all__ = ["EngineDialect", "Fence", "NamesSeen", "ascii_lower", "function_names"]
 
+NamesSeen: TypeAlias = Literal["keys", "having", "everywhere"]
+"""Where a query's output names count as columns: in ORDER BY and GROUP BY only; in HAVING too; or in WHERE as well."""
+Labels: TypeAlias = Literal["postgres", "sqlite", "mysql", "duckdb", "text"]
+"""Whose rules name a result column that has no alias; `text` is the expression as written."""
 _LOWER = {c: c + 32 for c in range(ord("A"), ord("Z") + 1)}
 
 
@@ -30,6 +35,14 @@ def function_names(dialect: DialectName) -> frozenset[str]:
 
 
 @dataclass(frozen=True, slots=True)
+class Fence:
+    """LIMIT and OFFSET that change nothing and that no optimizer moves a predicate through; None leaves the clause out."""
+
+    limit: int | None = None
+    offset: int | None = 0
+
+
+@dataclass(frozen=True, slots=True)
 class EngineDialect:
     """One engine's SQL, as far as it is positively understood.
 
@@ -43,6 +56,20 @@ class EngineDialect:
         is_quoted_folded: Quoted identifiers match case-insensitively too (SQLite).
         has_row_values: A relation's alias may stand for its whole row (PostgreSQL).
         identifier_bytes: Longest identifier; longer ones would be cut by the engine. 0 for no limit.
+        default_schema: What an unqualified relation name means when only DDL is known.
+        placeholders: How bound values stand in the text that runs: by name, or as `$1`, `$2`, ….
+        has_question_marks: The agent may write `?` for a positional value.
+        are_ctes_open: A common table expression may name itself without RECURSIVE (SQLite).
+        is_on_late: A join's condition sees the whole FROM, not only what stands before it (SQLite).
+        labels: Which rules name a result column without an alias; see `guardrails.sql.labels`.
+        names_seen: Where output names count beside columns; see `NamesSeen`.
+        are_merged_first: `*` shows the columns merged by USING or NATURAL first (SQL standard, PostgreSQL, MySQL).
+        does_returning_see_sources: RETURNING sees the other relations of the change (PostgreSQL).
+        keeps_dependency: GROUP BY a primary key lets the other columns through.
+        fence: What keeps the engine from moving predicates into a filtered subquery.
+        index_hint: How a scan of a covering index is kept from ordering rows by a protected column.
+        is_key_order_visible: Rows come in the order of an integer primary key when nothing else is said (SQLite).
+        is_executed: There is an engine here that runs it; False for dialects that are judged only.
     """
 
     name: DialectName
@@ -54,7 +81,20 @@ class EngineDialect:
     is_quoted_folded: bool
     has_row_values: bool
     identifier_bytes: int = 0
-    statement_nodes: frozenset[type[exp.Expr]] = field(default_factory=frozenset)
+    default_schema: str = "main"
+    placeholders: Literal["named", "numbered"] = "named"
+    has_question_marks: bool = True
+    are_ctes_open: bool = False
+    is_on_late: bool = False
+    names_seen: NamesSeen = "keys"
+    labels: Labels = "text"
+    are_merged_first: bool = False
+    does_returning_see_sources: bool = False
+    keeps_dependency: bool = False
+    fence: Fence = Fence()
+    index_hint: Literal["not_indexed"] | None = None
+    is_key_order_visible: bool = False
+    is_executed: bool = True
 
     def fold(self, identifier: exp.Identifier) -> str:
         """Returns the name as the engine compares it."""

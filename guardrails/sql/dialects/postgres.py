@@ -98,4 +98,11 @@ def engine_dialect() -> EngineDialect:
         is_quoted_folded=False,
         has_row_values=True,
         identifier_bytes=63,
+        default_schema="public",
+        labels="postgres",
+        placeholders="numbered",
+        has_question_marks=False,
+        are_merged_first=True,
+        does_returning_see_sources=True,
+        keeps_dependency=True,
     )

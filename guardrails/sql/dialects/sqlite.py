@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlglot import exp
 from sqlglot.dialects.sqlite import SQLite
 
-from guardrails.sql.dialects.base import EngineDialect, function_names
+from guardrails.sql.dialects.base import EngineDialect, Fence, function_names
 
 __all__ = ["engine_dialect"]
 
@@ -34,4 +34,11 @@ def engine_dialect() -> EngineDialect:
         ),
         is_quoted_folded=True,
         has_row_values=False,
+        are_ctes_open=True,
+        is_on_late=True,
+        labels="sqlite",
+        names_seen="everywhere",
+        fence=Fence(limit=-1),
+        index_hint="not_indexed",
+        is_key_order_visible=True,
     )
