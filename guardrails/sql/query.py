@@ -10,9 +10,10 @@ from sqlglot import exp
 from guardrails.errors import StatementError
 from guardrails.model import Catalog, ColumnRef, RelationUse
 from guardrails.sql.allow import function_name
+from guardrails.sql.conditions import are_related, conjuncts, has_tautology
 from guardrails.sql.dialects import EngineDialect
 from guardrails.sql.labels import postgres_label, sqlite_label
-from guardrails.sql.scope import Cte, Lineage, Output, Scope, Source, StarColumn
+from guardrails.sql.scope import Clause, Cte, Lineage, Output, Scope, Source, StarColumn
 from guardrails.sql.sources import SourceResolver
 from guardrails.sql.views import ViewLookup
 
@@ -33,6 +34,9 @@ class QueryResolver(SourceResolver):
         self.reads: set[ColumnRef] = set()
         self.writes: set[ColumnRef] = set()
         self.functions: set[str] = set()
+        self.clauses: dict[Clause, set[ColumnRef]] = {"filtered": set(), "joined": set(), "grouped": set(), "ordered": set()}
+        self.has_tautology = False
+        self.has_cross_join = False
         self._recursions = 0
 
     def query(
@@ -152,7 +156,7 @@ class QueryResolver(SourceResolver):
     def _trailing(self, node: exp.Expr, outputs: Sequence[Output], outer: Scope | None, ctes: Ctes) -> None:
         """ORDER BY and LIMIT of a set operation: output names and positions only."""
         order = node.args.get("order")
-        names = {self.dialect.fold_name(o.name) for o in outputs}
+        names = {self.dialect.fold_name(o.name): o.lineage for o in outputs}
         for ordered in order.expressions if order else []:
             key = ordered.this
             is_name = isinstance(key, exp.Column) and not key.table and self.dialect.fold(key.this) in names
@@ -161,6 +165,10 @@ class QueryResolver(SourceResolver):
                     "sql.construct_unsupported", "ORDER BY after a set operation takes only result columns.",
                     hint="Order by an output column's name or position.",
                 )  # fmt: skip
+            if is_name:
+                self.clauses["ordered"] |= names[self.dialect.fold(key.this)]
+            elif 0 < int(key.name) <= len(outputs):
+                self.clauses["ordered"] |= outputs[int(key.name) - 1].lineage
         self._limits(node, outer, ctes)
 
     def _limits(self, node: exp.Expr, outer: Scope | None, ctes: Ctes) -> None:
@@ -189,33 +197,47 @@ class QueryResolver(SourceResolver):
         scope.are_names_visible = self.dialect.names_seen == "everywhere"
         distinct = node.args.get("distinct")
         on = distinct.args.get("on") if distinct else None
-        self._expressions([node.args.get("where"), node.args.get("having"), *(node.args.get("windows") or [])], scope)
+        self.conditions([node.args.get("where"), node.args.get("having"), node.args.get("qualify")], scope)
+        self._expressions(node.args.get("windows") or [], scope)
+        self.relate(scope, [node.args.get("where")])
         if on is not None:
-            self._keys(on.expressions if isinstance(on, exp.Tuple) else [on], scope, names_first=True)
+            self._keys(on.expressions if isinstance(on, exp.Tuple) else [on], scope, "grouped")
         group = node.args.get("group")
         if group is not None:
-            self._group(group, scope)
+            self._group(group, scope, outputs)
         order = node.args.get("order")
         if order is not None:
-            self._keys([o.this for o in order.expressions], scope, names_first=True)
+            self._keys([o.this for o in order.expressions], scope, "ordered", outputs)
         self._limits(node, outer, ctes)
         return outputs
 
-    def _group(self, group: exp.Group, scope: Scope) -> None:
-        self._keys(group.expressions, scope, names_first=False)
+    def _group(self, group: exp.Group, scope: Scope, outputs: Sequence[Output]) -> None:
+        self._keys(group.expressions, scope, "grouped", outputs, names_first=False)
         for name in ("grouping_sets", "cube", "rollup"):
             for part in group.args.get(name) or []:
-                self.expression(part, scope)
+                self.clauses["grouped"] |= self.expression(part, scope)
 
-    def _keys(self, keys: Iterable[exp.Expr], scope: Scope, *, names_first: bool) -> None:
-        """Sort and group keys: a bare name may be an output name (first in ORDER BY, last in GROUP BY)."""
+    def _keys(
+        self,
+        keys: Iterable[exp.Expr],
+        scope: Scope,
+        clause: Clause,
+        outputs: Sequence[Output] = (),
+        *,
+        names_first: bool = True,
+    ) -> None:
+        """Sort and group keys: a bare name may be an output name (first in ORDER BY, last in GROUP BY), a number a position."""
         for key in keys:
             if isinstance(key, exp.Column) and not key.table and isinstance(key.this, exp.Identifier):
                 name = self.dialect.fold(key.this)
                 is_input = any(name in s.columns for s in scope.sources.values())
                 if name in scope.names and (names_first or not is_input):
+                    self.clauses[clause] |= scope.names[name]
                     continue
-            self.expression(key, scope)
+            if isinstance(key, exp.Literal) and not key.is_string and key.name.isdigit() and 0 < int(key.name) <= len(outputs):
+                self.clauses[clause] |= outputs[int(key.name) - 1].lineage
+                continue
+            self.clauses[clause] |= self.expression(key, scope)
 
     def _projections(self, node: exp.Select, scope: Scope, labels: Sequence[str], texts: Sequence[str]) -> list[Output]:
         columns: list[exp.Expr] = []
@@ -284,6 +306,18 @@ class QueryResolver(SourceResolver):
                         return source.columns[key].name
         return text or sqlite_label(value, self.dialect)
 
+    def conditions(self, nodes: Iterable[exp.Expr | None], scope: Scope) -> None:
+        """Resolves WHERE, HAVING and QUALIFY."""
+        for node in nodes:
+            if node is not None:
+                self.clauses["filtered"] |= self.expression(node, scope)
+                self.has_tautology |= has_tautology(node)
+
+    def relate(self, scope: Scope, wheres: Iterable[exp.Expr | None]) -> None:
+        """Notes whether FROM joins relations that nothing relates."""
+        terms = [t for w in wheres for t in conjuncts(w)]
+        self.has_cross_join |= not are_related(scope.sources, [*scope.join_conditions, *terms], scope.links)
+
     def _expressions(self, nodes: Iterable[exp.Expr | None], scope: Scope) -> None:
         for node in nodes:
             if node is not None:
@@ -311,12 +345,26 @@ class QueryResolver(SourceResolver):
                 stack.append(node.this)
             elif isinstance(node, exp.Table):
                 raise StatementError("sql.construct_unsupported", "A relation stands where a value should.")
+            elif isinstance(node, exp.Ordered) and node is not root:
+                lineage |= self._part(node, "ordered", scope)
+            elif isinstance(node, exp.Where) and node is not root:
+                lineage |= self._part(node, "filtered", scope)
+            elif isinstance(node, exp.Window) and node.args.get("partition_by"):
+                keys = list(node.args["partition_by"])
+                lineage |= _NOTHING.union(*(self._part(k, "grouped", scope) for k in keys))
+                stack.extend(n for n in node.iter_expressions() if n.arg_key != "partition_by")
             else:
                 if isinstance(node, exp.Anonymous):
                     self.functions.add(function_name(node))
                 stack.extend(node.iter_expressions())
         self.reads |= lineage
         return frozenset(lineage)
+
+    def _part(self, node: exp.Expr, clause: Clause, scope: Scope) -> Lineage:
+        """Resolves the part of an expression that has a clause of its own: PARTITION BY and ORDER BY of a window, FILTER's WHERE."""
+        lineage = self.expression(node, scope)
+        self.clauses[clause] |= lineage
+        return lineage
 
     def _column(self, node: exp.Column, scope: Scope) -> Lineage:
         if isinstance(node.this, exp.Star):

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from sqlglot import exp
 
 from guardrails.errors import StatementError
 from guardrails.model import ColumnRef
 
-__all__ = ["Lineage", "Output", "Scope", "Source", "StarColumn"]
+__all__ = ["Clause", "Cte", "Lineage", "Output", "Scope", "Source", "StarColumn"]
 
 Lineage = frozenset[ColumnRef]
+Clause = Literal["filtered", "joined", "grouped", "ordered"]
+"""What a column is used for beside being returned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class Scope:
     """One query level.
 
     `merged` maps a USING column to the aliases that it merges; `names` are output aliases where they count; `conditions` are join
-    conditions that wait for the whole FROM.
+    conditions that wait for the whole FROM; `join_conditions` and `links` tell which sources are related, and by what.
     """
 
     parent: Scope | None = None
@@ -65,6 +68,8 @@ class Scope:
     names: dict[str, Lineage] = field(default_factory=dict)
     are_names_visible: bool = False
     conditions: list[exp.Expr] = field(default_factory=list)
+    join_conditions: list[exp.Expr] = field(default_factory=list)
+    links: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, source: Source) -> None:
         """Adds a source at the end of FROM.

@@ -10,8 +10,9 @@ from sqlglot import exp
 from guardrails.errors import StatementError
 from guardrails.model import Catalog, ColumnRef, Relation, RelationUse
 from guardrails.sql.allow import function_name
+from guardrails.sql.conditions import has_tautology
 from guardrails.sql.dialects import EngineDialect
-from guardrails.sql.scope import Cte, Lineage, Output, Scope, Source
+from guardrails.sql.scope import Clause, Cte, Lineage, Output, Scope, Source
 from guardrails.sql.views import ViewLookup
 
 __all__ = ["RELATION_META", "SourceResolver", "relation_of"]
@@ -37,6 +38,8 @@ class SourceResolver(ABC):
     uses: set[RelationUse]
     reads: set[ColumnRef]
     functions: set[str]
+    clauses: dict[Clause, set[ColumnRef]]
+    has_tautology: bool
 
     def __init__(self, dialect: EngineDialect, catalog: Catalog, views: ViewLookup) -> None:
         self.dialect = dialect
@@ -77,7 +80,7 @@ class SourceResolver(ABC):
         for join in node.args.get("joins") or []:
             self._join(join, scope)
         for condition in scope.conditions:
-            self.expression(condition, scope)
+            self._on(condition, scope)
         scope.conditions.clear()
 
     def item(self, node: exp.Expr, scope: Scope) -> None:
@@ -92,16 +95,26 @@ class SourceResolver(ABC):
             scope.add(self._table(node, scope))
         elif isinstance(node, exp.Table):
             scope.add(self._function(node, node.this, scope))
+            self._link_to_named(node, scope)
         elif isinstance(node, exp.Unnest):
             scope.add(self._function(node, node, scope))
+            self._link_to_named(node, scope)
         elif isinstance(node, exp.Lateral):
             scope.add(self._lateral(node, scope))
+            self._link_to_named(node, scope)
         elif isinstance(node, (exp.Subquery, exp.Values)):
             scope.add(self._derived(node, Scope(scope.parent, scope.ctes)))
         else:
             raise StatementError("sql.construct_unsupported", f"{type(node).__name__.upper()} in FROM is not supported.")
         for join in node.args.get("joins") or []:
             self._join(join, scope)
+
+    def _link_to_named(self, node: exp.Expr, scope: Scope) -> None:
+        """Relates what may look sideways in FROM (LATERAL, functions) to what it names there; if nothing, to what comes before."""
+        own = next(reversed(scope.sources))
+        named = {c.table for c in node.find_all(exp.Column)} & scope.sources.keys() - {own}
+        before = list(scope.sources)[-2:-1] if isinstance(node, (exp.Table, exp.Unnest)) else []
+        scope.links += [(own, other) for other in sorted(named) or before]
 
     def bind(self, node: exp.Table) -> tuple[str, Relation]:
         """Binds a Table node to a base relation or view of the catalog and writes the binding into it.
@@ -238,9 +251,11 @@ class SourceResolver(ABC):
             _spell_out_natural(join, using)
         for key in using:
             scope.merge(key, right, is_first=self.dialect.are_merged_first)
-            self.reads |= scope.sources[right].columns[key].lineage
-            self.reads |= next(c for c in scope.star if c.key == key and c.alias is None).output.lineage
+            merged = next(c for c in scope.star if c.key == key and c.alias is None).output.lineage
+            self.reads |= scope.sources[right].columns[key].lineage | merged
+            self.clauses["joined"] |= scope.sources[right].columns[key].lineage | merged
         if using:
+            scope.links.append((right, list(scope.sources)[max(count - 1, 0)]))
             names = [scope.sources[right].columns[k].name for k in using]
             join.set("using", [exp.to_identifier(n, quoted=True) for n in names])
         on = join.args.get("on")
@@ -248,7 +263,17 @@ class SourceResolver(ABC):
             # SQLite looks names in ON up in the whole FROM, PostgreSQL in what has been joined so far.
             scope.conditions.append(on)
         elif on is not None:
-            self.expression(on, scope)
+            self._on(on, scope)
+
+    def _on(self, condition: exp.Expr, scope: Scope) -> None:
+        holder = exp.Paren(this=condition) if condition.parent is None else condition.parent
+        key, index = condition.arg_key, condition.index
+        self.clauses["joined"] |= self.expression(condition, scope)
+        # Resolving may have put another node in the condition's place.
+        found = holder.args[key or "this"]
+        now: exp.Expr = found[index] if index is not None else found
+        scope.join_conditions.append(now)
+        self.has_tautology |= has_tautology(now) and now.find(exp.Column) is not None
 
 
 def _spell_out_natural(join: exp.Join, using: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from sqlglot import exp
 
 from guardrails.errors import StatementError
 from guardrails.model import Catalog, ColumnRef, Relation, RelationUse
+from guardrails.sql.conditions import can_be_false
 from guardrails.sql.dialects import EngineDialect
 from guardrails.sql.query import QueryResolver
 from guardrails.sql.scope import Cte, Output, Scope, Source
@@ -78,7 +79,7 @@ class WriteResolver(QueryResolver):
         where = conflict.args.get("where")
         if where is not None:
             self._target_first(where, target)
-            self.expression(where, scope)
+            self.conditions([where], scope)
 
     def _update(self, node: exp.Update, ctes: Mapping[str, Cte]) -> list[Output]:
         key, relation, target = self._target(node.this, "update")
@@ -121,6 +122,7 @@ class WriteResolver(QueryResolver):
         for source in others.sources.values():
             scope.add(source)
         scope.merged = dict(others.merged)
+        scope.join_conditions, scope.links = list(others.join_conditions), list(others.links)
         return scope
 
     def _assignments(
@@ -146,10 +148,10 @@ class WriteResolver(QueryResolver):
 
     def _where(self, node: exp.Expr, scope: Scope) -> None:
         where = node.args.get("where")
-        if where is None or not _can_be_false(where.this):
+        if where is None or not can_be_false(where.this):
             self.is_restricted = False
-        if where is not None:
-            self.expression(where, scope)
+        self.conditions([where], scope)
+        self.relate(scope, [where])
 
     def _returning(self, node: exp.Expr, target: Source, ctes: Mapping[str, Cte], others: Scope | None = None) -> list[Output]:
         clause = node.args.get("returning")
@@ -176,16 +178,3 @@ class WriteResolver(QueryResolver):
                 if self.dialect.fold_name(column.name) == key:
                     return column.name
         raise StatementError("sql.column_unknown", f"{relation.name} has no column {identifier.name[:80]}.")
-
-
-def _can_be_false(node: exp.Expr) -> bool:
-    """Whether a predicate may exclude a row; False for constants, `x = x`, and OR with such an arm."""
-    if isinstance(node, exp.Paren):
-        return _can_be_false(node.this)
-    if isinstance(node, exp.And):
-        return any(_can_be_false(n) for n in node.flatten())
-    if isinstance(node, exp.Or):
-        return all(_can_be_false(n) for n in node.flatten())
-    if isinstance(node, (exp.EQ, exp.GTE, exp.LTE, exp.Like, exp.NullSafeEQ)) and node.this == node.expression:
-        return False
-    return node.find(exp.Column) is not None

@@ -1,0 +1,108 @@
+"""What `Access` tells beyond reads and writes: the clause of each column, idle conditions, joins that relate nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from guardrails.catalog import from_ddl
+from guardrails.model import Access, ColumnRef, DialectName, Statement
+from guardrails.sql import parse, resolve
+
+_DDL = """
+    CREATE TABLE c (id int PRIMARY KEY, name text, email text, region text);
+    CREATE TABLE o (id int PRIMARY KEY, cid int, amount numeric, status text);
+    CREATE VIEW v AS SELECT c.id, c.email FROM c WHERE region = 'EU';
+"""
+
+
+def _access(sql: str, dialect: DialectName = "postgres") -> Access:
+    catalog = from_ddl(_DDL, dialect)
+    return resolve(parse(Statement(sql, {}, dialect)), catalog).access
+
+
+def _names(columns: tuple[ColumnRef, ...]) -> str:
+    return " ".join(map(str, columns))
+
+
+@pytest.mark.parametrize("dialect", ["postgres", "sqlite"])
+@pytest.mark.parametrize(
+    ("sql", "filtered", "joined", "grouped", "ordered"),
+    [
+        ("SELECT name FROM c WHERE email LIKE 'a%' ORDER BY region", "c.email", "", "", "c.region"),
+        ("SELECT region AS r, count(*) FROM c GROUP BY r ORDER BY r", "", "", "c.region", "c.region"),
+        ("SELECT region, count(*) FROM c GROUP BY 1 HAVING max(name) > 'a' ORDER BY 1", "c.name", "", "c.region", "c.region"),
+        ("SELECT sum(amount) FILTER (WHERE status = 'x') FROM o", "o.status", "", "", ""),
+        ("SELECT sum(amount) OVER (PARTITION BY cid ORDER BY id) FROM o", "", "", "o.cid", "o.id"),
+        ("SELECT c.name FROM c JOIN o ON o.cid = c.id", "", "c.id o.cid", "", ""),
+        ("SELECT name, amount FROM c JOIN o USING (id)", "", "c.id o.id", "", ""),
+        ("SELECT name FROM c WHERE id IN (SELECT cid FROM o WHERE status = 'x')", "c.id o.cid o.status", "", "", ""),
+        ("SELECT x.n FROM (SELECT name AS n, email FROM c) AS x WHERE x.email = 'a'", "c.email", "", "", ""),
+        ("WITH w AS (SELECT region AS r FROM c) SELECT r FROM w ORDER BY r", "", "", "", "c.region"),
+        ("SELECT name FROM c UNION ALL SELECT status FROM o ORDER BY 1", "", "", "", "c.name o.status"),
+        ("SELECT id FROM v WHERE email = 'a'", "c.email v.email", "", "", ""),
+    ],
+)
+def test_clauses(dialect: DialectName, sql: str, filtered: str, joined: str, grouped: str, ordered: str) -> None:
+    access = _access(sql, dialect)
+    found = tuple(map(_names, (access.filtered, access.joined, access.grouped, access.ordered)))
+    assert found == (filtered, joined, grouped, ordered)
+    assert {*access.filtered, *access.joined, *access.grouped, *access.ordered} <= set(access.reads)
+
+
+def test_clauses_of_postgres() -> None:
+    assert _names(_access("SELECT DISTINCT ON (region) name FROM c ORDER BY region, id").grouped) == "c.region"
+    assert _names(_access("SELECT region FROM c GROUP BY GROUPING SETS ((region), (name))").grouped) == "c.name c.region"
+    assert _names(_access("SELECT string_agg(name, ',' ORDER BY id) FROM c").ordered) == "c.id"
+
+
+@pytest.mark.parametrize(
+    ("condition", "is_restricted", "has_tautology"),
+    [
+        ("id = 7", True, False),
+        ("1 = 1 AND id = 7", True, False),
+        ("1 = 1", False, True),
+        ("TRUE", False, True),
+        ("id = id", False, True),
+        ("(id) = id", False, True),
+        ("NOT id <> id", False, True),
+        ("id = 7 OR TRUE", False, True),
+        ("id = 7 OR 'a' = 'a'", False, True),
+        ("name IS NULL OR name IS NOT NULL", False, True),
+        ("name LIKE '%'", False, True),
+        ("name LIKE '%a%'", True, False),
+        ("id > 1 AND (id = 7 OR 1 = 1)", True, True),
+        ("EXISTS (SELECT 1 FROM o WHERE o.cid = c.id)", True, False),
+    ],
+)
+def test_conditions_that_restrict_nothing(condition: str, is_restricted: bool, has_tautology: bool) -> None:
+    for verb in ("DELETE FROM c", "UPDATE c SET region = 'x'"):
+        access = _access(f"{verb} WHERE {condition}")
+        assert (access.is_restricted, access.has_tautology, access.has_where) == (is_restricted, has_tautology, True)
+    assert _access(f"SELECT name FROM c WHERE {condition}").has_tautology is has_tautology
+
+
+@pytest.mark.parametrize(
+    ("relations", "has_cross_join"),
+    [
+        ("c", False),
+        ("c, o", True),
+        ("c CROSS JOIN o", True),
+        ("c JOIN o ON TRUE", True),
+        ("c JOIN o ON o.status = 'x'", True),
+        ("c, o WHERE c.id = o.cid", False),
+        ("c, o WHERE c.region = 'EU' AND o.status = 'x'", True),
+        ("c JOIN o ON c.id = o.cid JOIN v ON v.id = 1", True),
+        ("c NATURAL JOIN o", False),
+        ("c CROSS JOIN LATERAL (SELECT amount FROM o WHERE o.cid = c.id) AS x", False),
+        ("c CROSS JOIN LATERAL (SELECT amount FROM o) AS x", True),
+        ("c CROSS JOIN generate_series(1, 3) AS g", False),
+    ],
+)
+def test_cross_joins(relations: str, has_cross_join: bool) -> None:
+    assert _access(f"SELECT 1 FROM {relations}").has_cross_join is has_cross_join
+
+
+def test_limit_and_where_of_the_outermost_query() -> None:
+    assert _access("SELECT name FROM c LIMIT 3").has_limit
+    assert not _access("SELECT name FROM (SELECT name FROM c WHERE id = 1 LIMIT 3) AS x").has_limit
+    assert not _access("SELECT name FROM (SELECT name FROM c WHERE id = 1) AS x").has_where
