@@ -279,13 +279,31 @@ class RowFilter:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Obligation: ceilings that always hold: rows returned, rows changed by a write, seconds of run time, bytes of text."""
+    """Obligation: ceilings that always hold.
+
+    Args:
+        rows: Rows returned.
+        rows_changed: Rows changed by one statement, in all relations together.
+        seconds: Run time.
+        statement_bytes: Bytes of the text.
+        result_bytes: Bytes of the result.
+        tokens: Words and signs of the text.
+        depth: Levels of parentheses, CASE and prefix operators.
+        joins: Joins in the whole statement.
+        ctes: Common table expressions in the whole statement.
+        in_list: Items of one list after IN.
+    """
 
     rows: int = 1000
     rows_changed: int = 100
     seconds: float = 10.0
     statement_bytes: int = 100_000
     result_bytes: int = 10_000_000
+    tokens: int = 12_000
+    depth: int = 100
+    joins: int = 100
+    ctes: int = 100
+    in_list: int = 5_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,6 +226,16 @@ class LimitRules(_Model):
     """Bytes of a statement's text."""
     result_bytes: Annotated[Whole, Field(gt=0, le=1_000_000_000)] = Limits().result_bytes
     """Bytes of a result."""
+    tokens: Annotated[Whole, Field(gt=0, le=50_000)] = Limits().tokens
+    """Words and signs of a statement."""
+    depth: Annotated[Whole, Field(gt=0, le=100)] = Limits().depth
+    """Levels of parentheses, CASE and prefix operators."""
+    joins: Annotated[Whole, Field(ge=0, le=1000)] = Limits().joins
+    """Joins of a statement."""
+    ctes: Annotated[Whole, Field(ge=0, le=1000)] = Limits().ctes
+    """Common table expressions of a statement."""
+    in_list: Annotated[Whole, Field(gt=0, le=20_000)] = Limits().in_list
+    """Items of a list after IN."""
 
 
 class PolicyFile(_Model):

@@ -29,6 +29,10 @@ def can_be_false(node: exp.Expr) -> bool:
         return False
     if isinstance(node, (exp.Like, exp.ILike)) and _is_every_text(node.expression):
         return False
+    if isinstance(node, exp.Boolean):
+        return not node.this
+    if isinstance(node, exp.EQ) and _is_number(node.this) and _is_number(node.expression):
+        return float(node.this.name) != float(node.expression.name)
     inner = _bare(node.this) if isinstance(node, exp.Not) else node
     if inner is not node and isinstance(inner, _IRREFLEXIVE) and _bare(inner.this) == _bare(inner.expression):
         return False
@@ -86,6 +90,10 @@ def _bare(node: exp.Expr) -> exp.Expr:
     return node
 
 
+def _is_number(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Literal) and not node.is_string
+
+
 def _is_every_text(node: exp.Expr) -> bool:
     return isinstance(node, exp.Literal) and node.is_string and bool(node.this) and set(node.this) == {"%"}
 
@@ -93,5 +101,5 @@ def _is_every_text(node: exp.Expr) -> bool:
 def _are_complementary(arms: list[exp.Expr]) -> bool:
     """`x IS NULL OR x IS NOT NULL`, `p OR NOT p`."""
     denied = [_bare(n.this) for n in arms if isinstance(n, exp.Not)]
-    denied += [exp.Is(this=n.this, expression=n.expression) for n in arms if isinstance(n, exp.Is) and n.args.get("negate")]
-    return any(arm in denied for arm in arms)
+    tests = [(n.this, n.expression, bool(n.args.get("negate"))) for n in arms if isinstance(n, exp.Is)]
+    return any(arm in denied for arm in arms) or any((this, that, not negated) in tests for this, that, negated in tests)

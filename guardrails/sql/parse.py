@@ -18,6 +18,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 from guardrails.errors import StatementError
 from guardrails.model import Limits, Statement
 from guardrails.sql.allow import check_nodes
+from guardrails.sql.bounds import check_tree
 from guardrails.sql.dialects import EngineDialect, dialect_of
 from guardrails.sql.tokens import CROSS_COMMENT, FUNCTION_PREFIX, tokenize
 
@@ -63,15 +64,17 @@ def parse(statement: Statement, limits: Limits | None = None) -> Parsed:
 
     Args:
         statement: What the agent wrote.
-        limits: `statement_bytes` bounds the text; the defaults when None.
+        limits: Bounds of text, tokens, depth, joins, common table expressions and lists; the defaults when None.
 
     Raises:
         StatementError: Not one understood statement; the code says why.
     """
     dialect = dialect_of(statement.dialect)
-    tokens = tokenize(statement.sql, dialect, limits or Limits())
+    limits = limits or Limits()
+    tokens = tokenize(statement.sql, dialect, limits)
     tree = parse_tree(statement.sql, tokens, dialect)
     with _bounded():
+        check_tree(tree, limits)
         check_nodes(tree, dialect)
         check_round_trip(_without_names(tree, dialect), dialect)
     return Parsed(statement, dialect, tree, tuple(tokens))

@@ -24,6 +24,9 @@ from guardrails.sql.writes import WriteResolver
 
 __all__ = ["Resolved", "resolve"]
 
+_OF_VIEWS = Limits(statement_bytes=1_000_000, tokens=50_000)
+"""A view's definition is the owner's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
@@ -127,7 +130,7 @@ class _Views:
         return self.known[key]
 
     def _resolve(self, key: str, relation: Relation, definition: str) -> ViewDefinition:
-        parsed = parse(Statement(definition, {}, self._dialect.name), Limits(statement_bytes=1_000_000))
+        parsed = parse(Statement(definition, {}, self._dialect.name), _OF_VIEWS)
         tree = parsed.tree.copy()
         resolver = QueryResolver(self._dialect, self._catalog, self.definition)
         outputs = resolver.query(tree, None, {}, labels=relation.column_names)

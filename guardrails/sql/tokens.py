@@ -17,6 +17,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 
 from guardrails.errors import StatementError
 from guardrails.model import Limits
+from guardrails.sql.bounds import check_text, check_tokens
 from guardrails.sql.dialects import EngineDialect
 
 __all__ = ["CROSS_COMMENT", "FUNCTION_PREFIX", "POSITION_PREFIX", "tokenize"]
@@ -28,19 +29,6 @@ POSITION_PREFIX = "gr_pos_"
 
 CROSS_COMMENT = "gr_cross"
 """Comment on the token of an explicit CROSS JOIN."""
-
-_MAX_TOKENS = 12_000
-_MAX_OWN_TOKENS = 200_000
-"""For text that the guard itself generated from a checked tree."""
-_MAX_SUBSCRIPTS = 20
-_MAX_PENDING_JOINS = 8
-_MAX_DEPTH = 100
-_MAX_RUN = 1_500
-"""Longest chain of operators on one level; each makes the tree one deeper."""
-
-_OPENING = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE, TokenType.CASE}
-_CLOSING = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE, TokenType.END}
-_PREFIX_OPERATORS = {TokenType.NOT, TokenType.DASH, TokenType.PLUS, TokenType.TILDE}
 
 # Calls with a syntax of their own inside the parentheses stay with sqlglot's grammar.
 _STRUCTURAL = frozenset(
@@ -64,6 +52,8 @@ _STRUCTURAL = frozenset(
         "WITHIN",
     ]
 )
+_MAX_OWN_TOKENS = 200_000
+"""For text that the guard itself generated from a checked tree."""
 _NAME_TOKENS = {
     TokenType.VAR,
     TokenType.CHAR,
@@ -85,40 +75,8 @@ _NAME_TOKENS = {
     TokenType.IDENTIFIER,
 }
 _NOT_CALLS_AFTER = {TokenType.ALIAS, TokenType.DCOLON, TokenType.INTO, TokenType.TABLE, TokenType.UPDATE}
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f]")
 # White space or invisible for sqlglot (or for a reader), not for the engines.
 _ODD_SPACE = re.compile("[\u0085\u00a0\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2064\u2066-\u206f\u3000\ufeff]")
-_OPERAND_END = {
-    TokenType.VAR,
-    TokenType.IDENTIFIER,
-    TokenType.NUMBER,
-    TokenType.STRING,
-    TokenType.R_PAREN,
-    TokenType.R_BRACKET,
-    TokenType.END,
-    TokenType.NULL,
-    TokenType.TRUE,
-    TokenType.FALSE,
-    TokenType.CURRENT_DATE,
-    TokenType.CURRENT_TIME,
-    TokenType.CURRENT_TIMESTAMP,
-}
-_AFTER_FROM = {
-    TokenType.SELECT,
-    TokenType.WHERE,
-    TokenType.GROUP_BY,
-    TokenType.HAVING,
-    TokenType.WINDOW,
-    TokenType.ORDER_BY,
-    TokenType.LIMIT,
-    TokenType.OFFSET,
-    TokenType.UNION,
-    TokenType.EXCEPT,
-    TokenType.INTERSECT,
-    TokenType.RETURNING,
-    TokenType.SET,
-    TokenType.VALUES,
-}
 _KEYS = (TokenType.STRING, TokenType.NUMBER)
 _UNITS = {"YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND"}
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
@@ -131,66 +89,23 @@ def tokenize(sql: str, dialect: EngineDialect, limits: Limits | None = None) -> 
     Args:
         sql: The text.
         dialect: Whose SQL it is.
-        limits: `statement_bytes` bounds the text; None for text that the guard generated itself.
+        limits: Bounds of text and tokens; None for text that the guard generated itself.
 
     Raises:
         StatementError: Too large, too deep, not valid text, or lexically ambiguous between sqlglot and the engine.
     """
     if limits is not None:
-        _check_text(sql, limits)
+        check_text(sql, limits)
     try:
         tokens = list(dialect.sqlglot.tokenize(sql))
     except TokenError:
         raise StatementError("sql.syntax", "A quoted string, an identifier or a comment is not closed.") from None
-    if len(tokens) > (_MAX_TOKENS if limits is not None else _MAX_OWN_TOKENS):
-        raise StatementError("sql.too_large", f"The statement has more than {_MAX_TOKENS:,} words and signs.")
     if limits is not None:
-        _check_depth(tokens)
+        check_tokens(tokens, limits)
         _check_spaces(sql, tokens)
-        _check_pending_joins(tokens)
+    elif len(tokens) > _MAX_OWN_TOKENS:
+        raise StatementError("sql.too_large", "The statement grows too large when masks and filters are put in.")
     return list(_repair(sql, tokens, dialect))
-
-
-def _check_text(sql: str, limits: Limits) -> None:
-    if len(sql) > limits.statement_bytes:
-        raise StatementError("sql.too_large", f"The statement is longer than {limits.statement_bytes:,} bytes.")
-    try:
-        size = len(sql.encode("utf-8"))
-    except UnicodeEncodeError:
-        raise StatementError("sql.encoding", "The statement is not valid Unicode text.") from None
-    if size > limits.statement_bytes:
-        raise StatementError("sql.too_large", f"The statement is longer than {limits.statement_bytes:,} bytes.")
-    if found := _CONTROL.search(sql):
-        raise StatementError("sql.encoding", f"The statement has the control character U+{ord(found.group()):04X}.")
-    if not sql.strip():
-        raise StatementError("sql.empty", "The statement is empty.")
-
-
-def _check_depth(tokens: list[Token]) -> None:
-    depth = prefixes = subscripts = 0
-    runs = [0]
-    before = None
-    for token in tokens:
-        kind = token.token_type
-        # A chain of subscripts takes the parser quadratic time.
-        subscripts = subscripts + 1 if kind is TokenType.L_BRACKET and before is TokenType.R_BRACKET else subscripts
-        before = kind
-        prefixes = prefixes + 1 if kind in _PREFIX_OPERATORS else 0
-        if kind in _OPENING:
-            depth += 1
-            runs.append(0)
-        elif kind in _CLOSING:
-            depth = max(0, depth - 1)
-            if len(runs) > 1:
-                runs.pop()
-        elif kind is not TokenType.COMMA and kind not in _OPERAND_END:
-            runs[-1] += 1
-        elif kind is TokenType.COMMA:
-            runs[-1] = 0
-        if depth > _MAX_DEPTH or prefixes > _MAX_DEPTH or subscripts > _MAX_SUBSCRIPTS:
-            raise StatementError("sql.too_deep", f"The statement is nested more than {_MAX_DEPTH} levels deep.")
-        if runs[-1] > _MAX_RUN:
-            raise StatementError("sql.too_deep", f"An expression has more than {_MAX_RUN:,} terms.")
 
 
 def _check_spaces(sql: str, tokens: list[Token]) -> None:
@@ -254,27 +169,6 @@ def _repair(sql: str, tokens: list[Token], dialect: EngineDialect) -> Iterator[T
         else:
             yield token
         before = token
-
-
-def _check_pending_joins(tokens: list[Token]) -> None:
-    """Joins without a condition of their own take the parser time that doubles with each."""
-    pending = [0]
-    before: TokenType | None = None
-    for token in tokens:
-        kind = token.token_type
-        if kind in _OPENING:
-            pending.append(0)
-        elif kind in _CLOSING and len(pending) > 1:
-            pending.pop()
-        elif kind in (TokenType.ON, TokenType.USING) or kind in _AFTER_FROM:
-            pending[-1] = max(0, pending[-1] - 1) if kind not in _AFTER_FROM else 0
-        elif kind is TokenType.JOIN and before is not TokenType.CROSS:
-            pending[-1] += 1
-            if pending[-1] > _MAX_PENDING_JOINS:
-                raise StatementError(
-                    "sql.too_deep", "Too many joins have no condition of their own.", hint="Add ON after each."
-                )
-        before = kind
 
 
 @cache

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from guardrails.catalog import from_ddl
-from guardrails.model import Access, ColumnRef, DialectName, Statement
+from guardrails.errors import StatementError
+from guardrails.model import Access, ColumnRef, DialectName, Limits, Statement
 from guardrails.sql import parse, resolve
 
 _DDL = """
@@ -106,3 +109,28 @@ def test_limit_and_where_of_the_outermost_query() -> None:
     assert _access("SELECT name FROM c LIMIT 3").has_limit
     assert not _access("SELECT name FROM (SELECT name FROM c WHERE id = 1 LIMIT 3) AS x").has_limit
     assert not _access("SELECT name FROM (SELECT name FROM c WHERE id = 1) AS x").has_where
+
+
+def test_constant_conditions() -> None:
+    assert _access("DELETE FROM c WHERE 1 = 0").is_restricted
+    assert not _access("DELETE FROM c WHERE 1 = 1.0").is_restricted
+    assert not _access("SELECT name FROM c WHERE FALSE").has_tautology
+
+
+@pytest.mark.parametrize(
+    ("name", "sql"),
+    [
+        ("tokens", "SELECT 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1"),
+        ("depth", "SELECT ((((((((((1))))))))))"),
+        ("joins", "SELECT 1 FROM c AS c1, c AS c2, c AS c3, c AS c4, c AS c5, c AS c6, c AS c7"),
+        ("ctes", "WITH a AS (SELECT 1), b AS (SELECT 1), d AS (SELECT 1), e AS (SELECT 1) SELECT 1"),
+        ("in_list", "SELECT 1 WHERE 1 IN (1, 2, 3, 4, 5)"),
+    ],
+)
+def test_limits_of_the_policy(name: str, sql: str) -> None:
+    bounds = {"tokens": 16, "depth": 8, "joins": 3, "ctes": 3, "in_list": 4}
+    parse(Statement(sql, {}, "postgres"))
+    parse(Statement(sql, {}, "postgres"), replace(Limits(), **{k: v for k, v in bounds.items() if k not in (name, "tokens")}))
+    with pytest.raises(StatementError) as caught:
+        parse(Statement(sql, {}, "postgres"), replace(Limits(), **{name: bounds[name]}))
+    assert caught.value.code in ("sql.too_large", "sql.too_deep")
