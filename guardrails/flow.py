@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from guardrails.approval.digest import request_digest
 from guardrails.entries import JSON, Private, action_entry, intent_entry, outcome_entry, refusal_entry
@@ -36,7 +36,7 @@ from guardrails.model import (
     Value,
 )
 from guardrails.policy import BoundPolicy, decide, decide_action
-from guardrails.sql import parse, resolve, rewrite
+from guardrails.sql import Parsed, parse, resolve, rewrite
 
 __all__ = [
     "Append",
@@ -56,7 +56,7 @@ MaskSql: TypeAlias = Callable[[Mask, Column], MaskExpression]
 Stage: TypeAlias = Literal["parse", "decide", "approve", "intent", "execute", "scan", "outcome"]
 
 
-_DDL: dict[str, StatementKind] = {"create": "create", "drop": "drop", "alter": "alter", "truncate": "truncate"}
+_KINDS: dict[str, StatementKind] = {kind: kind for kind in get_args(StatementKind)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +152,7 @@ def judge(
     Returns:
         The judgement. A statement that is not understood gives a decision of effect ``deny``; nothing is raised for it.
     """
+    parsed: Parsed | None = None
     access: Access | None = None
     normalised: str | None = None
     try:
@@ -164,9 +165,9 @@ def judge(
             return Judgement(statement, decision, normalised=normalised)
         rewritten = rewrite(resolved, decision.obligations, catalog, mask_sql)
     except (StatementError, CatalogError) as error:
-        kind = error.evidence.get("kind")
-        if access is None and isinstance(kind, str):
-            access = Access(_DDL.get(kind, "other"), (kind,))
+        kind = parsed.kind if parsed is not None else error.evidence.get("kind")
+        if access is None and isinstance(kind, str) and kind != "select":
+            access = Access(_KINDS.get(kind, "other"), (kind,))
         reason = Reason(error.code, error.message, error.hint)
         refusal = Decision("deny", (reason,), policy_digest=policy.digest, access=access)
         return Judgement(statement, refusal, normalised=normalised)
@@ -180,6 +181,7 @@ def judge(
         writes=access.writes,
         limits=decision.obligations.limits,
         catalog_version=catalog.version,
+        is_explain=access.kind == "explain",
     )
     declared = _declared(access, policy)
     return Judgement(statement, replace(decision, sql=plan.sql), plan, normalised, declared)

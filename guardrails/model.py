@@ -74,7 +74,9 @@ DialectName: TypeAlias = Literal["sqlite", "postgres", "mysql", "duckdb"]
 Effect: TypeAlias = Literal["allow", "deny", "approve"]
 Action: TypeAlias = str
 """`select`, `insert`, `update`, `delete`, a DDL verb such as `drop` or `create`, or the name of a tool or an action."""
-StatementKind: TypeAlias = Literal["select", "insert", "update", "delete", "create", "drop", "alter", "truncate", "other"]
+StatementKind: TypeAlias = Literal[
+    "select", "insert", "update", "delete", "merge", "create", "drop", "alter", "truncate", "explain", "other"
+]  # fmt: skip
 RelationKind: TypeAlias = Literal["table", "view", "materialized_view", "foreign_table"]
 
 
@@ -358,6 +360,7 @@ class Plan:
         reads: Columns that may be read: the second lock refuses others where the engine can tell.
         limits: Ceilings.
         catalog_version: The catalog's version that the plan was made against; an engine whose schema differs refuses.
+        is_explain: It asks for the plan of a query and runs nothing.
     """
 
     sql: str
@@ -369,6 +372,7 @@ class Plan:
     writes: tuple[ColumnRef, ...]
     limits: Limits
     catalog_version: str = ""
+    is_explain: bool = False
 
     @property
     def is_read_only(self) -> bool:

@@ -137,7 +137,7 @@ SCENES: tuple[Scene, ...] = (
             ),
             (Answer("There are {count} kinds of tickets in your region; tell me which to delete.", after="answered"),),
         ),
-        wanted=("sql.statement_unsupported", "ok"),
+        wanted=("policy.no_rule", "ok"),
     ),
     Scene(
         "delete",

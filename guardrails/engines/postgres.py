@@ -32,7 +32,7 @@ __all__ = ["PostgresEngine"]
 
 _OLDEST = 130000
 """First release with `pg_current_xact_id_if_assigned`."""
-_DATA_ACTIONS = frozenset({"select", "insert", "update", "delete"})
+_DATA_ACTIONS = frozenset({"select", "insert", "update", "delete", "merge"})
 _FIRST_ROWS = 8
 _ROWS_GROWTH = 16
 
@@ -190,6 +190,8 @@ def _read(connection: psycopg.Connection[Any], plan: Plan, deadline: float) -> t
     """Declares a cursor, fetches in growing portions until a limit is reached, then checks what must hold of the transaction."""
     cursor = psycopg.RawCursor(connection, row_factory=tuple_row)
     register_loaders(cursor)
+    if plan.is_explain:
+        return _explain(connection, cursor, plan)
     # A pipeline speaks the extended protocol whether or not there are parameters.
     with connection.pipeline():
         cursor.execute(f"DECLARE guardrails_read NO SCROLL CURSOR WITHOUT HOLD FOR {plan.sql}", bound(plan.params))
@@ -207,13 +209,30 @@ def _read(connection: psycopg.Connection[Any], plan: Plan, deadline: float) -> t
         if remaining_ms <= 0:
             raise EngineError("engine.timeout", "The statement took too long.")
         cursor.execute(f"SET LOCAL statement_timeout = {remaining_ms}")
+    _require_unchanged(connection, plan)
+    return columns, collected
+
+
+def _explain(
+    connection: psycopg.Connection[Any], cursor: psycopg.RawCursor[Any], plan: Plan
+) -> tuple[tuple[str, ...], RowCollector]:
+    """Asks for the plan of a query, which no cursor can be declared for."""
+    with connection.pipeline():
+        cursor.execute(plan.sql, bound(plan.params))
+    collected = RowCollector(plan.limits)
+    collected.take(plain_row(row) for row in cursor.fetchall())
+    columns = tuple(d.name for d in cursor.description or ())
+    _require_unchanged(connection, plan)
+    return columns, collected
+
+
+def _require_unchanged(connection: psycopg.Connection[Any], plan: Plan) -> None:
     _require_open(connection)
     # Under the statement's own locks: what it read cannot have changed its shape since, and cannot before the end.
     _require_version(connection, plan)
     row = connection.execute("SELECT pg_catalog.pg_current_xact_id_if_assigned() IS NULL").fetchone()
     if row is None or row[0] is not True:
         raise EngineError("engine.refused", "The statement would change something, and it may only read.")
-    return columns, collected
 
 
 def _write(connection: psycopg.Connection[Any], plan: Plan, default_schema: str) -> tuple[tuple[str, ...], RowCollector, int]:
@@ -222,6 +241,7 @@ def _write(connection: psycopg.Connection[Any], plan: Plan, default_schema: str)
     if is_schema_change:
         _require_version(connection, plan)
     changes = Changes(connection, plan, default_schema)
+    changes.check_emptied()
     cursor = psycopg.RawCursor(connection, row_factory=tuple_row)
     register_loaders(cursor)
     with connection.pipeline():

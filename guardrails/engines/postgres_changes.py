@@ -17,7 +17,8 @@ from guardrails.model import Plan
 
 __all__ = ["Changes"]
 
-_DATA_ACTIONS = frozenset({"insert", "update", "delete"})
+_DATA_ACTIONS = frozenset({"insert", "update", "delete", "merge"})
+_EMPTYING = frozenset({"drop", "truncate"})
 
 _COUNTS = """
     SELECT relid, n_tup_ins + n_tup_upd + n_tup_del, schemaname || '.' || relname
@@ -40,6 +41,14 @@ _ALLOWED = """
 """
 
 
+_EMPTIED = """
+    SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname)
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p')
+      AND CASE WHEN n.nspname = %(default)s THEN c.relname::text ELSE n.nspname || '.' || c.relname END = ANY (%(names)s)
+"""
+
+
 class Changes:
     """Counts what happens between its making and `checked`.
 
@@ -54,6 +63,24 @@ class Changes:
         self._plan = plan
         self._default_schema = default_schema
         self._before = {relation: count for relation, count, _ in connection.execute(_COUNTS)}
+
+    def check_emptied(self) -> None:
+        """Counts the rows of every table that the plan drops or truncates, which the server does not count as changed.
+
+        Raises:
+            EngineError: They are more than the plan may change (``engine.too_many_rows_changed``).
+        """
+        names = sorted({u.relation for u in self._plan.relations if u.action in _EMPTYING})
+        most, rows = self._plan.limits.rows_changed, 0
+        if not names:
+            return
+        arguments = {"default": self._default_schema, "names": names}
+        for (table,) in self._connection.execute(_EMPTIED, arguments).fetchall():
+            count = f"SELECT pg_catalog.count(*) FROM (SELECT FROM {table} LIMIT {most - rows + 1}) AS t"  # noqa: S608 - quoted
+            found = self._connection.execute(count.encode()).fetchone()
+            rows += int(found[0]) if found else 0
+        if rows > most:
+            raise _too_many(most, rows)
 
     def checked(self, top_level: int) -> int:
         """Returns the rows changed.
@@ -87,11 +114,7 @@ class Changes:
             )
         rows = max(top_level, sum(changed.values()))
         if rows > self._plan.limits.rows_changed:
-            raise EngineError(
-                "engine.too_many_rows_changed",
-                f"More than {self._plan.limits.rows_changed} rows would change; nothing was changed.",
-                evidence={"rows": rows},
-            )
+            raise _too_many(self._plan.limits.rows_changed, rows)
         return rows
 
     def _allowed(self) -> set[int]:
@@ -100,3 +123,8 @@ class Changes:
         }
         arguments = {"default": self._default_schema, "names": sorted(names)}
         return {oid for (oid,) in self._connection.execute(_ALLOWED, arguments).fetchall()}
+
+
+def _too_many(most: int, rows: int) -> EngineError:
+    message = f"More than {most} rows would change; nothing was changed."
+    return EngineError("engine.too_many_rows_changed", message, evidence={"rows": rows})

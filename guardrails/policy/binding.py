@@ -182,7 +182,8 @@ class _Binder:
         for number, pattern in enumerate(rule.relations):
             keys = self.names.relations(pattern, in_any_schema=rule.effect == "deny")
             # A deny may look ahead with a glob, and what is created does not exist yet.
-            is_bound_to_mean = not actions <= {"create"} and (rule.effect == "allow" or not is_glob(pattern))
+            is_ahead = actions <= {"create"} or ("create" in actions and is_glob(pattern))
+            is_bound_to_mean = not is_ahead and (rule.effect == "allow" or not is_glob(pattern))
             if not keys and is_bound_to_mean:
                 self._no_relation(pattern, (*path, "relations", number))
             found |= keys

@@ -100,6 +100,36 @@ _COMMON: frozenset[type[exp.Expr]] = frozenset(
     }
 )
 
+_NONE: frozenset[type[exp.Expr]] = frozenset()
+_MERGE: frozenset[type[exp.Expr]] = frozenset({exp.Merge, exp.When, exp.Whens})
+_DEFINITIONS: frozenset[type[exp.Expr]] = frozenset(
+    {
+        exp.AddConstraint,
+        exp.Alter,
+        exp.AlterColumn,
+        exp.AlterRename,
+        exp.AutoIncrementColumnConstraint,
+        exp.CheckColumnConstraint,
+        exp.ColumnConstraint,
+        exp.ColumnDef,
+        exp.Constraint,
+        exp.Create,
+        exp.DefaultColumnConstraint,
+        exp.Drop,
+        exp.ForeignKey,
+        exp.GeneratedAsIdentityColumnConstraint,
+        exp.Index,
+        exp.IndexParameters,
+        exp.NotNullColumnConstraint,
+        exp.PrimaryKey,
+        exp.PrimaryKeyColumnConstraint,
+        exp.Reference,
+        exp.RenameColumn,
+        exp.TruncateTable,
+        exp.UniqueColumnConstraint,
+    }
+)
+
 # For nodes with structure: the arguments that may be present. Nodes that are not listed are plain expressions of their operands.
 _ARGUMENTS: Mapping[type[exp.Expr], frozenset[str]] = {
     node: frozenset(names.split())
@@ -150,6 +180,32 @@ _ARGUMENTS: Mapping[type[exp.Expr], frozenset[str]] = {
         exp.Trim: "this expression position",
         exp.StrPosition: "this substr",
         exp.Star: "",
+        exp.Merge: "with_ this using on whens returning",
+        exp.Whens: "expressions",
+        exp.When: "matched source condition then",
+        exp.Create: "this kind expression exists unique replace",
+        exp.Alter: "this kind actions",
+        exp.AddConstraint: "expressions",
+        exp.AlterColumn: "this dtype default drop allow_null",
+        exp.AlterRename: "this",
+        exp.RenameColumn: "this to",
+        exp.Drop: "tables kind exists restrict",
+        exp.TruncateTable: "expressions",
+        exp.ColumnDef: "this kind constraints",
+        exp.ColumnConstraint: "kind",
+        exp.Constraint: "this expressions",
+        exp.CheckColumnConstraint: "this",
+        exp.DefaultColumnConstraint: "this",
+        exp.NotNullColumnConstraint: "allow_null",
+        exp.PrimaryKeyColumnConstraint: "include",
+        exp.UniqueColumnConstraint: "this include",
+        exp.AutoIncrementColumnConstraint: "",
+        exp.GeneratedAsIdentityColumnConstraint: "this",
+        exp.ForeignKey: "expressions reference",
+        exp.Reference: "this options",
+        exp.PrimaryKey: "expressions include",
+        exp.Index: "this table params unique",
+        exp.IndexParameters: "columns where",
     }.items()
 }
 
@@ -161,7 +217,11 @@ def check_nodes(tree: exp.Expr, dialect: EngineDialect) -> None:
         StatementError: Something is not on the list (``sql.construct_unsupported``), or a function is not
             (``sql.function_not_allowed``).
     """
-    allowed = _COMMON | dialect.nodes
+    allowed = _COMMON | dialect.nodes | (_MERGE if dialect.has_merge else _NONE)
+    if isinstance(tree, (exp.Create, exp.Alter, exp.Drop, exp.TruncateTable)):
+        if not dialect.has_definitions:
+            raise StatementError("sql.construct_unsupported", f"{type(tree).__name__.upper()} is not supported here.")
+        allowed |= _DEFINITIONS
     for node in tree.walk():
         kind = type(node)
         if kind not in allowed:
@@ -207,7 +267,10 @@ def _check_type(node: exp.DataType, dialect: EngineDialect) -> None:
 
 def _is_harmless(node: exp.Expr, name: str, value: object) -> bool:
     """Switches that sqlglot fills with their default."""
+    if value is False and type(node) in _DEFINITIONS and name not in ("allow_null", "this"):
+        return True
     return value is False and (type(node), name) in {
+        (exp.Merge, "using_cond"),
         (exp.Cast, "safe"),
         (exp.Union, "by_name"),
         (exp.Except, "by_name"),

@@ -16,10 +16,12 @@ from sqlglot.errors import ErrorLevel, SqlglotError
 from sqlglot.tokenizer_core import Token, TokenType
 
 from guardrails.errors import StatementError
-from guardrails.model import Limits, Statement
+from guardrails.model import Limits, Statement, StatementKind
 from guardrails.sql.allow import check_nodes
-from guardrails.sql.bounds import check_tree
+from guardrails.sql.bounds import check_text, check_tree
+from guardrails.sql.column_types import restore_type
 from guardrails.sql.dialects import EngineDialect, dialect_of
+from guardrails.sql.explaining import split_explain
 from guardrails.sql.tokens import CROSS_COMMENT, FUNCTION_PREFIX, tokenize
 
 __all__ = ["OPERATOR_META", "Parsed", "check_round_trip", "generate", "parse", "parse_tree"]
@@ -27,7 +29,11 @@ __all__ = ["OPERATOR_META", "Parsed", "check_round_trip", "generate", "parse", "
 OPERATOR_META = "gr_operator"
 """Key in a call's `meta`: it was written as an operator, which has no column name of its own."""
 
-_STATEMENTS = (exp.Select, exp.Union, exp.Except, exp.Intersect, exp.Values, exp.Subquery, exp.Insert, exp.Update, exp.Delete)
+_STATEMENTS = (
+    *(exp.Select, exp.Union, exp.Except, exp.Intersect, exp.Values, exp.Subquery),
+    *(exp.Insert, exp.Update, exp.Delete, exp.Merge),
+    *(exp.Create, exp.Alter, exp.Drop, exp.TruncateTable),
+)
 # SQLite knows five affinities and takes any word as a type; sqlglot writes some types as others or as functions (`DATE(x)`).
 _AFFINITIES: dict[str, exp.DataType] = {
     "NUMERIC": exp.DataType(this=exp.DataType.Type.USERDEFINED, kind="NUMERIC"),
@@ -42,21 +48,48 @@ _AFFINITY_OF = {
     for name in names.split()
 }
 _FIRST_WORDS = {
-    "alter", "analyze", "attach", "begin", "call", "checkpoint", "close", "cluster", "comment", "commit", "copy", "create", "deallocate",
-    "declare", "detach", "discard", "do", "drop", "end", "execute", "explain", "fetch", "grant", "import", "kill", "listen", "load",
-    "lock", "merge", "move", "notify", "pragma", "prepare", "reassign", "refresh", "reindex", "release", "replace", "reset", "revoke",
-    "rollback", "savepoint", "security", "set", "show", "start", "truncate", "unlisten", "use", "vacuum",
+    "analyze", "attach", "begin", "call", "checkpoint", "close", "cluster", "comment", "commit", "copy", "deallocate",
+    "declare", "detach", "discard", "do", "end", "execute", "explain", "fetch", "grant", "import", "kill", "listen", "load",
+    "lock", "move", "notify", "pragma", "prepare", "reassign", "refresh", "reindex", "release", "replace", "reset", "revoke",
+    "rollback", "savepoint", "security", "set", "show", "start", "unlisten", "use", "vacuum",
 }  # fmt: skip
+
+
+_VERBS = {"insert", "update", "delete", "merge", "create", "alter", "drop", "truncate"}
+_KINDS: dict[type[exp.Expr], StatementKind] = {
+    exp.Insert: "insert",
+    exp.Update: "update",
+    exp.Delete: "delete",
+    exp.Merge: "merge",
+    exp.Create: "create",
+    exp.Alter: "alter",
+    exp.Drop: "drop",
+    exp.TruncateTable: "truncate",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """One statement as a checked tree. `tokens` are those of the agent's text, for the labels of the result's columns."""
+    """One statement as a checked tree.
+
+    Args:
+        statement: What the agent wrote.
+        dialect: The engine's rules.
+        tree: The statement, or the one that is explained.
+        tokens: Of the agent's text, for the labels of the result's columns.
+        explain: The words of EXPLAIN that stand before it, None when it is to run.
+    """
 
     statement: Statement
     dialect: EngineDialect
     tree: exp.Expr
     tokens: tuple[Token, ...]
+    explain: str | None = None
+
+    @property
+    def kind(self) -> StatementKind:
+        """The statement's verb."""
+        return "explain" if self.explain else _KINDS.get(type(self.tree), "select")
 
 
 def parse(statement: Statement, limits: Limits | None = None) -> Parsed:
@@ -71,13 +104,15 @@ def parse(statement: Statement, limits: Limits | None = None) -> Parsed:
     """
     dialect = dialect_of(statement.dialect)
     limits = limits or Limits()
-    tokens = tokenize(statement.sql, dialect, limits)
-    tree = parse_tree(statement.sql, tokens, dialect)
+    check_text(statement.sql, limits)
+    explain, sql = split_explain(statement.sql, dialect.name)
+    tokens = tokenize(sql, dialect, limits)
+    tree = parse_tree(sql, tokens, dialect)
     with _bounded():
         check_tree(tree, limits)
         check_nodes(tree, dialect)
         check_round_trip(_without_names(tree, dialect), dialect)
-    return Parsed(statement, dialect, tree, tuple(tokens))
+    return Parsed(statement, dialect, tree, tuple(tokens), explain)
 
 
 def parse_tree(sql: str, tokens: list[Token], dialect: EngineDialect) -> exp.Expr:
@@ -92,6 +127,7 @@ def parse_tree(sql: str, tokens: list[Token], dialect: EngineDialect) -> exp.Exp
     if not tokens:
         raise StatementError("sql.empty", "There is no statement, only comments.")
     first = tokens[0].text.lower().removeprefix(FUNCTION_PREFIX)
+    verb: dict[str, object] = {"kind": first} if first in _VERBS else {}
     if first in _FIRST_WORDS:
         raise StatementError(
             "sql.statement_unsupported", f"{first.upper()} is never run through this guard.", evidence={"kind": first}
@@ -100,12 +136,14 @@ def parse_tree(sql: str, tokens: list[Token], dialect: EngineDialect) -> exp.Exp
         try:
             trees = dialect.sqlglot.parser().parse(tokens, sql)
         except SqlglotError:
-            raise StatementError("sql.syntax", f"The statement is not valid {dialect.name} SQL.") from None
+            raise StatementError("sql.syntax", f"The statement is not valid {dialect.name} SQL.", evidence=verb) from None
     if len(trees) != 1 or trees[0] is None:
         raise StatementError("sql.multiple_statements", "There is more than one statement.")
     tree = trees[0]
     if not isinstance(tree, _STATEMENTS):
-        raise StatementError("sql.statement_unsupported", f"{type(tree).__name__.upper()} is never run through this guard.")
+        raise StatementError(
+            "sql.statement_unsupported", f"{first[:40].upper()} in this form is not understood.", evidence=verb
+        )
     with _bounded():
         return _normalise(tree, dialect)
 
@@ -169,6 +207,8 @@ def _normalise(tree: exp.Expr, dialect: EngineDialect) -> exp.Expr:
             node.set("quoted", True)
         elif isinstance(node, exp.Dot) and isinstance(node.expression, exp.Anonymous) and _is_catalog_schema(node, dialect):
             node.replace(node.expression)
+        elif isinstance(node, exp.DataType) and (declared := restore_type(node)) is not None:
+            node.replace(declared)
         elif isinstance(node, exp.DataType) and dialect.name == "sqlite" and node.this in _AFFINITY_OF:
             node.replace(_AFFINITIES[_AFFINITY_OF[node.this]].copy())
         elif isinstance(node, exp.Join) and dialect.name == "sqlite" and _is_comma(node, comments):

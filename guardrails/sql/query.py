@@ -335,7 +335,7 @@ class QueryResolver(SourceResolver):
             node = stack.pop()
             if isinstance(node, exp.Column):
                 lineage |= self._column(node, scope)
-            elif isinstance(node, (exp.Query, exp.Values, exp.Insert, exp.Update, exp.Delete)):
+            elif isinstance(node, (exp.Query, exp.Values, exp.Insert, exp.Update, exp.Delete, exp.Merge)):
                 lineage |= _NOTHING.union(*(o.lineage for o in self.query(node, scope, scope.ctes)))
             elif isinstance(node, exp.Dot):
                 lineage |= self._field(node, scope)

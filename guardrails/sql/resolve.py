@@ -13,6 +13,7 @@ from sqlglot import exp
 
 from guardrails.errors import CatalogError, StatementError
 from guardrails.model import Access, Catalog, Limits, OutputColumn, Relation, RelationUse, Statement, StatementKind
+from guardrails.sql.definitions import DefinitionResolver
 from guardrails.sql.dialects import EngineDialect
 from guardrails.sql.fingerprint import normalised_text
 from guardrails.sql.labels import projection_texts
@@ -20,7 +21,6 @@ from guardrails.sql.parse import Parsed, parse
 from guardrails.sql.query import QueryResolver
 from guardrails.sql.scope import Output
 from guardrails.sql.views import ViewDefinition
-from guardrails.sql.writes import WriteResolver
 
 __all__ = ["Resolved", "resolve"]
 
@@ -39,6 +39,7 @@ class Resolved:
         access: What the statement does.
         normalised: The text with literals replaced, for the ledger.
         views: The views that it reads, by relation key, as resolved trees.
+        explain: The words of EXPLAIN that stand before it, None when it is to run.
     """
 
     statement: Statement
@@ -47,6 +48,7 @@ class Resolved:
     access: Access
     normalised: str
     views: Mapping[str, ViewDefinition] = field(default_factory=dict)
+    explain: str | None = None
 
 
 def resolve(parsed: Parsed, catalog: Catalog) -> Resolved:
@@ -62,27 +64,22 @@ def resolve(parsed: Parsed, catalog: Catalog) -> Resolved:
     """
     tree = parsed.tree.copy()
     views = _Views(parsed.dialect, catalog)
-    resolver = WriteResolver(parsed.dialect, catalog, views.definition)
+    resolver = DefinitionResolver(parsed.dialect, catalog, views.definition)
     texts = projection_texts(parsed.statement.sql, parsed.tokens)
     try:
         outputs = resolver.statement(tree, texts)
     except RecursionError:
         raise StatementError("sql.too_deep", "The statement is nested too deeply.") from None
-    access = _access(tree, resolver, outputs)
-    return Resolved(parsed.statement, parsed.dialect, tree, access, normalised_text(parsed.tokens), dict(views.known))
-
-
-def _access(tree: exp.Expr, resolver: WriteResolver, outputs: list[Output]) -> Access:
-    kind: StatementKind = (
-        "insert"
-        if isinstance(tree, exp.Insert)
-        else "update"
-        if isinstance(tree, exp.Update)
-        else "delete"
-        if isinstance(tree, exp.Delete)
-        else "select"
+    access = _access(tree, parsed.kind, resolver, outputs)
+    return Resolved(
+        parsed.statement, parsed.dialect, tree, access, normalised_text(parsed.tokens), dict(views.known), parsed.explain
     )
-    actions = {u.action for u in resolver.uses if u.via is None} | {kind}
+
+
+def _access(tree: exp.Expr, kind: StatementKind, resolver: DefinitionResolver, outputs: list[Output]) -> Access:
+    actions = {u.action for u in resolver.uses if u.via is None} | {kind if kind != "explain" else "select"}
+    if kind == "explain" and actions != {"select"}:
+        raise StatementError("sql.statement_unsupported", "Only queries can be explained.", hint="Use EXPLAIN with a SELECT.")
     return Access(
         kind=kind,
         actions=tuple(sorted(actions)),
@@ -90,7 +87,7 @@ def _access(tree: exp.Expr, resolver: WriteResolver, outputs: list[Output]) -> A
         reads=tuple(sorted(resolver.reads)),
         writes=tuple(sorted(resolver.writes)),
         functions=tuple(sorted(resolver.functions)),
-        returned=tuple(OutputColumn(o.name, tuple(sorted(o.lineage))) for o in outputs),
+        returned=tuple(OutputColumn(o.name, tuple(sorted(o.lineage))) for o in outputs if kind != "explain"),
         filtered=tuple(sorted(resolver.clauses["filtered"])),
         joined=tuple(sorted(resolver.clauses["joined"])),
         grouped=tuple(sorted(resolver.clauses["grouped"])),

@@ -75,9 +75,12 @@ def rewrite(resolved: Resolved, obligations: Obligations, catalog: Catalog, mask
     rewriter.protect(tree)
     rewriter.guard_targets(tree)
     params |= rewriter.bindings
+    if resolved.explain is not None and (rewriter.bindings or obligations.row_filters):
+        raise StatementError("mask.unsupported", "The plan would show keys of masks, or tell of rows that are hidden.")
     if resolved.dialect.placeholders == "numbered":
         params = number_params(tree, params)
     sql = check_round_trip(tree, resolved.dialect)
+    sql = f"{resolved.explain} {sql}" if resolved.explain is not None else sql
     reads = tuple(sorted(set(resolved.access.reads) | rewriter.reads))
     return Rewritten(sql, params, reads)
 
@@ -103,6 +106,7 @@ class _Rewriter:
         masked = {m.column for m in self.obligations.masks}
         if masked & set(access.reads):
             raise StatementError("mask.write_reads_protected", "The change reads a protected column.")
+        self._check_definitions(access, masked)
         actions = {u.relation: set[str]() for u in access.relations}
         for use in access.relations:
             actions[use.relation].add(use.action)
@@ -110,11 +114,27 @@ class _Rewriter:
             raise StatementError("mask.write_protected", "The change would overwrite a protected column.")
         for row_filter in self.obligations.row_filters:
             done = actions.get(row_filter.relation, set())
+            if "merge" in done:
+                raise StatementError("mask.unsupported", "MERGE cannot be held to the rows that the principal may see.")
             if "insert" in done:
                 raise StatementError("mask.unsupported", "Rows cannot be inserted where row filters hold.")
             columns = {ColumnRef(row_filter.relation, c) for c in self._predicate(row_filter).columns}
             if "update" in done and columns & set(access.writes):
                 raise StatementError("mask.unsupported", "The change would move rows in or out of the principal's sight.")
+
+    def _check_definitions(self, access: Access, masked: set[ColumnRef]) -> None:
+        """A schema change must not take a protection away, nor touch rows that the principal may not see."""
+        filtered = {f.relation for f in self.obligations.row_filters}
+        for use in access.relations:
+            if use.action in ("alter", "create", "drop", "truncate") and use.relation in filtered:
+                raise StatementError("mask.unsupported", "The change would touch rows that the principal may not see.")
+        altered = {u.relation for u in access.relations if u.action == "alter"}
+        if any(c.relation in altered for c in masked & set(access.writes)):
+            raise StatementError("mask.write_protected", "The change would take the protection of a column away.")
+        if isinstance(self.resolved.tree, exp.Create) and str(self.resolved.tree.args.get("kind")).upper() == "VIEW":
+            read = {u.relation for u in access.relations if u.action == "select"}
+            if any(self._is_protected(key) for key in read):
+                raise StatementError("mask.unsupported", "A view over protected data would outlive this principal's rights.")
 
     def protect(self, tree: exp.Expr) -> None:
         """Replaces every reference to a protected relation by its protecting subquery."""
@@ -137,7 +157,8 @@ class _Rewriter:
         filters = {f.relation: f for f in self.obligations.row_filters}
         for node in list(tree.find_all(exp.Update, exp.Delete)):
             target = node.this
-            key = relation_of(target)
+            # The branches of MERGE have no target of their own; merging into filtered rows is refused.
+            key = relation_of(target) if isinstance(target, exp.Table) else None
             if key not in filters:
                 continue
             visible = self._predicate(filters[key]).tree(target.alias)

@@ -18,6 +18,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 from guardrails.errors import StatementError
 from guardrails.model import Limits
 from guardrails.sql.bounds import check_text, check_tokens
+from guardrails.sql.column_types import TYPE_PREFIX, hide_types
 from guardrails.sql.dialects import EngineDialect
 
 __all__ = ["CROSS_COMMENT", "FUNCTION_PREFIX", "POSITION_PREFIX", "tokenize"]
@@ -105,6 +106,10 @@ def tokenize(sql: str, dialect: EngineDialect, limits: Limits | None = None) -> 
         _check_spaces(sql, tokens)
     elif len(tokens) > _MAX_OWN_TOKENS:
         raise StatementError("sql.too_large", "The statement grows too large when masks and filters are put in.")
+    if any(TYPE_PREFIX in t.text for t in tokens):
+        raise StatementError("sql.construct_unsupported", "A name starts with a prefix that is reserved.")
+    if dialect.are_types_text:
+        tokens = hide_types(sql, tokens)
     return list(_repair(sql, tokens, dialect))
 
 
@@ -180,6 +185,9 @@ def _translated_names(sqlglot_dialect: type[Dialect]) -> frozenset[str]:
 
 def _is_call(token: Token, before: Token | None, after: Token | None) -> bool:
     if after is None or after.token_type is not TokenType.L_PAREN or token.token_type not in _NAME_TOKENS:
+        return False
+    if token.token_type is TokenType.INSERT and before is not None and before.token_type is TokenType.THEN:
+        # A branch of MERGE.
         return False
     return before is None or before.token_type not in _NOT_CALLS_AFTER
 

@@ -43,8 +43,8 @@ class WriteResolver(QueryResolver):
     def _insert(self, node: exp.Insert, ctes: Mapping[str, Cte]) -> list[Output]:
         schema = node.this
         table = schema.this if isinstance(schema, exp.Schema) else schema
-        key, relation, target = self._target(table, "insert")
-        columns = [self._own_column(i, relation) for i in schema.expressions] if isinstance(schema, exp.Schema) else []
+        key, relation, target = self.target(table, "insert")
+        columns = [self.own_column(i, relation) for i in schema.expressions] if isinstance(schema, exp.Schema) else []
         if isinstance(schema, exp.Schema):
             schema.set("expressions", [exp.to_identifier(c, quoted=True) for c in columns])
         self.writes |= {ColumnRef(key, c) for c in columns or relation.column_names}
@@ -54,7 +54,7 @@ class WriteResolver(QueryResolver):
         conflict = node.args.get("conflict")
         if conflict is not None:
             self._conflict(conflict, key, relation, target, ctes)
-        return self._returning(node, target, ctes)
+        return self.returning(node, target, ctes)
 
     def _conflict(
         self, conflict: exp.OnConflict, key: str, relation: Relation, target: Source, ctes: Mapping[str, Cte]
@@ -65,7 +65,7 @@ class WriteResolver(QueryResolver):
             column = ordered.this if isinstance(ordered, exp.Ordered) else ordered
             if not isinstance(column, exp.Column) or column.table:
                 raise StatementError("sql.construct_unsupported", "ON CONFLICT takes plain column names.")
-            name = self._own_column(column.this, relation)
+            name = self.own_column(column.this, relation)
             self.reads.add(ColumnRef(key, name))
             column.set("this", exp.to_identifier(name, quoted=True))
         if not conflict.expressions:
@@ -75,32 +75,33 @@ class WriteResolver(QueryResolver):
         scope.add(excluded)
         # Inside DO UPDATE an unqualified name is the target's.
         scope.star = [c for c in scope.star if c.alias != "excluded"]
-        self._assignments(conflict.expressions, key, relation, scope, target)
+        self.assignments(conflict.expressions, key, relation, scope, target)
         where = conflict.args.get("where")
         if where is not None:
             self._target_first(where, target)
             self.conditions([where], scope)
 
     def _update(self, node: exp.Update, ctes: Mapping[str, Cte]) -> list[Output]:
-        key, relation, target = self._target(node.this, "update")
+        key, relation, target = self.target(node.this, "update")
         others = Scope(None, ctes)
         self.from_clause(node, others)
-        scope = self._with_target(target, others)
-        self._assignments(node.expressions, key, relation, scope, None)
+        scope = self.with_target(target, others)
+        self.assignments(node.expressions, key, relation, scope, None)
         self._where(node, scope)
-        return self._returning(node, target, ctes, others)
+        return self.returning(node, target, ctes, others)
 
     def _delete(self, node: exp.Delete, ctes: Mapping[str, Cte]) -> list[Output]:
-        key, relation, target = self._target(node.this, "delete")
+        key, relation, target = self.target(node.this, "delete")
         others = Scope(None, ctes)
         for item in node.args.get("using") or []:
             self.item(item, others)
-        scope = self._with_target(target, others)
+        scope = self.with_target(target, others)
         self.writes |= {ColumnRef(key, c) for c in relation.column_names}
         self._where(node, scope)
-        return self._returning(node, target, ctes, others)
+        return self.returning(node, target, ctes, others)
 
-    def _target(self, table: exp.Expr, action: str) -> tuple[str, Relation, Source]:
+    def target(self, table: exp.Expr, action: str) -> tuple[str, Relation, Source]:
+        """Binds the target of a change; returns its key, the relation, and a source for the expressions that see it."""
         if not isinstance(table, exp.Table) or not isinstance(table.this, exp.Identifier) or table.args.get("joins"):
             raise StatementError("sql.construct_unsupported", "The target of a change must be one plain table.")
         alias = table.args.get("alias")
@@ -116,7 +117,8 @@ class WriteResolver(QueryResolver):
         columns = [Output(c.name, frozenset({ColumnRef(key, c.name)})) for c in relation.columns]
         return key, relation, self._source(name, columns, key)
 
-    def _with_target(self, target: Source, others: Scope) -> Scope:
+    def with_target(self, target: Source, others: Scope) -> Scope:
+        """Returns a scope with the target before the other relations of the change."""
         scope = Scope(None, others.ctes)
         scope.add(target)
         for source in others.sources.values():
@@ -125,14 +127,15 @@ class WriteResolver(QueryResolver):
         scope.join_conditions, scope.links = list(others.join_conditions), list(others.links)
         return scope
 
-    def _assignments(
+    def assignments(
         self, assignments: Sequence[exp.Expr], key: str, relation: Relation, scope: Scope, target: Source | None
     ) -> None:
+        """Resolves `SET column = value`; with `target`, bare names in the values mean its columns first."""
         for assignment in assignments:
             column = assignment.this if isinstance(assignment, exp.EQ) else None
             if not isinstance(column, exp.Column) or column.table or not isinstance(column.this, exp.Identifier):
                 raise StatementError("sql.construct_unsupported", "SET takes `column = value` for single columns.")
-            name = self._own_column(column.this, relation)
+            name = self.own_column(column.this, relation)
             self.writes.add(ColumnRef(key, name))
             column.set("this", exp.to_identifier(name, quoted=True))
             if target is not None:
@@ -153,23 +156,29 @@ class WriteResolver(QueryResolver):
         self.conditions([where], scope)
         self.relate(scope, [where])
 
-    def _returning(self, node: exp.Expr, target: Source, ctes: Mapping[str, Cte], others: Scope | None = None) -> list[Output]:
+    def returning(self, node: exp.Expr, target: Source, ctes: Mapping[str, Cte], others: Scope | None = None) -> list[Output]:
+        """Resolves RETURNING and gives the columns of the result."""
         clause = node.args.get("returning")
-        self._require_select(target)
+        self.require_select(target)
         if clause is None:
             return []
         # SQLite's RETURNING sees the changed table alone.
-        scope = self._with_target(target, others if others and self.dialect.does_returning_see_sources else Scope(None, ctes))
+        scope = self.with_target(target, others if others and self.dialect.does_returning_see_sources else Scope(None, ctes))
         outputs = self._projections(clause, scope, (), ())
-        self._require_select(target)
+        self.require_select(target)
         return outputs
 
-    def _require_select(self, target: Source) -> None:
+    def require_select(self, target: Source) -> None:
         """Reading the target's columns, in WHERE or RETURNING, needs the right to read it (SQL:2016, 14.14, access rules)."""
         if target.relation is not None and any(c.relation == target.relation for c in self.reads):
             self.uses.add(RelationUse(target.relation, "select"))
 
-    def _own_column(self, identifier: exp.Expr, relation: Relation) -> str:
+    def own_column(self, identifier: exp.Expr, relation: Relation) -> str:
+        """Returns the name of a relation's column as the catalog spells it.
+
+        Raises:
+            StatementError: It has no such column (``sql.column_unknown``).
+        """
         if isinstance(identifier, exp.Column):
             identifier = identifier.this
         if isinstance(identifier, exp.Identifier):

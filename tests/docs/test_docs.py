@@ -59,7 +59,7 @@ def test_readme_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
         exec(compile(block, "README.md", "exec"), names)
     shown = capsys.readouterr().out
     assert "tok_" in shown
-    assert "sql.statement_unsupported" in shown
+    assert "policy.no_rule" in shown
     assert "('Grace', '***')" in shown
     assert "grace@example.com" not in shown
     assert "123-45-6789" not in shown

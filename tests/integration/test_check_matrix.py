@@ -65,14 +65,13 @@ REFUSED = {
     "UPDATE customers SET name = 'x' WHERE id = 1": "policy.no_rule",
     "INSERT INTO orders SELECT * FROM orders": "policy.no_rule",
     "DELETE FROM orders": "policy.no_rule",
-    "DROP TABLE orders": "sql.statement_unsupported",
+    "DROP TABLE orders": "policy.no_rule",
     "SELECT 1; DROP TABLE orders": "sql.multiple_statements",
     "SELECT 1;;SELECT 2": "sql.multiple_statements",
     "SELECT salary FROM employees": "policy.no_rule",
     "SELECT * FROM nosuch": "sql.relation_unknown",
     "SELECT nosuch FROM customers": "sql.column_unknown",
     "BEGIN": "sql.statement_unsupported",
-    "EXPLAIN SELECT 1": "sql.statement_unsupported",
 }
 POSTGRES_REFUSED = {
     "WITH d AS (DELETE FROM orders WHERE id = 1 RETURNING *) SELECT * FROM d": "policy.no_rule",

@@ -48,7 +48,7 @@ def test_statements_run_and_are_recorded(folder: Path) -> None:
     look, drop, refund = by_id["look"], by_id["drop"], by_id["refund"]
     assert (look["effect"], look["code"], look["columns"]) == ("allow", "ok", ["name", "email"])
     assert look["rows"][0][1].startswith("tok_")
-    assert (drop["effect"], drop["code"]) == ("deny", "sql.statement_unsupported")
+    assert (drop["effect"], drop["code"]) == ("deny", "policy.no_rule")
     assert drop["receipt"]["intent_index"] is None
     assert "rows" not in drop
     assert (refund["effect"], refund["code"]) == ("approve", "approval.required")

@@ -80,7 +80,7 @@ def test_masked_rows_with_a_receipt(guard: Guard, tmp_path: Path) -> None:
 def test_refusals_are_recorded_and_repairable(guard: Guard) -> None:
     with guard.session(principal=ANA):
         for sql, code in {
-            "DROP TABLE customers": "sql.statement_unsupported",
+            "DROP TABLE customers": "policy.no_rule",
             "SELECT salary FROM employees": "policy.purpose_required",
             "DELETE FROM orders": "policy.where_required",
             "DELETE FROM orders WHERE 1 = 1": "policy.where_required",

@@ -69,6 +69,10 @@ class EngineDialect:
         fence: What keeps the engine from moving predicates into a filtered subquery.
         index_hint: How a scan of a covering index is kept from ordering rows by a protected column.
         is_key_order_visible: Rows come in the order of an integer primary key when nothing else is said (SQLite).
+        has_merge: MERGE is understood.
+        has_definitions: CREATE, ALTER, DROP and TRUNCATE are understood.
+        are_references_qualified: A foreign key or an index may name its table with a schema (not in SQLite).
+        are_types_text: A column's declared type is any words, which are kept as they are (SQLite).
         is_executed: There is an engine here that runs it; False for dialects that are judged only.
     """
 
@@ -94,6 +98,10 @@ class EngineDialect:
     fence: Fence = Fence()
     index_hint: Literal["not_indexed"] | None = None
     is_key_order_visible: bool = False
+    has_merge: bool = False
+    has_definitions: bool = False
+    are_references_qualified: bool = True
+    are_types_text: bool = False
     is_executed: bool = True
 
     def fold(self, identifier: exp.Identifier) -> str:

@@ -105,4 +105,6 @@ def engine_dialect() -> EngineDialect:
         are_merged_first=True,
         does_returning_see_sources=True,
         keeps_dependency=True,
+        has_merge=True,
+        has_definitions=True,
     )

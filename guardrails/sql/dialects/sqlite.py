@@ -41,4 +41,7 @@ def engine_dialect() -> EngineDialect:
         fence=Fence(limit=-1),
         index_hint="not_indexed",
         is_key_order_visible=True,
+        has_definitions=True,
+        are_references_qualified=False,
+        are_types_text=True,
     )
