@@ -1,0 +1,50 @@
+"""Statements over the grammar's schema whose names are easily resolved wrongly: what the engines are asked about first."""
+
+from __future__ import annotations
+
+__all__ = ["POSTGRES_STATEMENTS", "SQLITE_STATEMENTS"]
+
+_COMMON = """
+SELECT name FROM customers c WHERE EXISTS (SELECT 1 FROM orders o WHERE o.customer_id = c.id AND o.amount > c.credit)
+WITH a AS (WITH a AS (SELECT id FROM orders) SELECT id FROM a) SELECT count(*) FROM a
+SELECT total FROM active_spending WHERE region IN (SELECT region FROM active_customers)
+SELECT count(*) FROM "Big Orders"
+SELECT sum(amount) OVER w FROM orders WINDOW w AS (PARTITION BY region ORDER BY placed)
+"""
+
+SQLITE_STATEMENTS = (
+    _COMMON
+    + """
+WITH orders AS (SELECT id, name FROM customers) SELECT name FROM orders JOIN main.orders o USING (id) WHERE o.amount > 1
+SELECT (SELECT max(o.amount) FROM orders o WHERE o.customer_id = c.id) FROM customers c ORDER BY (SELECT 1 FROM employees e WHERE e.id = c.id)
+SELECT region r, count(*) n FROM orders GROUP BY r HAVING n > 1 ORDER BY r
+SELECT * FROM employees a JOIN employees b ON a.boss_id = b.id
+UPDATE orders SET (status, amount) = (SELECT name, salary FROM employees WHERE id = orders.id) WHERE id IN (SELECT "Id" FROM "Big Orders")
+INSERT INTO employees (id, name) SELECT id + 900, name FROM customers WHERE active ON CONFLICT (id) DO UPDATE SET name = excluded.name WHERE employees.salary > 1
+DELETE FROM orders WHERE customer_id NOT IN (SELECT id FROM active_customers) RETURNING amount
+SELECT trim(name), substring(email, 2), replace(region, 'E', 'e') FROM customers
+"""
+)
+
+POSTGRES_STATEMENTS = (
+    _COMMON
+    + """
+WITH orders AS (SELECT id, name FROM customers) SELECT name FROM orders JOIN public.orders o USING (id) WHERE o.amount > 1
+WITH d AS (DELETE FROM orders WHERE amount > 90 RETURNING customer_id) SELECT c.name FROM customers c JOIN d ON d.customer_id = c.id
+WITH i AS (INSERT INTO employees (id, name) SELECT id + 900, name FROM customers RETURNING id), u AS (UPDATE orders SET status = 'x' WHERE id IN (SELECT id FROM i) RETURNING region) SELECT region FROM u
+SELECT c FROM customers c
+SELECT (c).name, to_jsonb(c) ->> 'email' FROM customers c
+SELECT count(c) FROM customers c
+SELECT t.* FROM customers c, LATERAL (SELECT o.amount FROM orders o WHERE o.customer_id = c.id ORDER BY o.placed LIMIT 1) t
+SELECT DISTINCT ON (region) region, amount FROM orders ORDER BY region, placed DESC
+SELECT region, status, sum(amount) FROM orders GROUP BY GROUPING SETS ((region), (status), ()) HAVING count(paid_at) > 0
+SELECT id, name, email FROM customers GROUP BY id
+SELECT kind FROM events WHERE at > '2026-03-01'
+SELECT goal FROM sales.targets NATURAL JOIN orders
+SELECT x.n FROM (VALUES (1), (2)) AS x(n) JOIN customers ON id = x.n
+UPDATE orders SET status = c.name FROM customers c WHERE c.id = orders.customer_id AND c.active RETURNING c.email, amount
+UPDATE orders SET (status, amount) = (SELECT name, salary FROM employees WHERE id = orders.id)
+DELETE FROM orders USING customers c WHERE c.id = customer_id RETURNING c.name
+INSERT INTO employees (id, name) VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET name = excluded.name WHERE employees.salary > 1 RETURNING hired
+"""
+)
