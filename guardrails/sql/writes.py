@@ -71,7 +71,10 @@ class WriteResolver(QueryResolver):
         if not conflict.expressions:
             return
         self.uses.add(RelationUse(key, "update"))
-        excluded = Source("excluded", {k: Output(o.name, frozenset()) for k, o in target.columns.items()})
+        is_read = self.dialect.is_excluded_read
+        excluded = Source(
+            "excluded", {k: Output(o.name, o.lineage if is_read else frozenset()) for k, o in target.columns.items()}
+        )
         scope.add(excluded)
         # Inside DO UPDATE an unqualified name is the target's.
         scope.star = [c for c in scope.star if c.alias != "excluded"]
@@ -85,6 +88,8 @@ class WriteResolver(QueryResolver):
         key, relation, target = self.target(node.this, "update")
         others = Scope(None, ctes)
         self.from_clause(node, others)
+        if self.dialect.are_nested_joins_queries and len(others.sources) > 1:
+            self.reads |= frozenset().union(*(s.lineage for s in others.sources.values()))
         scope = self.with_target(target, others)
         self.assignments(node.expressions, key, relation, scope, None)
         self._where(node, scope)

@@ -69,10 +69,14 @@ class EngineDialect:
         fence: What keeps the engine from moving predicates into a filtered subquery.
         index_hint: How a scan of a covering index is kept from ordering rows by a protected column.
         is_key_order_visible: Rows come in the order of an integer primary key when nothing else is said (SQLite).
+        is_excluded_read: `excluded.c` in ON CONFLICT needs the right to read the column c (PostgreSQL).
         has_merge: MERGE is understood.
         has_definitions: CREATE, ALTER, DROP and TRUNCATE are understood.
         are_references_qualified: A foreign key or an index may name its table with a schema (not in SQLite).
         are_types_text: A column's declared type is any words, which are kept as they are (SQLite).
+        are_nested_joins_queries: A join in parentheses, and several relations in UPDATE … FROM, are run as a query that reads every
+            column of its relations (SQLite).
+        has_custom_operators: Any run of operator signs is one operator, which anybody may have defined (PostgreSQL).
         is_executed: There is an engine here that runs it; False for dialects that are judged only.
     """
 
@@ -98,10 +102,13 @@ class EngineDialect:
     fence: Fence = Fence()
     index_hint: Literal["not_indexed"] | None = None
     is_key_order_visible: bool = False
+    is_excluded_read: bool = False
     has_merge: bool = False
     has_definitions: bool = False
     are_references_qualified: bool = True
     are_types_text: bool = False
+    are_nested_joins_queries: bool = False
+    has_custom_operators: bool = False
     is_executed: bool = True
 
     def fold(self, identifier: exp.Identifier) -> str:

@@ -44,4 +44,5 @@ def engine_dialect() -> EngineDialect:
         has_definitions=True,
         are_references_qualified=False,
         are_types_text=True,
+        are_nested_joins_queries=True,
     )
