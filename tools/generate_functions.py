@@ -4,10 +4,10 @@ A function passes when the engine itself calls every overload of it immutable, o
 nothing but its arguments, the clock, the session's time zone or randomness, and it changes nothing. Functions that take the
 text of a query, a relation, an object id of the system or an engine-internal type never pass, whatever the engine says.
 
-    python -m tools.generate_functions --postgres URL [--postgres URL …]
+    python -m tools.generate_functions --postgres URL [--postgres URL …] --mysql URL [--mysql URL …]
 
-writes `functions_sqlite.txt` and `functions_postgres.txt`: one lower-case name a line, sorted. PostgreSQL's list is the union
-over the servers; a name that any of them disqualifies is left out.
+writes `functions_sqlite.txt`, `functions_postgres.txt` and `functions_mysql.txt`: one lower-case name a line, sorted. PostgreSQL's list
+is the union over the servers; a name that any of them disqualifies is left out. MySQL's is reviewed in `tools.mysql_functions`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import sqlite3
 from pathlib import Path
 
 import psycopg
+
+from tools.mysql_functions import mysql_functions
 
 __all__ = [
     "POSTGRES_REVIEWED",
@@ -210,14 +212,17 @@ def _write(dialect: str, names: set[str]) -> None:
 
 
 def main() -> None:
-    """Writes both lists."""
+    """Writes the lists."""
     parser = argparse.ArgumentParser(description="Generate the lists of functions without effects.")
     parser.add_argument("--postgres", action="append", default=[], help="libpq URL of a server; may be repeated")
+    parser.add_argument("--mysql", action="append", default=[], help="URL of a MySQL or MariaDB server; may be repeated")
     arguments = parser.parse_args()
     with sqlite3.connect(":memory:") as connection:
         _write("sqlite", sqlite_functions(connection))
     if arguments.postgres:
         _write("postgres", postgres_functions(arguments.postgres))
+    if arguments.mysql:
+        _write("mysql", mysql_functions(arguments.mysql))
 
 
 if __name__ == "__main__":
