@@ -24,6 +24,7 @@ __all__ = [
     "ColumnRef",
     "Context",
     "Decision",
+    "Declared",
     "DialectName",
     "Effect",
     "Execution",
@@ -75,7 +76,7 @@ Effect: TypeAlias = Literal["allow", "deny", "approve"]
 Action: TypeAlias = str
 """`select`, `insert`, `update`, `delete`, a DDL verb such as `drop` or `create`, or the name of a tool or an action."""
 StatementKind: TypeAlias = Literal[
-    "select", "insert", "update", "delete", "merge", "create", "drop", "alter", "truncate", "explain", "other"
+    "select", "insert", "update", "delete", "merge", "create", "drop", "alter", "truncate", "explain", "show", "other"
 ]  # fmt: skip
 RelationKind: TypeAlias = Literal["table", "view", "materialized_view", "foreign_table"]
 
@@ -129,12 +130,28 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
+class Declared:
+    """How the schema itself spells a column, for statements that read the schema; nothing is decided by it.
+
+    Args:
+        type: The type's text as the engine gives it, with its capitals.
+        default: The default's SQL as the engine gives it, None without one.
+        is_not_null: Whether NOT NULL is declared; a key may exclude NULL without it.
+    """
+
+    type: str = ""
+    default: str | None = None
+    is_not_null: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a relation; `type` is the engine's own type text in lower case."""
+    """A column of a relation; `type` is the engine's own type text in lower case; `declared` is None where nobody asked the engine."""
 
     name: str
     type: str = ""
     is_nullable: bool = True
+    declared: Declared | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +241,7 @@ class Access:
         has_limit: The outermost query has a LIMIT.
         has_tautology: A condition somewhere is true for every row (`1 = 1`, `x = x`, `a OR TRUE`).
         has_cross_join: Somewhere relations are joined without a condition that relates them.
+        reads_schema: It reads the description of the schema, which is answered from the catalog with what the principal may see.
     """
 
     kind: StatementKind
@@ -242,6 +260,7 @@ class Access:
     has_limit: bool = False
     has_tautology: bool = False
     has_cross_join: bool = False
+    reads_schema: bool = False
 
     @property
     def is_read_only(self) -> bool:
@@ -319,12 +338,16 @@ class ApprovalTerms:
 
 @dataclass(frozen=True, slots=True)
 class Obligations:
-    """Everything a permit is bound to; one that cannot be fulfilled means deny."""
+    """Everything a permit is bound to; one that cannot be fulfilled means deny.
+
+    `visible` are the relations, each with its columns, that a statement which reads the schema may tell of; None where none does.
+    """
 
     masks: tuple[Mask, ...] = ()
     row_filters: tuple[RowFilter, ...] = ()
     limits: Limits = Limits()
     approval: ApprovalTerms | None = None
+    visible: tuple[tuple[str, tuple[str, ...]], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
