@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from guardrails.model import Catalog, Column, Relation, RelationKind
+from guardrails.model import Catalog, Column, Declared, Relation, RelationKind
 
 if TYPE_CHECKING:
     import psycopg
@@ -47,6 +47,9 @@ _DIGEST = "".join(
                 ',', a.attrelid, a.attnum, pg_catalog.quote_ident(a.attname), a.atttypid, a.atttypmod, a.attnotnull),
             ';' ORDER BY a.attrelid, a.attnum))
         FROM pg_catalog.pg_attribute a JOIN wanted w ON w.oid = a.attrelid WHERE a.attnum > 0 AND NOT a.attisdropped
+        UNION ALL
+        SELECT pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat_ws(',', d.oid, d.xmin, d.ctid), ';' ORDER BY d.oid))
+        FROM pg_catalog.pg_attrdef d JOIN wanted w ON w.oid = d.adrelid
         UNION ALL
         SELECT pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat_ws(',', r.oid, r.xmin, r.ctid), ';' ORDER BY r.oid))
         FROM pg_catalog.pg_rewrite r JOIN wanted w ON w.oid = r.ev_class
@@ -90,8 +93,10 @@ _COLUMNS = "".join(
     (
         _WANTED,
         """
-    SELECT a.attrelid, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), NOT a.attnotnull
+    SELECT a.attrelid, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull,
+           CASE WHEN a.attgenerated = '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END
     FROM pg_catalog.pg_attribute a JOIN wanted w ON w.oid = a.attrelid
+    LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     WHERE a.attnum > 0 AND NOT a.attisdropped
     ORDER BY a.attrelid, a.attnum
 """,
@@ -117,7 +122,7 @@ _INDEXED = r"""
 
 
 def postgres_digest(connection: psycopg.Connection[Any]) -> str:
-    """Returns the version of the schema: SHA-256 (hex) over relations, columns, view rules, indexes, inheritance and user types.
+    """Returns the version of the schema: SHA-256 (hex) over relations, columns, defaults, view rules, indexes, inheritance and user types.
 
     Args:
         connection: An open connection; the answer is of the moment of the call, as the system catalogs always are.
@@ -137,8 +142,9 @@ def read_postgres(connection: psycopg.Connection[Any]) -> Catalog:
     connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
     version = postgres_digest(connection)
     columns: dict[int, list[Column]] = {}
-    for oid, name, type_text, is_nullable in connection.execute(_COLUMNS):
-        columns.setdefault(oid, []).append(Column(name, type_text.lower(), is_nullable))
+    for oid, name, type_text, is_not_null, default in connection.execute(_COLUMNS):
+        declared = Declared(type_text, default, is_not_null)
+        columns.setdefault(oid, []).append(Column(name, type_text.lower(), not is_not_null, declared))
     indexed: dict[int, set[str]] = {}
     for oid, name in connection.execute(_INDEXED):
         indexed.setdefault(oid, set()).add(name)

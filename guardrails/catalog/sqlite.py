@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from guardrails.errors import CatalogError
-from guardrails.model import Catalog, Column, Relation, RelationKind
+from guardrails.model import Catalog, Column, Declared, Relation, RelationKind
 
 __all__ = ["read_sqlite", "sqlite_digest"]
 
@@ -69,13 +69,15 @@ def read_sqlite(connection: sqlite3.Connection) -> Catalog:
 
 def _relation(connection: sqlite3.Connection, name: str, kind: RelationKind, sql: str) -> Relation:
     rows = connection.execute(
-        "SELECT name, type, \"notnull\", pk, hidden FROM pragma_table_xinfo(?, 'main') ORDER BY cid", (name,)
+        "SELECT name, type, \"notnull\", pk, hidden, dflt_value FROM pragma_table_xinfo(?, 'main') ORDER BY cid", (name,)
     ).fetchall()
     shown = [r for r in rows if r[4] != _HIDDEN_IN_VIRTUAL_TABLE]
     keys = tuple(r[0] for r in sorted((r for r in shown if r[3]), key=lambda r: int(r[3])))
     # A key column may hold NULL in SQLite unless it is the row id itself; https://www.sqlite.org/lang_createtable.html
     rowid = keys[0] if len(keys) == 1 and any(r[0] == keys[0] and r[1].upper() == "INTEGER" for r in shown) else None
-    columns = tuple(Column(r[0], (r[1] or "").lower(), not r[2] and r[0] != rowid) for r in shown)
+    columns = tuple(
+        Column(r[0], (r[1] or "").lower(), not r[2] and r[0] != rowid, Declared(r[1] or "", r[5], bool(r[2]))) for r in shown
+    )
     names = [c.name for c in columns]
     return Relation(
         schema="main",

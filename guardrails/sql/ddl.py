@@ -8,7 +8,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from guardrails.errors import CatalogError
-from guardrails.model import Catalog, Column, DialectName, Relation, RelationKind
+from guardrails.model import Catalog, Column, Declared, DialectName, Relation, RelationKind
 from guardrails.sql.dialects import EngineDialect, dialect_of
 
 __all__ = ["catalog_from_ddl"]
@@ -76,9 +76,12 @@ def _table(create: exp.Create, rules: EngineDialect, catalog: Catalog) -> Relati
             column = _fold(item.this, rules)
             kinds = [c.kind for c in item.args.get("constraints") or []]
             is_key = any(isinstance(k, exp.PrimaryKeyColumnConstraint) for k in kinds)
-            is_nullable = not is_key and not any(isinstance(k, exp.NotNullColumnConstraint) for k in kinds)
+            is_not_null = any(isinstance(k, exp.NotNullColumnConstraint) and not k.args.get("allow_null") for k in kinds)
+            default = next((k.this.sql(rules.sqlglot) for k in kinds if isinstance(k, exp.DefaultColumnConstraint)), None)
             data_type = item.args.get("kind")
-            columns.append(Column(column, data_type.sql(rules.sqlglot).lower() if data_type else "", is_nullable))
+            type_text = data_type.sql(rules.sqlglot) if data_type else ""
+            declared = Declared(type_text, default, is_not_null)
+            columns.append(Column(column, type_text.lower(), not is_key and not is_not_null, declared))
             keys += [column] if is_key else []
             indexed |= {column} if is_key or any(isinstance(k, exp.UniqueColumnConstraint) for k in kinds) else set()
         elif isinstance(item, (exp.PrimaryKey, exp.UniqueColumnConstraint, exp.Constraint)):

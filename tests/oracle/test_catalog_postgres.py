@@ -102,6 +102,7 @@ def test_the_digest_follows_the_schema_and_not_the_data(connection: psycopg.Conn
             "ALTER VIEW public.v SET SCHEMA other",
         ),
         *("ALTER TABLE public.t ALTER COLUMN a SET NOT NULL", "ALTER TABLE public.t DROP COLUMN c"),
+        *("ALTER TABLE public.t ALTER COLUMN a SET DEFAULT 1", "ALTER TABLE public.t ALTER COLUMN a SET DEFAULT 2"),
     ]:
         connection.execute(statement)
         digest = postgres_digest(connection)
