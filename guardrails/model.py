@@ -134,14 +134,16 @@ class Declared:
     """How the schema itself spells a column, for statements that read the schema; nothing is decided by it.
 
     Args:
-        type: The type's text as the engine gives it, with its capitals.
+        type: The type's text as the engine gives it, with its capitals; of a domain the type that it is based on.
         default: The default's SQL as the engine gives it, None without one.
         is_not_null: Whether NOT NULL is declared; a key may exclude NULL without it.
+        generated: How its value is computed from other columns: on reading (`virtual`), on writing (`stored`), or not at all (empty).
     """
 
     type: str = ""
     default: str | None = None
     is_not_null: bool = False
+    generated: Literal["", "virtual", "stored"] = ""
 
 
 @dataclass(frozen=True, slots=True)

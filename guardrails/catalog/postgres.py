@@ -8,7 +8,7 @@ Source: https://www.postgresql.org/docs/current/catalogs.html
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from guardrails.model import Catalog, Column, Declared, Relation, RelationKind
 
@@ -24,6 +24,7 @@ _KINDS: dict[str, RelationKind] = {
     "m": "materialized_view",
     "f": "foreign_table",
 }
+_GENERATED: dict[str, Literal["virtual", "stored"]] = {"s": "stored", "v": "virtual"}
 
 _WANTED = r"""
     WITH wanted AS MATERIALIZED (
@@ -94,8 +95,9 @@ _COLUMNS = "".join(
         _WANTED,
         """
     SELECT a.attrelid, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull,
-           CASE WHEN a.attgenerated = '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END
-    FROM pg_catalog.pg_attribute a JOIN wanted w ON w.oid = a.attrelid
+           CASE WHEN a.attgenerated = '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END, a.attgenerated,
+           CASE WHEN t.typtype = 'd' THEN pg_catalog.format_type(t.typbasetype, t.typtypmod) END
+    FROM pg_catalog.pg_attribute a JOIN wanted w ON w.oid = a.attrelid JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
     LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     WHERE a.attnum > 0 AND NOT a.attisdropped
     ORDER BY a.attrelid, a.attnum
@@ -142,8 +144,8 @@ def read_postgres(connection: psycopg.Connection[Any]) -> Catalog:
     connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
     version = postgres_digest(connection)
     columns: dict[int, list[Column]] = {}
-    for oid, name, type_text, is_not_null, default in connection.execute(_COLUMNS):
-        declared = Declared(type_text, default, is_not_null)
+    for oid, name, type_text, is_not_null, default, generated, base in connection.execute(_COLUMNS):
+        declared = Declared(base or type_text, default, is_not_null, _GENERATED.get(generated, ""))
         columns.setdefault(oid, []).append(Column(name, type_text.lower(), not is_not_null, declared))
     indexed: dict[int, set[str]] = {}
     for oid, name in connection.execute(_INDEXED):

@@ -10,6 +10,7 @@ import hashlib
 import re
 import sqlite3
 from collections.abc import Iterable
+from typing import Literal
 
 from guardrails.errors import CatalogError
 from guardrails.model import Catalog, Column, Declared, Relation, RelationKind
@@ -20,6 +21,8 @@ _KINDS: dict[str, RelationKind] = {"table": "table", "virtual": "foreign_table",
 """By the type in `pragma_table_list`; shadow tables have none, so they are in no catalog."""
 
 _HIDDEN_IN_VIRTUAL_TABLE = 1
+_GENERATED: dict[int, Literal["virtual", "stored"]] = {2: "virtual", 3: "stored"}
+"""By the `hidden` of `pragma_table_xinfo`."""
 
 _TOKEN = re.compile(
     r"""(?P<blank>\s+|--[^\n]*(?:\n|\Z)|/\*.*?(?:\*/|\Z))"""
@@ -75,9 +78,8 @@ def _relation(connection: sqlite3.Connection, name: str, kind: RelationKind, sql
     keys = tuple(r[0] for r in sorted((r for r in shown if r[3]), key=lambda r: int(r[3])))
     # A key column may hold NULL in SQLite unless it is the row id itself; https://www.sqlite.org/lang_createtable.html
     rowid = keys[0] if len(keys) == 1 and any(r[0] == keys[0] and r[1].upper() == "INTEGER" for r in shown) else None
-    columns = tuple(
-        Column(r[0], (r[1] or "").lower(), not r[2] and r[0] != rowid, Declared(r[1] or "", r[5], bool(r[2]))) for r in shown
-    )
+    declared = [Declared(r[1] or "", r[5], bool(r[2]), _GENERATED.get(r[4], "")) for r in shown]
+    columns = tuple(Column(d[0], t.type.lower(), not d[2] and d[0] != rowid, t) for d, t in zip(shown, declared, strict=True))
     names = [c.name for c in columns]
     return Relation(
         schema="main",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from typing import Literal
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
@@ -80,7 +82,7 @@ def _table(create: exp.Create, rules: EngineDialect, catalog: Catalog) -> Relati
             default = next((k.this.sql(rules.sqlglot) for k in kinds if isinstance(k, exp.DefaultColumnConstraint)), None)
             data_type = item.args.get("kind")
             type_text = data_type.sql(rules.sqlglot) if data_type else ""
-            declared = Declared(type_text, default, is_not_null)
+            declared = Declared(type_text, default, is_not_null, _generated(kinds))
             columns.append(Column(column, type_text.lower(), not is_key and not is_not_null, declared))
             keys += [column] if is_key else []
             indexed |= {column} if is_key or any(isinstance(k, exp.UniqueColumnConstraint) for k in kinds) else set()
@@ -91,6 +93,11 @@ def _table(create: exp.Create, rules: EngineDialect, catalog: Catalog) -> Relati
             if isinstance(item, exp.PrimaryKey) or item.find(exp.PrimaryKey):
                 keys += named
     return Relation(where, name, "table", tuple(columns), tuple(keys), frozenset(indexed))
+
+
+def _generated(kinds: Sequence[exp.Expr]) -> Literal["", "virtual", "stored"]:
+    computed = next((k for k in kinds if isinstance(k, exp.ComputedColumnConstraint)), None)
+    return "" if computed is None else "stored" if computed.args.get("persisted") else "virtual"
 
 
 def _view(create: exp.Create, rules: EngineDialect, catalog: Catalog, relations: dict[str, Relation]) -> Relation:
