@@ -45,6 +45,7 @@ _SQL = {
     "sql.column_unknown": Code("A column is not known here", "Check the column names of the relations in FROM."),
     "sql.column_ambiguous": Code("A column name fits several relations", "Qualify the column with its relation's alias."),
     "sql.roundtrip": Code("The statement does not survive regeneration", "Rewrite it in plainer SQL."),
+    "sql.parsers_disagree": Code("The engine's own parser reads it otherwise", "Write it in a plainer form."),
     "sql.view_opaque": Code("A view's definition is not understood", "Query its base relations instead."),
     "sql.params_mismatch": Code("Parameters and placeholders differ", "Give one value for each placeholder."),
 }

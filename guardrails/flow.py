@@ -36,7 +36,7 @@ from guardrails.model import (
     Value,
 )
 from guardrails.policy import BoundPolicy, decide, decide_action
-from guardrails.sql import Parsed, parse, resolve, rewrite
+from guardrails.sql import Parsed, cross_check, parse, resolve, rewrite
 
 __all__ = [
     "Append",
@@ -138,6 +138,8 @@ def judge(
     principal: Principal,
     context: Context,
     mask_sql: MaskSql,
+    *,
+    is_cross_checked: bool = False,
 ) -> Judgement:
     """Decides about one statement: parse, resolve, decide, rewrite. Pure: the same input gives the same output.
 
@@ -148,6 +150,7 @@ def judge(
         principal: On whose behalf.
         context: Agent, session, purpose.
         mask_sql: Turns a mask obligation into SQL for a column.
+        is_cross_checked: PostgreSQL's own parser must agree; see `guardrails.sql.crosscheck`.
 
     Returns:
         The judgement. A statement that is not understood gives a decision of effect ``deny``; nothing is raised for it.
@@ -163,6 +166,8 @@ def judge(
         decision = replace(decide(access, policy, principal, context), access=access)
         if decision.effect == "deny":
             return Judgement(statement, decision, normalised=normalised)
+        if is_cross_checked:
+            cross_check(resolved, catalog)
         rewritten = rewrite(resolved, decision.obligations, catalog, mask_sql)
     except (StatementError, CatalogError) as error:
         kind = parsed.kind if parsed is not None else error.evidence.get("kind")

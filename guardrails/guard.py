@@ -82,6 +82,7 @@ class Guard:
         channel: Channel | None = None,
         observer: Observer | None = None,
         scan: bool = True,
+        crosscheck: bool = False,
     ) -> None:
         self.policy = policy
         self.engine = engine
@@ -90,6 +91,7 @@ class Guard:
         self._keyring = keyring
         self._observer = observer
         self._scan = scan
+        self._crosscheck = crosscheck
         self._session: ContextVar[Session | None] = ContextVar("guardrails_session", default=None)
         self._bound: BoundPolicy | None = None
         self._running: set[asyncio.Task[Result]] = set()
@@ -104,6 +106,7 @@ class Guard:
         approvals: Channel | None = None,
         observer: Observer | None = None,
         unsafe_without_scan: bool = False,
+        crosscheck: bool = False,
     ) -> Guard:
         """Opens everything a guard needs and checks that the pieces fit together.
 
@@ -114,6 +117,7 @@ class Guard:
             approvals: Where to ask a person; None means that callers get `ApprovalRequired` and try again after `approve`.
             observer: Called with every `flow.Event`, for progress display. It must not raise.
             unsafe_without_scan: Switches the second net over results off.
+            crosscheck: PostgreSQL's own parser must agree about every statement; needs the extra `crosscheck`.
 
         Returns:
             The open guard. Intents that a crashed process left without outcome are now marked unknown in the ledger.
@@ -130,7 +134,8 @@ class Guard:
         beside = log.path or "sqlite:///:memory:"
         store = ApprovalStore.open(beside)
         keyring = open_keyring(beside)
-        guard = cls(loaded, engine, log, store, keyring, channel=approvals, observer=observer, scan=not unsafe_without_scan)
+        choices = {"scan": not unsafe_without_scan, "crosscheck": crosscheck}
+        guard = cls(loaded, engine, log, store, keyring, channel=approvals, observer=observer, **choices)
         guard._bind()
         return guard
 
@@ -385,7 +390,8 @@ class Guard:
 
     def _judge(self, statement: Statement, session: Session) -> flow.Judgement:
         bound = self._bind()
-        return flow.judge(statement, bound.catalog, bound, session.principal, session.context, self.mask_sql)
+        who = session.principal, session.context
+        return flow.judge(statement, bound.catalog, bound, *who, self.mask_sql, is_cross_checked=self._crosscheck)
 
     def _statement_flow(self, sql: str, params: Params | None, session: Session) -> flow.Flow:
         judgement = self._judge(Statement(sql, params if params is not None else {}, self.engine.dialect), session)

@@ -1,5 +1,6 @@
 """SQL understanding: parse, resolve, rewrite. The only part of the library that knows sqlglot; it could be lifted out on its own."""
 
+from guardrails.sql.crosscheck import cross_check
 from guardrails.sql.ddl import catalog_from_ddl
 from guardrails.sql.dialects import dialect_name
 from guardrails.sql.filters import check_predicate
@@ -13,6 +14,7 @@ __all__ = [
     "Rewritten",
     "catalog_from_ddl",
     "check_predicate",
+    "cross_check",
     "dialect_name",
     "parse",
     "resolve",

@@ -20,6 +20,7 @@ from guardrails.model import Limits
 from guardrails.sql.bounds import check_text, check_tokens
 from guardrails.sql.column_types import TYPE_PREFIX, hide_types
 from guardrails.sql.dialects import EngineDialect
+from guardrails.sql.operators import check_operators
 
 __all__ = ["CROSS_COMMENT", "FUNCTION_PREFIX", "POSITION_PREFIX", "tokenize"]
 
@@ -108,6 +109,8 @@ def tokenize(sql: str, dialect: EngineDialect, limits: Limits | None = None) -> 
         raise StatementError("sql.too_large", "The statement grows too large when masks and filters are put in.")
     if any(TYPE_PREFIX in t.text for t in tokens):
         raise StatementError("sql.construct_unsupported", "A name starts with a prefix that is reserved.")
+    if dialect.has_custom_operators:
+        check_operators(sql, tokens)
     if dialect.are_types_text:
         tokens = hide_types(sql, tokens)
     return list(_repair(sql, tokens, dialect))

@@ -135,14 +135,15 @@ class WriteResolver(QueryResolver):
     def assignments(
         self, assignments: Sequence[exp.Expr], key: str, relation: Relation, scope: Scope, target: Source | None
     ) -> None:
-        """Resolves `SET column = value`; with `target`, bare names in the values mean its columns first."""
+        """Resolves `SET column = value` and `SET (columns) = (values or a query)`.
+
+        With `target`, bare names in the values mean its columns first.
+        """
         for assignment in assignments:
-            column = assignment.this if isinstance(assignment, exp.EQ) else None
-            if not isinstance(column, exp.Column) or column.table or not isinstance(column.this, exp.Identifier):
-                raise StatementError("sql.construct_unsupported", "SET takes `column = value` for single columns.")
-            name = self.own_column(column.this, relation)
-            self.writes.add(ColumnRef(key, name))
-            column.set("this", exp.to_identifier(name, quoted=True))
+            for column in _assigned(assignment):
+                name = self.own_column(column.this, relation)
+                self.writes.add(ColumnRef(key, name))
+                column.set("this", exp.to_identifier(name, quoted=True))
             if target is not None:
                 self._target_first(assignment.expression, target)
             self.expression(assignment.expression, scope)
@@ -192,3 +193,13 @@ class WriteResolver(QueryResolver):
                 if self.dialect.fold_name(column.name) == key:
                     return column.name
         raise StatementError("sql.column_unknown", f"{relation.name} has no column {identifier.name[:80]}.")
+
+
+def _assigned(assignment: exp.Expr) -> list[exp.Column]:
+    """Returns the columns on the left of one item of SET."""
+    if isinstance(assignment, exp.EQ):
+        this, value = assignment.this, assignment.expression
+        columns = this.expressions if isinstance(this, exp.Tuple) and isinstance(value, (exp.Tuple, exp.Subquery)) else [this]
+        if all(isinstance(c, exp.Column) and not c.table and isinstance(c.this, exp.Identifier) for c in columns):
+            return list(columns)
+    raise StatementError("sql.construct_unsupported", "SET takes `column = value`, or columns and values in parentheses.")

@@ -6,15 +6,12 @@ __all__ = ["POSTGRES_STATEMENTS", "SQLITE_STATEMENTS"]
 
 _COMMON = """
 SELECT name FROM customers c WHERE EXISTS (SELECT 1 FROM orders o WHERE o.customer_id = c.id AND o.amount > c.credit)
-WITH a AS (WITH a AS (SELECT id FROM orders) SELECT id FROM a) SELECT count(*) FROM a
 SELECT total FROM active_spending WHERE region IN (SELECT region FROM active_customers)
 SELECT count(*) FROM "Big Orders"
 SELECT sum(amount) OVER w FROM orders WINDOW w AS (PARTITION BY region ORDER BY placed)
 """
 
-SQLITE_STATEMENTS = (
-    _COMMON
-    + """
+_SQLITE = """
 WITH orders AS (SELECT id, name FROM customers) SELECT name FROM orders JOIN main.orders o USING (id) WHERE o.amount > 1
 SELECT (SELECT max(o.amount) FROM orders o WHERE o.customer_id = c.id) FROM customers c ORDER BY (SELECT 1 FROM employees e WHERE e.id = c.id)
 SELECT region r, count(*) n FROM orders GROUP BY r HAVING n > 1 ORDER BY r
@@ -24,11 +21,9 @@ INSERT INTO employees (id, name) SELECT id + 900, name FROM customers WHERE acti
 DELETE FROM orders WHERE customer_id NOT IN (SELECT id FROM active_customers) RETURNING amount
 SELECT trim(name), substring(email, 2), replace(region, 'E', 'e') FROM customers
 """
-)
 
-POSTGRES_STATEMENTS = (
-    _COMMON
-    + """
+_POSTGRES = """
+WITH a AS (WITH a AS (SELECT id FROM orders) SELECT id FROM a) SELECT count(*) FROM a
 WITH orders AS (SELECT id, name FROM customers) SELECT name FROM orders JOIN public.orders o USING (id) WHERE o.amount > 1
 WITH d AS (DELETE FROM orders WHERE amount > 90 RETURNING customer_id) SELECT c.name FROM customers c JOIN d ON d.customer_id = c.id
 WITH i AS (INSERT INTO employees (id, name) SELECT id + 900, name FROM customers RETURNING id), u AS (UPDATE orders SET status = 'x' WHERE id IN (SELECT id FROM i) RETURNING region) SELECT region FROM u
@@ -47,4 +42,11 @@ UPDATE orders SET (status, amount) = (SELECT name, salary FROM employees WHERE i
 DELETE FROM orders USING customers c WHERE c.id = customer_id RETURNING c.name
 INSERT INTO employees (id, name) VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET name = excluded.name WHERE employees.salary > 1 RETURNING hired
 """
-)
+
+
+def _lines(*texts: str) -> list[str]:
+    return [line for text in texts for line in text.splitlines() if line]
+
+
+SQLITE_STATEMENTS = _lines(_COMMON, _SQLITE)
+POSTGRES_STATEMENTS = _lines(_COMMON, _POSTGRES)

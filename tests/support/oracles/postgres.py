@@ -29,7 +29,7 @@ from guardrails.model import Access, Catalog, ColumnRef, DialectName
 from tests.support.grammar import FLAVOURS, rows
 from tests.support.oracles.base import Verdict, changed
 
-__all__ = ["PostgresOracle", "fill"]
+__all__ = ["PostgresOracle", "catalog_of", "fill"]
 
 _NO_RIGHT = "42501"
 _LATE = "57014"
@@ -67,6 +67,12 @@ def fill(url: str) -> None:
         connection.execute("ANALYZE")
 
 
+def catalog_of(connection: psycopg.Connection[Any]) -> Catalog:
+    """Returns the library's catalog of the database behind a connection in autocommit mode."""
+    with connection.transaction():
+        return read_postgres(connection)
+
+
 class PostgresOracle:
     """A database that is filled already; makes a role of its own, and drops it at the end.
 
@@ -87,8 +93,7 @@ class PostgresOracle:
             f"SET statement_timeout = {timeout_ms}; SET jit = off; SET max_parallel_workers_per_gather = 0; SET lock_timeout = '5s';"
             f"CREATE ROLE {self._role}; GRANT USAGE ON SCHEMA sales TO {self._role}; LISTEN probe".encode()
         )
-        with self.connection.transaction():
-            self._catalog = read_postgres(self.connection)
+        self._catalog = catalog_of(self.connection)
         self._columns: dict[tuple[int, int], ColumnRef] = {}
         self._keys: dict[int, str] = {}
         self._by_name: dict[tuple[str, str], str] = {}

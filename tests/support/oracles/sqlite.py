@@ -17,7 +17,9 @@ from tests.support.oracles.base import Verdict, changed
 
 __all__ = ["SqliteOracle"]
 
-_OPERATORS = frozenset({"like", "glob", "regexp", "match", "->", "->>", "current_date", "current_time", "current_timestamp"})
+_OPERATORS = frozenset(
+    {"coalesce", "like", "glob", "regexp", "match", "->", "->>", "current_date", "current_time", "current_timestamp"}
+)
 _VERBS = {sqlite3.SQLITE_INSERT: "insert", sqlite3.SQLITE_UPDATE: "update", sqlite3.SQLITE_DELETE: "delete"}
 _HARMLESS = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION})
 _PROBE = (
