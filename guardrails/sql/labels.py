@@ -45,6 +45,7 @@ _CALL_LABELS: dict[type[exp.Expr], str] = {
     exp.Tuple: "row",
     exp.Unnest: "unnest",
 }
+_SPACES = " \t\n\v\f\r"
 _CLAUSES = {
     TokenType.FROM,
     TokenType.WHERE,
@@ -78,10 +79,11 @@ def projection_texts(sql: str, tokens: Sequence[Token]) -> list[str]:
     depth, first = 0, start
     for position in range(start, len(tokens) + 1):
         token = tokens[position] if position < len(tokens) else None
-        is_end = token is None or (depth == 0 and (token.token_type in _CLAUSES or token.token_type is TokenType.R_PAREN))
+        is_end = token is None or (depth == 0 and _ends_list(token, tokens[position - 1]))
         if is_end or (depth == 0 and token is not None and token.token_type is TokenType.COMMA):
             if position > first:
-                texts.append(sql[tokens[first].start : tokens[position - 1].end + 1])
+                # Up to the next token, comments included, as SQLite takes it.
+                texts.append(sql[tokens[first].start : token.start if token is not None else None].strip(_SPACES))
             first = position + 1
         if is_end or token is None:
             break
@@ -90,6 +92,13 @@ def projection_texts(sql: str, tokens: Sequence[Token]) -> list[str]:
         elif token.token_type in (TokenType.R_PAREN, TokenType.R_BRACKET):
             depth -= 1
     return texts
+
+
+def _ends_list(token: Token, before: Token) -> bool:
+    if token.token_type is TokenType.FROM and before.token_type is TokenType.DISTINCT:
+        # `IS DISTINCT FROM` is an operator.
+        return False
+    return token.token_type in _CLAUSES or token.token_type in (TokenType.R_PAREN, TokenType.SEMICOLON)
 
 
 def sqlite_label(node: exp.Expr, dialect: EngineDialect) -> str:
@@ -114,7 +123,8 @@ def _label(node: exp.Expr) -> tuple[str | None, int]:
     if isinstance(node, (exp.Paren, exp.Collate, exp.Filter, exp.WithinGroup, exp.Window, exp.Bracket)):
         return _label(node.this)
     if isinstance(node, exp.Column):
-        return node.name, 2
+        # A whole row is called like its relation.
+        return node.table if isinstance(node.this, exp.Star) else node.name, 2
     if isinstance(node, exp.Dot):
         return node.expression.name, 2
     if isinstance(node, exp.Anonymous):
@@ -134,7 +144,7 @@ def _label(node: exp.Expr) -> tuple[str | None, int]:
     if isinstance(node, exp.Subquery):
         inner = node.this
         first = inner.selects[0] if isinstance(inner, exp.Query) and inner.selects else None
-        return (first.alias_or_name or _label(first)[0], 2) if first is not None else (None, 0)
+        return (first.alias or _label(first)[0] or "?column?", 2) if first is not None else (None, 0)
     name = _CALL_LABELS.get(type(node))
     return (name, 2) if name else (None, 0)
 

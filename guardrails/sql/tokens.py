@@ -80,6 +80,23 @@ _NOT_CALLS_AFTER = {TokenType.ALIAS, TokenType.DCOLON, TokenType.INTO, TokenType
 # White space or invisible for sqlglot (or for a reader), not for the engines.
 _ODD_SPACE = re.compile("[\u0085\u00a0\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2064\u2066-\u206f\u3000\ufeff]")
 _KEYS = (TokenType.STRING, TokenType.NUMBER)
+_TYPE_WORDS = {
+    TokenType.DATE,
+    TokenType.DATETIME,
+    TokenType.INTERVAL,
+    TokenType.TIME,
+    TokenType.TIMESTAMP,
+    TokenType.TIMESTAMPLTZ,
+    TokenType.TIMESTAMPTZ,
+    TokenType.TIMETZ,
+}
+_LAST_WORD = re.compile(r"[A-Za-z_]+\Z")
+_BEFORE_OPERANDS = frozenset(
+    {
+        *("ALL", "AND", "BETWEEN", "BY", "CASE", "DISTINCT", "ELSE", "ESCAPE", "FROM", "GLOB", "HAVING", "IN", "IS", "LIKE", "LIMIT"),
+        *("MATCH", "NOT", "OFFSET", "ON", "OR", "REGEXP", "RETURNING", "SELECT", "SET", "THEN", "VALUES", "WHEN", "WHERE"),
+    }
+)
 _UNITS = {"YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND"}
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", re.DOTALL)
@@ -222,15 +239,30 @@ def _check_pair(sql: str, token: Token, before: Token | None, dialect: EngineDia
     strings = (TokenType.STRING, TokenType.BYTE_STRING, TokenType.RAW_STRING, TokenType.HEREDOC_STRING)
     if kind in strings and kind_before in strings:
         raise StatementError("sql.construct_unsupported", "Two string constants follow each other.", hint="Join them with ||.")
-    if kind_before is TokenType.NUMBER and token.start == before.end + 1 and kind in (TokenType.VAR, TokenType.NUMBER):
+    is_adjacent = token.start == before.end + 1
+    if kind_before is TokenType.NUMBER and is_adjacent and (kind is TokenType.NUMBER or _is_word(sql[token.start])):
         raise StatementError("sql.syntax", "A number is followed by letters without a space.")
     if kind is TokenType.NUMBER and kind_before is TokenType.PLACEHOLDER and dialect.name == "sqlite":
         raise StatementError("sql.construct_unsupported", "Numbered parameters are not supported.", hint="Use :name or ?.")
-    if kind_before is TokenType.PLUS and kind is not TokenType.NUMBER and dialect.name == "sqlite":
+    is_changed = kind is TokenType.STRING or (dialect.name == "sqlite" and kind is not TokenType.NUMBER)
+    if kind_before is TokenType.PLUS and is_changed:
         previous = sql[: before.start].rstrip()
-        if not previous or not (previous[-1].isalnum() or previous[-1] in "_)]'\"`$"):
-            # sqlglot drops a unary plus, which in SQLite takes away a column's affinity.
+        word = _LAST_WORD.search(previous)
+        is_operand = bool(previous) and (previous[-1].isalnum() or previous[-1] in "_)]'\"`$")
+        if not is_operand or (word is not None and word.group().upper() in _BEFORE_OPERANDS):
+            # sqlglot drops a unary plus, which takes away a column's affinity in SQLite, and makes a string a number in PostgreSQL.
             raise StatementError("sql.construct_unsupported", "A unary plus is not supported.", hint="Leave it out.")
+    if kind is TokenType.STRING and dialect.name == "sqlite" and kind_before in _TYPE_WORDS:
+        # A column of that name and its label for SQLite, a typed constant for sqlglot.
+        raise StatementError("sql.construct_unsupported", "A type stands before a string.", hint="Use the string alone.")
+    if kind in (TokenType.HEX_STRING, TokenType.BIT_STRING) and dialect.name == "postgres" and sql[token.start] == "0":
+        # A number since release 16, an error before, and a bit string for sqlglot.
+        raise StatementError("sql.construct_unsupported", "Numbers are written in decimal only.")
+
+
+def _is_word(character: str) -> bool:
+    """Whether it may begin a name; every character beyond ASCII may."""
+    return character.isalpha() or character == "_" or character > "\x7f"
 
 
 def _decode(source: str) -> str:
