@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
+from sqlglot.tokenizer_core import Token
 
 from guardrails.model import DialectName
 
@@ -20,11 +21,17 @@ NamesSeen: TypeAlias = Literal["keys", "having", "everywhere"]
 Labels: TypeAlias = Literal["postgres", "sqlite", "mysql", "duckdb", "text"]
 """Whose rules name a result column that has no alias; `text` is the expression as written."""
 _LOWER = {c: c + 32 for c in range(ord("A"), ord("Z") + 1)}
+_UPPER = {c: c - 32 for c in range(ord("a"), ord("z") + 1)}
 
 
 def ascii_lower(name: str) -> str:
     """Folds A-Z only, as SQLite and PostgreSQL (with a multi-byte encoding) do; other letters keep their case."""
     return name.translate(_LOWER)
+
+
+def ascii_upper(name: str) -> str:
+    """Folds a-z only, as Oracle and Snowflake do for the names that may stand without quotes there."""
+    return name.translate(_UPPER)
 
 
 @cache
@@ -77,7 +84,18 @@ class EngineDialect:
         are_nested_joins_queries: A join in parentheses, and several relations in UPDATE … FROM, are run as a query that reads every
             column of its relations (SQLite).
         has_custom_operators: Any run of operator signs is one operator, which anybody may have defined (PostgreSQL).
+        structural: Upper-case names of calls with a syntax of their own inside the parentheses, beyond the common ones.
+        repair: Changes the tokens of a text before everything else, None for no change.
+        give_forms: Changes a parsed tree in place into forms that are written as they are read, None for no change.
         is_executed: There is an engine here that runs it; False for dialects that are judged only.
+        unquoted: The case that an unquoted name has in the catalog.
+        are_relations_exact: The names of relations are compared letter by letter, other names are not (BigQuery).
+        has_fields: `a.b` may also be the field `b` of a column `a`, and a relation `a.b` the array `b` in it.
+        has_target_alias: The relation that is changed may have an alias.
+        are_intervals_casts: `INTERVAL '1 day'` is a constant of type interval, whatever stands in it (PostgreSQL, DuckDB).
+        refuse: Refuses more of a parsed tree than nodes and arguments tell, None for nothing.
+        nameless: What a result column without a name is called, with `{}` for its position from 0, where its text is no name;
+            empty where any text may be a name.
     """
 
     name: DialectName
@@ -109,13 +127,27 @@ class EngineDialect:
     are_types_text: bool = False
     are_nested_joins_queries: bool = False
     has_custom_operators: bool = False
+    structural: frozenset[str] = frozenset()
+    repair: Callable[[list[Token]], list[Token]] | None = None
+    give_forms: Callable[[exp.Expr], None] | None = None
     is_executed: bool = True
+    unquoted: Literal["lower", "upper"] = "lower"
+    are_relations_exact: bool = False
+    has_fields: bool = False
+    has_target_alias: bool = True
+    are_intervals_casts: bool = True
+    refuse: Callable[[exp.Expr], None] | None = None
+    nameless: str = ""
 
     def fold(self, identifier: exp.Identifier) -> str:
         """Returns the name as the engine compares it."""
         name: str = identifier.this
-        return name if identifier.args.get("quoted") and not self.is_quoted_folded else ascii_lower(name)
+        return name if identifier.args.get("quoted") and not self.is_quoted_folded else self.fold_unquoted(name)
 
     def fold_name(self, name: str) -> str:
         """Returns a catalog's name as the engine compares it."""
         return ascii_lower(name) if self.is_quoted_folded else name
+
+    def fold_unquoted(self, name: str) -> str:
+        """Returns a name that stands without quotes as the engine compares it."""
+        return ascii_upper(name) if self.unquoted == "upper" else ascii_lower(name)
