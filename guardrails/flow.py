@@ -35,7 +35,7 @@ from guardrails.model import (
     StatementKind,
     Value,
 )
-from guardrails.policy import BoundPolicy, decide, decide_action
+from guardrails.policy import BoundPolicy, decide, decide_action, visible
 from guardrails.sql import Parsed, cross_check, parse, resolve, rewrite
 
 __all__ = [
@@ -166,6 +166,9 @@ def judge(
         decision = replace(decide(access, policy, principal, context), access=access)
         if decision.effect == "deny":
             return Judgement(statement, decision, normalised=normalised)
+        if access.reads_schema:
+            shown = tuple(visible(policy, principal, context).items())
+            decision = replace(decision, obligations=replace(decision.obligations, visible=shown))
         if is_cross_checked:
             cross_check(resolved, catalog)
         rewritten = rewrite(resolved, decision.obligations, catalog, mask_sql)

@@ -5,7 +5,7 @@ from guardrails.sql.ddl import catalog_from_ddl
 from guardrails.sql.dialects import dialect_name
 from guardrails.sql.filters import check_predicate
 from guardrails.sql.parse import Parsed, parse
-from guardrails.sql.resolve import Resolved, resolve
+from guardrails.sql.resolve import Resolved, relation_access, resolve
 from guardrails.sql.rewrite import Rewritten, rewrite
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "cross_check",
     "dialect_name",
     "parse",
+    "relation_access",
     "resolve",
     "rewrite",
 ]

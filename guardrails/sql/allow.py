@@ -11,6 +11,7 @@ from sqlglot import exp
 
 from guardrails.errors import StatementError
 from guardrails.sql.dialects import EngineDialect
+from guardrails.sql.metadata import is_schema_function
 
 __all__ = ["check_nodes", "function_name"]
 
@@ -254,7 +255,8 @@ def function_name(node: exp.Anonymous) -> str:
 def _check_function(node: exp.Anonymous, dialect: EngineDialect) -> None:
     name = function_name(node)
     is_quoted = isinstance(node.this, exp.Identifier)
-    if is_quoted or (name not in dialect.functions and name not in dialect.table_functions and name != "row"):
+    is_known = name in dialect.functions or name in dialect.table_functions or is_schema_function(name, dialect.name)
+    if is_quoted or not (is_known or name == "row"):
         raise StatementError("sql.function_not_allowed", f"The function {name[:60]} is not on the list of safe functions.")
 
 

@@ -18,6 +18,7 @@ from sqlglot.tokenizer_core import TokenType
 
 from guardrails.errors import StatementError, UsageError
 from guardrails.model import Access, Catalog
+from guardrails.sql.metadata import described_names
 from guardrails.sql.params import bind_params, number_params
 from guardrails.sql.parse import generate
 from guardrails.sql.resolve import Resolved
@@ -99,11 +100,15 @@ def cross_check(resolved: Resolved, catalog: Catalog) -> None:
     tree = resolved.tree.copy()
     number_params(tree, bind_params(tree, resolved.statement.params))
     asked, answered = outline(_numbered(resolved)), outline(generate(tree, dialect))
-    hold(asked, answered, access, catalog.default_schema)
+    hold(asked, answered, access, catalog.default_schema, described=described_names(resolved.tree))
 
 
-def hold(asked: Outline, answered: Outline, access: Access, default_schema: str) -> None:
+def hold(
+    asked: Outline, answered: Outline, access: Access, default_schema: str, *, described: frozenset[str] = frozenset()
+) -> None:
     """Compares what the agent's text and the regenerated one name, with each other and with what was resolved.
+
+    `described` are the relations among them that describe the schema, as they are written.
 
     Raises:
         StatementError: They differ (``sql.parsers_disagree``).
@@ -113,7 +118,7 @@ def hold(asked: Outline, answered: Outline, access: Access, default_schema: str)
         raise _disagreement("changes something else")
     if bool(writes) == access.is_read_only or set(asked.kinds) != set(answered.kinds):
         raise _disagreement("is of another kind")
-    named = {u.relation for u in access.relations if u.via is None}
+    named = described | {u.relation for u in access.relations if u.via is None}
     for found in (asked, answered):
         keys = {name if schema in (None, default_schema) else f"{schema}.{name}" for schema, name in found.relations}
         if keys != named:

@@ -12,15 +12,16 @@ import re
 from guardrails.errors import StatementError
 from guardrails.model import DialectName
 
-__all__ = ["split_explain"]
+__all__ = ["BLANK", "split_explain"]
 
-_BLANK = r"(?:\s|--[^\n]*\n|/\*(?:[^*/]|\*(?!/)|/(?!\*))*\*/)"
-_EXPLAIN = re.compile(rf"{_BLANK}*EXPLAIN\b", re.IGNORECASE)
-_REFUSED = re.compile(rf"{_BLANK}*(ANALYZE|ANALYSE|EXTENDED|PARTITIONS|EXPLAIN)\b", re.IGNORECASE)
-_QUERY_PLAN = re.compile(rf"{_BLANK}+QUERY{_BLANK}+PLAN\b", re.IGNORECASE)
-_VERBOSE = re.compile(rf"{_BLANK}+VERBOSE\b", re.IGNORECASE)
-_FORMAT = re.compile(rf"{_BLANK}+FORMAT{_BLANK}*={_BLANK}*(JSON|TRADITIONAL)\b", re.IGNORECASE)
-_OPTIONS = re.compile(rf"{_BLANK}*\((?!{_BLANK}*(?:SELECT|WITH|VALUES|TABLE|\())([^()]*)\)", re.IGNORECASE)
+BLANK = r"(?:\s|--[^\n]*\n|/\*(?:[^*/]|\*(?!/)|/(?!\*))*\*/)"
+"""White space or a comment."""
+_EXPLAIN = re.compile(rf"{BLANK}*EXPLAIN\b", re.IGNORECASE)
+_REFUSED = re.compile(rf"{BLANK}*(ANALYZE|ANALYSE|EXTENDED|PARTITIONS|EXPLAIN)\b", re.IGNORECASE)
+_QUERY_PLAN = re.compile(rf"{BLANK}+QUERY{BLANK}+PLAN\b", re.IGNORECASE)
+_VERBOSE = re.compile(rf"{BLANK}+VERBOSE\b", re.IGNORECASE)
+_FORMAT = re.compile(rf"{BLANK}+FORMAT{BLANK}*={BLANK}*(JSON|TRADITIONAL)\b", re.IGNORECASE)
+_OPTIONS = re.compile(rf"{BLANK}*\((?!{BLANK}*(?:SELECT|WITH|VALUES|TABLE|\())([^()]*)\)", re.IGNORECASE)
 _OPTION = re.compile(r"(COSTS|SUMMARY|VERBOSE)(?:\s+(TRUE|FALSE|ON|OFF))?|FORMAT\s+(TEXT|JSON|YAML|XML)", re.IGNORECASE)
 
 

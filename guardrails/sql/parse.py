@@ -22,6 +22,7 @@ from guardrails.sql.bounds import check_text, check_tree
 from guardrails.sql.column_types import restore_type
 from guardrails.sql.dialects import EngineDialect, dialect_of
 from guardrails.sql.explaining import split_explain
+from guardrails.sql.showing import read_showing, showing_hint
 from guardrails.sql.tokens import CROSS_COMMENT, FUNCTION_PREFIX, tokenize
 
 __all__ = ["OPERATOR_META", "Parsed", "check_round_trip", "generate", "parse", "parse_tree"]
@@ -49,11 +50,13 @@ _AFFINITY_OF = {
 }
 _FIRST_WORDS = {
     "analyze", "attach", "begin", "call", "checkpoint", "close", "cluster", "comment", "commit", "copy", "deallocate",
-    "declare", "detach", "discard", "do", "end", "execute", "explain", "fetch", "grant", "import", "kill", "listen", "load",
-    "lock", "move", "notify", "pragma", "prepare", "reassign", "refresh", "reindex", "release", "replace", "reset", "revoke",
-    "rollback", "savepoint", "security", "set", "show", "start", "unlisten", "use", "vacuum",
+    "declare", "desc", "describe", "detach", "discard", "do", "end", "execute", "explain", "fetch", "grant", "import",
+    "kill", "listen", "load", "lock", "move", "notify", "pragma", "prepare", "reassign", "refresh", "reindex", "release",
+    "replace", "reset", "revoke", "rollback", "savepoint", "security", "set", "show", "start", "unlisten", "use",
+    "vacuum",
 }  # fmt: skip
 
+_SHOWING_WORDS = {"desc", "describe", "pragma", "show"}
 
 _VERBS = {"insert", "update", "delete", "merge", "create", "alter", "drop", "truncate"}
 _KINDS: dict[type[exp.Expr], StatementKind] = {
@@ -78,6 +81,7 @@ class Parsed:
         tree: The statement, or the one that is explained.
         tokens: Of the agent's text, for the labels of the result's columns.
         explain: The words of EXPLAIN that stand before it, None when it is to run.
+        is_show: It was written as a statement that reads the schema (SHOW, DESCRIBE, PRAGMA), and `tree` is a query of ours for it.
     """
 
     statement: Statement
@@ -85,10 +89,13 @@ class Parsed:
     tree: exp.Expr
     tokens: tuple[Token, ...]
     explain: str | None = None
+    is_show: bool = False
 
     @property
     def kind(self) -> StatementKind:
         """The statement's verb."""
+        if self.is_show:
+            return "show"
         return "explain" if self.explain else _KINDS.get(type(self.tree), "select")
 
 
@@ -107,6 +114,9 @@ def parse(statement: Statement, limits: Limits | None = None) -> Parsed:
     check_text(statement.sql, limits)
     explain, sql = split_explain(statement.sql, dialect.name)
     tokens = tokenize(sql, dialect, limits)
+    shown = read_showing(sql, dialect.name) if explain is None else None
+    if shown is not None:
+        return Parsed(statement, dialect, shown, tuple(tokens), is_show=True)
     tree = parse_tree(sql, tokens, dialect)
     with _bounded():
         check_tree(tree, limits)
@@ -129,8 +139,9 @@ def parse_tree(sql: str, tokens: list[Token], dialect: EngineDialect) -> exp.Exp
     first = tokens[0].text.lower().removeprefix(FUNCTION_PREFIX)
     verb: dict[str, object] = {"kind": first} if first in _VERBS else {}
     if first in _FIRST_WORDS:
+        hint = showing_hint(dialect.name) if first in _SHOWING_WORDS else ""
         raise StatementError(
-            "sql.statement_unsupported", f"{first.upper()} is never run through this guard.", evidence={"kind": first}
+            "sql.statement_unsupported", f"{first.upper()} is never run through this guard.", hint=hint, evidence={"kind": first}
         )
     with _bounded(), _quiet():
         try:

@@ -14,7 +14,7 @@ from sqlglot import exp
 from guardrails.errors import CatalogError, StatementError
 from guardrails.model import Access, Catalog, Limits, OutputColumn, Relation, RelationUse, Statement, StatementKind
 from guardrails.sql.definitions import DefinitionResolver
-from guardrails.sql.dialects import EngineDialect
+from guardrails.sql.dialects import EngineDialect, dialect_of
 from guardrails.sql.fingerprint import normalised_text
 from guardrails.sql.labels import projection_texts
 from guardrails.sql.parse import Parsed, parse
@@ -22,7 +22,7 @@ from guardrails.sql.query import QueryResolver
 from guardrails.sql.scope import Output
 from guardrails.sql.views import ViewDefinition
 
-__all__ = ["Resolved", "resolve"]
+__all__ = ["Resolved", "relation_access", "resolve"]
 
 _OF_VIEWS = Limits(statement_bytes=1_000_000, tokens=50_000)
 """A view's definition is the owner's."""
@@ -65,6 +65,7 @@ def resolve(parsed: Parsed, catalog: Catalog) -> Resolved:
     tree = parsed.tree.copy()
     views = _Views(parsed.dialect, catalog)
     resolver = DefinitionResolver(parsed.dialect, catalog, views.definition)
+    resolver.may_read_schema = True
     texts = projection_texts(parsed.statement.sql, parsed.tokens)
     try:
         outputs = resolver.statement(tree, texts)
@@ -76,10 +77,28 @@ def resolve(parsed: Parsed, catalog: Catalog) -> Resolved:
     )
 
 
+def relation_access(catalog: Catalog, key: str) -> Access:
+    """Returns what reading every column of one relation does.
+
+    Args:
+        catalog: The schema.
+        key: Of the relation.
+
+    Raises:
+        CatalogError: A view's definition is not understood (``sql.view_opaque``).
+    """
+    relation = catalog.relations[key]
+    name, schema = (exp.to_identifier(n, quoted=True) for n in (relation.name, relation.schema))
+    tree = exp.Select(expressions=[exp.Star()], from_=exp.From(this=exp.Table(this=name, db=schema)))
+    return resolve(Parsed(Statement("", {}, catalog.dialect), dialect_of(catalog.dialect), tree, ()), catalog).access
+
+
 def _access(tree: exp.Expr, kind: StatementKind, resolver: DefinitionResolver, outputs: list[Output]) -> Access:
-    actions = {u.action for u in resolver.uses if u.via is None} | {kind if kind != "explain" else "select"}
+    actions = {u.action for u in resolver.uses if u.via is None} | {kind if kind not in ("explain", "show") else "select"}
     if kind == "explain" and actions != {"select"}:
         raise StatementError("sql.statement_unsupported", "Only queries can be explained.", hint="Use EXPLAIN with a SELECT.")
+    if resolver.reads_schema and isinstance(tree, exp.Create) and str(tree.args.get("kind")).upper() == "VIEW":
+        raise StatementError("sql.construct_unsupported", "A view of the schema would show to others what this principal sees.")
     return Access(
         kind=kind,
         actions=tuple(sorted(actions)),
@@ -97,6 +116,7 @@ def _access(tree: exp.Expr, kind: StatementKind, resolver: DefinitionResolver, o
         is_restricted=resolver.is_restricted,
         has_where=tree.args.get("where") is not None,
         has_limit=tree.args.get("limit") is not None,
+        reads_schema=resolver.reads_schema,
     )
 
 

@@ -29,6 +29,8 @@ from guardrails.model import (
 from guardrails.sql.dialects import EngineDialect, dialect_of
 from guardrails.sql.filters import Predicate, parse_predicate
 from guardrails.sql.grouping import keep_functional_dependency
+from guardrails.sql.metadata import schema_relation
+from guardrails.sql.metadata.rows import Rows, all_names
 from guardrails.sql.params import bind_params, number_params
 from guardrails.sql.parse import check_round_trip, parse_tree
 from guardrails.sql.resolve import Resolved
@@ -73,6 +75,7 @@ def rewrite(resolved: Resolved, obligations: Obligations, catalog: Catalog, mask
     # Before the guard's own placeholders are in the tree, so that the agent cannot name one of them.
     params = bind_params(tree, resolved.statement.params)
     rewriter.protect(tree)
+    rewriter.describe_schema(tree)
     rewriter.guard_targets(tree)
     params |= rewriter.bindings
     if resolved.explain is not None and (rewriter.bindings or obligations.row_filters):
@@ -151,6 +154,22 @@ class _Rewriter:
                 self._replace(table, self._view(key, relation))
             elif self._is_protected(key):
                 self._replace(table, self._protected(key, relation, self._base(relation)))
+
+    def describe_schema(self, tree: exp.Expr) -> None:
+        """Puts the rows that the principal may see in the place of every reference to the schema's description.
+
+        It comes after `protect`: what stands in a function's argument is masked by then.
+        """
+        if not self.resolved.access.reads_schema:
+            return
+        rows = Rows(self.dialect, self.catalog, self.obligations.visible, all_names(tree))
+        # From the inside out, as the argument of a function is copied with what it reads.
+        for table in reversed(list(tree.find_all(exp.Table))):
+            found = schema_relation(table, self.dialect.name)
+            if found is not None:
+                self._replace(table, rows.query(table, found))
+        if any(schema_relation(table, self.dialect.name) for table in tree.find_all(exp.Table)):
+            raise StatementError("sql.construct_unsupported", "The schema is read where it cannot be described.")
 
     def guard_targets(self, tree: exp.Expr) -> None:
         """Restricts UPDATE and DELETE to visible rows; the agent's predicate is evaluated on those alone."""

@@ -12,6 +12,7 @@ from guardrails.model import Catalog, ColumnRef, Relation, RelationUse
 from guardrails.sql.allow import function_name
 from guardrails.sql.conditions import has_tautology
 from guardrails.sql.dialects import EngineDialect
+from guardrails.sql.metadata import find_function, find_relation, readable
 from guardrails.sql.scope import Clause, Cte, Lineage, Output, Scope, Source
 from guardrails.sql.views import ViewLookup
 
@@ -46,6 +47,9 @@ class SourceResolver(ABC):
         self.catalog = catalog
         self._views = views
         self._fresh = 0
+        # A view's query runs as it is stored, so that only the statement itself is answered from the catalog.
+        self.may_read_schema = False
+        self.reads_schema = False
 
     def fresh_name(self, prefix: str) -> str:
         """Returns a name that no agent can write: the prefixes are reserved for quoted names of ours."""
@@ -122,10 +126,12 @@ class SourceResolver(ABC):
         Raises:
             StatementError: There is no such relation (``sql.relation_unknown``).
         """
-        schema = node.args.get("db")
-        found = self._lookup(self.dialect.fold(schema) if schema else None, self.dialect.fold(node.this))
+        schema, name = self._name(node)
+        found = self._lookup(schema, name)
         if found is None:
-            raise StatementError("sql.relation_unknown", f"There is no relation {self.dialect.fold(node.this)[:80]}.")
+            is_system = name.startswith(("pg_", "sqlite_")) or schema == "information_schema"
+            hint = readable(self.dialect.name) if is_system else ""
+            raise StatementError("sql.relation_unknown", f"There is no relation {name[:80]}.", hint=hint)
         key, relation = found
         node.set("this", exp.to_identifier(relation.name, quoted=True))
         node.set("db", exp.to_identifier(relation.schema, quoted=True))
@@ -144,6 +150,10 @@ class SourceResolver(ABC):
         return tuple(
             Output(c.name, o.lineage | {ColumnRef(key, c.name)}) for c, o in zip(relation.columns, view.outputs, strict=True)
         )
+
+    def _name(self, node: exp.Table) -> tuple[str | None, str]:
+        schema = node.args.get("db")
+        return self.dialect.fold(schema) if schema else None, self.dialect.fold(node.this)
 
     def _lookup(self, schema: str | None, name: str) -> tuple[str, Relation] | None:
         relations = self.catalog.relations
@@ -166,6 +176,8 @@ class SourceResolver(ABC):
             node.set("this", exp.to_identifier(cte.fresh_name, quoted=True))
             columns: Sequence[Output] = cte.columns
             key = None
+        elif (described := self._schema_columns(node)) is not None:
+            columns, key = described, None
         else:
             key, relation = self.bind(node)
             columns = self.use(key, relation, "select")
@@ -175,17 +187,28 @@ class SourceResolver(ABC):
         _set_alias(node, alias_name)
         return self._source(alias_name, columns, key)
 
+    def _schema_columns(self, node: exp.Table) -> list[Output] | None:
+        """Returns the columns of a relation that describes the schema, None for any other; one of the catalog goes first."""
+        schema, name = self._name(node)
+        if not self.may_read_schema or self._lookup(schema, name) is not None:
+            return None
+        found = find_relation(node, schema, name, self.catalog)
+        self.reads_schema |= found is not None
+        return [Output(n, _NOTHING) for n in found.names(self.catalog)] if found is not None else None
+
     def _function(self, node: exp.Expr, call: exp.Expr, scope: Scope) -> Source:
         """A table function; its arguments may use what stands before it in FROM."""
         name = "unnest" if isinstance(call, exp.Unnest) else function_name(call) if isinstance(call, exp.Anonymous) else ""
-        if name not in self.dialect.table_functions:
+        described = find_function(node, name, self.dialect.name) if self.may_read_schema and isinstance(node, exp.Table) else None
+        if described is None and name not in self.dialect.table_functions:
             raise StatementError("sql.function_not_allowed", f"The function {name[:60]} is not supported in FROM.")
         arguments = list(call.expressions)
         lineage = _NOTHING.union(*(self.expression(a, scope) for a in arguments))
-        self.functions.add(name)
+        self.reads_schema |= described is not None
+        self.functions |= {name} if described is None else set()
         alias = node.args.get("alias")
         alias_name = self.dialect.fold(alias.this) if alias is not None and alias.this else name
-        columns = list(self.dialect.table_functions[name])
+        columns = described.names(self.catalog) if described is not None else list(self.dialect.table_functions[name])
         if not columns:
             columns = [alias_name] * (len(arguments) if name == "unnest" else 1)
         offset = call.args.get("offset") if isinstance(call, exp.Unnest) else None

@@ -1,0 +1,197 @@
+"""The rows that describe what one principal may see of a schema, as a query without relations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from sqlglot import exp
+
+from guardrails.errors import StatementError
+from guardrails.model import Catalog, DialectName
+from guardrails.sql.dialects import EngineDialect
+from guardrails.sql.metadata.base import Cell, Entry, Field, FieldType, SchemaRelation, Seen
+
+__all__ = ["Rows", "all_names"]
+
+_ROWS = "gr_rows"
+_ARGUMENT = "gr_argument"
+"""Column of what a function's argument selects by, where the engine compares."""
+_TYPES: Mapping[DialectName, Mapping[FieldType, str]] = {
+    "postgres": {"name": "NAME", "text": "VARCHAR", "flag": "VARCHAR", "number": "INT"},
+    "duckdb": {"name": "VARCHAR", "text": "VARCHAR", "flag": "VARCHAR", "number": "INT"},
+}
+"""What values are cast to, where a literal or NULL alone would be of another type."""
+_COLLATIONS: Mapping[DialectName, Mapping[FieldType, str]] = {"postgres": {"text": "C", "flag": "C"}}
+"""How the engine's own relations sort text, where it is not how it sorts literals."""
+
+
+class Rows:
+    """Writes the rows of one statement's references to the schema.
+
+    Args:
+        dialect: The engine's rules.
+        catalog: The schema.
+        visible: Relation keys with the columns that may be seen; None when nobody has said.
+        used: Every name in the statement: columns of other names are left out.
+
+    Raises:
+        StatementError: Nobody has said what may be seen (``policy.obligation``).
+    """
+
+    def __init__(
+        self,
+        dialect: EngineDialect,
+        catalog: Catalog,
+        visible: Sequence[tuple[str, Sequence[str]]] | None,
+        used: frozenset[str],
+    ) -> None:
+        if visible is None:
+            raise StatementError("policy.obligation", "It is not known what of the schema this principal may see.")
+        self._dialect = dialect
+        self._catalog = catalog
+        self._used = used
+        shown = {key: frozenset(columns) for key, columns in visible}
+        self._seen = [
+            Seen(relation, tuple(c for c in relation.columns if c.name in shown[key]))
+            for key, relation in catalog.relations.items()
+            if key in shown
+        ]
+
+    def query(self, node: exp.Table, relation: SchemaRelation) -> exp.Select:
+        """Returns the query that stands for a reference; where its argument depends on the row, the join gets the condition.
+
+        Raises:
+            StatementError: The argument names nothing that is seen (``sql.relation_unknown``), or its form is not supported.
+        """
+        argument, entries = self._argument(node, relation), list(self._entries(relation))
+        if isinstance(argument, exp.Literal):
+            entries = self._selected(entries, relation, argument.name)
+            argument = None
+        fields = self._fields(node, relation)
+        if argument is not None and relation.argument is not None:
+            fields[_ARGUMENT] = Field("name", relation.argument)
+        source = _free_name(argument)
+        rows = [tuple(f.value(e) for f in fields.values()) for e in entries]
+        query = self._select(fields, list(dict.fromkeys(rows)) if relation.is_distinct else rows, source)
+        if argument is not None:
+            self._compare(node, query, argument)
+        return query
+
+    def _entries(self, relation: SchemaRelation) -> Iterator[Entry]:
+        for seen in self._seen:
+            yield from relation.entries(seen)
+
+    def _selected(self, entries: list[Entry], relation: SchemaRelation, name: str) -> list[Entry]:
+        wanted, fold = self._dialect.fold_name(name), self._dialect.fold_name
+        found = [e for e in entries if relation.argument is not None and fold(relation.argument(e)) == wanted]
+        if not found and relation.is_strict:
+            raise StatementError("sql.relation_unknown", f"There is no relation {name[:80]}.")
+        return found
+
+    def _argument(self, node: exp.Table, relation: SchemaRelation) -> exp.Expr | None:
+        if not isinstance(node.this, exp.Anonymous):
+            return None
+        given: list[exp.Expr] = list(node.this.expressions)
+        first, others = (given[0] if given else None), given[1:]
+        # The second is a schema's name.
+        is_here = [
+            isinstance(o, exp.Literal) and self._dialect.fold_name(o.name) == self._catalog.default_schema for o in others
+        ]
+        if (first is None and relation.argument is not None) or len(others) > 1 or not all(is_here):
+            raise StatementError("sql.construct_unsupported", "The function takes the name of a relation.")
+        return first
+
+    def _fields(self, node: exp.Table, relation: SchemaRelation) -> dict[str, Field]:
+        fields = dict(zip(relation.names(self._catalog), relation.fields.values(), strict=True))
+        alias = node.args.get("alias")
+        if (alias is not None and alias.args.get("columns")) or not self._used:
+            return fields
+        return {n: f for n, f in fields.items() if n in self._used} or dict(list(fields.items())[:1])
+
+    def _select(self, fields: Mapping[str, Field], rows: list[tuple[Cell, ...]], source: str) -> exp.Select:
+        expressions: list[exp.Expr] = []
+        for position, (name, field) in enumerate(fields.items(), 1):
+            value: exp.Expr = _column(source, f"column{position}")
+            if field.function is not None:
+                value = exp.Anonymous(this=field.function, expressions=[])
+            expressions.append(exp.Alias(this=self._typed(value, field.type), alias=exp.to_identifier(name, quoted=True)))
+        values = self._values(rows or [(None,) * len(fields)], source)
+        query = exp.Select(expressions=expressions, from_=exp.From(this=values))
+        if not rows:
+            query.set("where", exp.Where(this=exp.Boolean(this=False)))
+        return query
+
+    def _typed(self, value: exp.Expr, kind: FieldType) -> exp.Expr:
+        type_name = _TYPES.get(self._dialect.name, {}).get(kind)
+        if type_name is not None:
+            value = exp.Cast(this=value, to=exp.DataType(this=exp.DataType.Type[type_name]))
+        collation = _COLLATIONS.get(self._dialect.name, {}).get(kind)
+        return exp.Collate(this=value, expression=_name(collation)) if collation is not None else value
+
+    def _values(self, rows: list[tuple[Cell, ...]], source: str) -> exp.Expr:
+        names = [f"column{i + 1}" for i in range(len(rows[0]))]
+        alias = exp.TableAlias(this=_name(source))
+        if self._dialect.name == "mysql":
+            # MySQL and MariaDB write the rows of VALUES each in their own way.
+            first, *others = rows
+            tree: exp.Expr = exp.Select(
+                expressions=[exp.Alias(this=_cell(c), alias=_name(n)) for c, n in zip(first, names, strict=True)]
+            )
+            for row in others:
+                tree = exp.Union(this=tree, expression=exp.Select(expressions=[_cell(c) for c in row]), distinct=False)
+            return exp.Subquery(this=tree, alias=alias)
+        if self._dialect.name == "duckdb":
+            alias.set("columns", [_name(n) for n in names])
+        return exp.Values(expressions=[exp.Tuple(expressions=[_cell(c) for c in row]) for row in rows], alias=alias)
+
+    def _compare(self, node: exp.Table, query: exp.Select, argument: exp.Expr) -> None:
+        """Lets the engine hold the rows against an argument that is no constant."""
+        name = query.expressions[-1]
+        join = node.parent
+        if not isinstance(join, exp.Join) or argument.find(exp.Column) is None:
+            query.set("where", exp.Where(this=self._equal(name.this, argument)))
+            return
+        if join.args.get("using"):
+            message = "USING joins a function whose argument depends on the row."
+            raise StatementError("sql.construct_unsupported", message, hint="Use ON.")
+        condition = self._equal(_column(node.alias, _ARGUMENT), argument)
+        on = join.args.get("on")
+        join.set("on", exp.and_(condition, on.copy(), copy=False) if on is not None else condition)
+
+    def _equal(self, left: exp.Expr, right: exp.Expr) -> exp.Expr:
+        left, right = left.copy(), right.copy()
+        if self._dialect.name == "sqlite":
+            left = exp.Collate(this=left, expression=exp.Var(this="NOCASE"))
+        return exp.EQ(this=left, expression=right if isinstance(right, exp.Subquery) else exp.Paren(this=right))
+
+
+def all_names(tree: exp.Expr) -> frozenset[str]:
+    """Returns every name in a resolved statement; empty when a whole row stands in it, in which names do not show."""
+    sources = {t.alias_or_name for t in tree.find_all(exp.Table, exp.Subquery)}
+    for column in tree.find_all(exp.Column):
+        if isinstance(column.this, exp.Star) or (not column.table and column.name in sources):
+            return frozenset()
+    return frozenset(i.name for i in tree.find_all(exp.Identifier))
+
+
+def _free_name(argument: exp.Expr | None) -> str:
+    """A name for the rows that means nothing else in the argument, which may look at what is around it."""
+    taken = {i.name for i in argument.find_all(exp.Identifier)} if argument is not None else set()
+    name = _ROWS
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _cell(value: Cell) -> exp.Expr:
+    if value is None:
+        return exp.Null()
+    return exp.Literal.string(value) if isinstance(value, str) else exp.Literal.number(str(value))
+
+
+def _name(name: str) -> exp.Identifier:
+    return exp.to_identifier(name, quoted=True)
+
+
+def _column(table: str, name: str) -> exp.Column:
+    return exp.Column(this=_name(name), table=_name(table))
