@@ -96,6 +96,8 @@ def _obligations(decision: Decision) -> list[JSON]:
         {"type": "limit", "rows": limits.rows, "rows_changed": limits.rows_changed, "seconds": limits.seconds}
         | {"result_bytes": limits.result_bytes}
     )
+    if obligations.visible is not None:
+        found.append({"type": "visible", "relations": [relation for relation, _ in obligations.visible]})
     if obligations.approval:
         terms = obligations.approval
         found.append({"type": "approval", "groups": list(terms.groups), "expires_s": terms.expires_s})

@@ -162,7 +162,10 @@ def _statement(statement: Statement, access: Access | None, normalised: str | No
 
 def _decision(decision: Decision) -> dict[str, JSON]:
     obligations, limits = decision.obligations, decision.obligations.limits
-    return {
+    shown: dict[str, JSON] = {}
+    if obligations.visible is not None:
+        shown["visible"] = _names({relation for relation, _ in obligations.visible})
+    return shown | {
         "effect": decision.effect,
         "reasons": [{"code": r.code, "rule": r.rule} for r in decision.reasons[:_NAMES]],
         "rules": _names(decision.rules),
