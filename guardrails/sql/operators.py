@@ -44,6 +44,8 @@ def _check(run: list[str]) -> None:
     if len(run) > 1 and run[0] == "!" and run[1] in _NEGATED:
         # The tokenizer takes these apart, and the parser puts them together as NOT.
         run = [run[0] + run[1], *run[2:]]
+    if run in (["<", "<"], [">", ">"]):
+        run = [run[0] * 2]
     if len(run) > 1 and run != list(_split("".join(run))):
         raise StatementError(
             "sql.construct_unsupported",

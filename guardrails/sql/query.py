@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 
 from sqlglot import exp
@@ -86,6 +86,8 @@ class QueryResolver(SourceResolver):
         clause = node.args.get("with_")
         if clause is None:
             return ctes
+        if self.dialect.are_ctes_open:
+            _drop_unused(node, clause, self.dialect)
         scope = dict(ctes)
         is_open = bool(clause.args.get("recursive")) or self.dialect.are_ctes_open
         later = [self.dialect.fold(c.args["alias"].this) for c in clause.expressions]
@@ -443,8 +445,25 @@ def _is_count_star(node: exp.Expr) -> bool:
     return isinstance(node, exp.Star) and isinstance(parent, exp.Anonymous) and function_name(parent) == "count"
 
 
+def _drop_unused(node: exp.Expr, clause: exp.With, dialect: EngineDialect) -> None:
+    """Takes out expressions that nothing else names: SQLite never looks at them, and what they name need not even exist."""
+    is_changed = True
+    while is_changed:
+        is_changed = False
+        for cte in list(clause.expressions):
+            own = {id(t) for t in cte.this.find_all(exp.Table)}
+            if not any(id(t) not in own for t in _named(node, dialect.fold(cte.args["alias"].this), dialect)):
+                cte.pop()
+                is_changed = True
+    if not clause.expressions:
+        node.set("with_", None)
+
+
 def _mentions(node: exp.Expr, name: str, dialect: EngineDialect) -> bool:
-    return any(
-        isinstance(t.this, exp.Identifier) and not t.args.get("db") and dialect.fold(t.this) == name
-        for t in node.find_all(exp.Table)
-    )
+    return any(True for _ in _named(node, name, dialect))
+
+
+def _named(node: exp.Expr, name: str, dialect: EngineDialect) -> Iterator[exp.Table]:
+    for table in node.find_all(exp.Table):
+        if isinstance(table.this, exp.Identifier) and not table.args.get("db") and dialect.fold(table.this) == name:
+            yield table

@@ -97,6 +97,8 @@ class SourceResolver(ABC):
             self.item(node.this, scope)
         elif isinstance(node, exp.Table) and isinstance(node.this, exp.Identifier):
             scope.add(self._table(node, scope))
+        elif isinstance(node, exp.Table) and isinstance(node.this, exp.Values):
+            scope.add(self._derived(node, Scope(scope.parent, scope.ctes)))
         elif isinstance(node, exp.Table):
             scope.add(self._function(node, node.this, scope))
             self._link_to_named(node, scope)
@@ -231,7 +233,7 @@ class SourceResolver(ABC):
     def _derived(self, node: exp.Expr, scope: Scope) -> Source:
         """A subquery in FROM sees what is around the query, not its siblings."""
         alias = node.args.get("alias")
-        inner = node.this if isinstance(node, exp.Subquery) else node
+        inner = node.this if isinstance(node, (exp.Subquery, exp.Table)) else node
         ctes = scope.ctes
         if isinstance(node, exp.Subquery) and node.args.get("with_"):
             raise StatementError("sql.construct_unsupported", "WITH stands before a parenthesis in FROM.")

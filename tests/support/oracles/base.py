@@ -143,4 +143,6 @@ class Examiner:
         if self._doctor is not None:
             access = self._doctor(access)
         is_run = code == "ok" or access.is_read_only
-        return Examination(sql, True, code, access, self.oracle.verdict(sql, access, is_run=is_run))
+        # What reads the schema is answered with rows of the guard's own, so there the text that runs is the one to ask about.
+        text = judgement.plan.sql if access.reads_schema and judgement.plan is not None else sql
+        return Examination(sql, True, code, access, self.oracle.verdict(text, access, is_run=is_run))

@@ -13,9 +13,10 @@ from guardrails.catalog import read_sqlite
 from guardrails.model import Access, Catalog, ColumnRef, DialectName
 from guardrails.sql.dialects.base import ascii_lower
 from tests.support.grammar import FLAVOURS, rows
+from tests.support.grammar.schema import TABLES
 from tests.support.oracles.base import Verdict, changed
 
-__all__ = ["SqliteOracle"]
+__all__ = ["SqliteOracle", "fill"]
 
 _OPERATORS = frozenset(
     {"coalesce", "like", "glob", "regexp", "match", "->", "->>", "current_date", "current_time", "current_timestamp"}
@@ -26,6 +27,17 @@ _PROBE = (
     "SELECT user_version, schema_version, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version, pragma_schema_version"
 )
 _SECONDS = 0.3
+
+
+def fill(connection: sqlite3.Connection) -> None:
+    """Makes the grammar's schema and rows in an empty database."""
+    flavour = FLAVOURS["sqlite"]
+    for statement in flavour.ddl():
+        connection.execute(statement)
+    for table, row in rows():
+        if table in flavour.tables():
+            values = [v for v, kind in zip(row, TABLES[table].values(), strict=True) if kind in flavour.types]
+            connection.execute(f'INSERT INTO "{table}" VALUES ({", ".join("?" * len(values))})', values)
 
 
 class SqliteOracle:
@@ -42,12 +54,9 @@ class SqliteOracle:
         self._asked: list[tuple[int, str, str]] = []
         # Without a cache of statements, or the second compilation of a text would ask nothing.
         self.connection = sqlite3.connect(":memory:", isolation_level=None, cached_statements=0)
-        for statement in (*FLAVOURS["sqlite"].ddl(), *extra):
+        fill(self.connection)
+        for statement in extra:
             self.connection.execute(statement)
-        for table, row in rows():
-            if table in FLAVOURS["sqlite"].tables():
-                values = [v for v in row if not isinstance(v, list)][: len(FLAVOURS["sqlite"].tables()[table])]
-                self.connection.execute(f'INSERT INTO "{table}" VALUES ({", ".join("?" * len(values))})', values)
         # The first use of a table-valued function declares it in the schema, which the authorizer would take for a change.
         self.connection.execute("SELECT 1 FROM json_each('[]'), json_tree('[]') LIMIT 0").fetchall()
         self._catalog = read_sqlite(self.connection)
