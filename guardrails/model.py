@@ -70,8 +70,10 @@ Value: TypeAlias = (
 Row: TypeAlias = tuple[Value, ...]
 Params: TypeAlias = Mapping[str, Value] | Sequence[Value]
 
-DialectName: TypeAlias = Literal["sqlite", "postgres", "mysql", "duckdb"]
-"""Whose SQL it is; `mysql` is MariaDB too."""
+DialectName: TypeAlias = Literal[
+    "sqlite", "postgres", "mysql", "duckdb", "tsql", "snowflake", "bigquery", "redshift", "databricks", "oracle", "trino"
+]
+"""Whose SQL it is; `mysql` is MariaDB too. From `tsql` on, statements are judged only: nothing here runs them."""
 Effect: TypeAlias = Literal["allow", "deny", "approve"]
 Action: TypeAlias = str
 """`select`, `insert`, `update`, `delete`, a DDL verb such as `drop` or `create`, or the name of a tool or an action."""

@@ -135,7 +135,7 @@ _DEFINITIONS: frozenset[type[exp.Expr]] = frozenset(
 _ARGUMENTS: Mapping[type[exp.Expr], frozenset[str]] = {
     node: frozenset(names.split())
     for node, names in {
-        exp.Select: "with_ expressions distinct from_ joins where group having windows order limit offset",
+        exp.Select: "with_ expressions distinct from_ joins where group having qualify windows order limit offset",
         exp.Union: "with_ this expression distinct order limit offset",
         exp.Except: "with_ this expression distinct order limit offset",
         exp.Intersect: "with_ this expression distinct order limit offset",
@@ -242,6 +242,8 @@ def check_nodes(tree: exp.Expr, dialect: EngineDialect) -> None:
             raise StatementError("sql.construct_unsupported", f"A name is longer than {dialect.identifier_bytes} bytes.")
         elif isinstance(node, exp.DataType):
             _check_type(node, dialect)
+    if dialect.refuse is not None:
+        dialect.refuse(tree)
 
 
 def function_name(node: exp.Anonymous) -> str:

@@ -169,7 +169,12 @@ def _repair(sql: str, tokens: list[Token], dialect: EngineDialect) -> Iterator[T
         elif kind is TokenType.CROSS:
             # Tells an explicit CROSS JOIN from a comma, which sqlglot makes one for SQLite.
             yield Token(kind, token.text, token.line, token.col, token.start, token.end, [CROSS_COMMENT])
-        elif kind is TokenType.INTERVAL and after is not None and after.token_type is TokenType.STRING:
+        elif (
+            kind is TokenType.INTERVAL
+            and after is not None
+            and after.token_type is TokenType.STRING
+            and dialect.are_intervals_casts
+        ):
             unit = tokens[index + 2] if index + 2 < len(tokens) else None
             if unit is not None and _is_unit(unit):
                 _check_interval(after, tokens[index + 3] if index + 3 < len(tokens) else None)

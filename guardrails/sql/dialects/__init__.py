@@ -9,6 +9,7 @@ from guardrails.errors import UsageError
 from guardrails.model import DialectName
 from guardrails.sql.dialects import duckdb, mysql, postgres, sqlite
 from guardrails.sql.dialects.base import EngineDialect
+from guardrails.sql.dialects.judged import JUDGED
 
 __all__ = ["EngineDialect", "dialect_name", "dialect_of"]
 
@@ -17,12 +18,15 @@ _MODULES: dict[DialectName, Callable[[], EngineDialect]] = {
     "postgres": postgres.engine_dialect,
     "mysql": mysql.engine_dialect,
     "duckdb": duckdb.engine_dialect,
+    **JUDGED,
 }
 _ALIASES: dict[str, DialectName] = {name: name for name in _MODULES} | {
     "sqlite3": "sqlite",
     "postgresql": "postgres",
     "pg": "postgres",
     "mariadb": "mysql",
+    "mssql": "tsql",
+    "sqlserver": "tsql",
 }
 
 

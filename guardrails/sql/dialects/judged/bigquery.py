@@ -1,0 +1,79 @@
+"""BigQuery (GoogleSQL): judged only.
+
+Names of tables are compared letter by letter, all others without regard to case. A dotted name may be a field of a column, so that a
+name which stands for a relation and a column at once is refused. A relation needs the dataset that the schema gives it; names with a
+project, wildcards and partition decorators are not bound, and so refused.
+Source: https://cloud.google.com/bigquery/docs/reference/standard-sql/lexical
+"""
+
+from __future__ import annotations
+
+from sqlglot import exp
+from sqlglot.dialects.bigquery import BigQuery
+
+from guardrails.sql.dialects.base import EngineDialect
+from guardrails.sql.dialects.judged.base import Judged
+from guardrails.sql.dialects.judged.forms import Forms, call_of
+from guardrails.sql.dialects.judged.lexing import Lexing
+
+__all__ = ["engine_dialect"]
+
+_NODES = {
+    exp.Array,
+    exp.BitwiseXor,
+    exp.Bracket,
+    exp.CurrentDatetime,
+    exp.Extract,
+    exp.HavingMax,
+    exp.Interval,
+    exp.NullSafeEQ,
+    exp.NullSafeNEQ,
+    exp.Qualify,
+    exp.Unnest,
+    exp.WeekStart,
+}
+_TYPES = "array bigdecimal bigint binary boolean date decimal double geography interval json text time timestamp timestamptz"
+_UNITS = """
+MICROSECOND MILLISECOND SECOND MINUTE HOUR DAY DAYOFWEEK DAYOFYEAR WEEK ISOWEEK MONTH QUARTER YEAR ISOYEAR
+"""
+_KINDS = ("DATE", "DATETIME", "TIME", "TIMESTAMP")
+
+
+def _interval(node: exp.Expr) -> exp.Expr | None:
+    """`INTERVAL 1 DAY` keeps its number, which would become a string."""
+    value = node.this
+    if isinstance(value, exp.Literal) and value.is_string and value.name.isdigit():
+        value.replace(exp.Paren(this=exp.Literal.number(value.name)))
+    return None
+
+
+def _integer(node: exp.Expr) -> exp.Expr | None:
+    """Every name of an integer type is INT64."""
+    if node.this in (exp.DType.INT, exp.DType.SMALLINT, exp.DType.TINYINT):
+        node.set("this", exp.DType.BIGINT)
+    return None
+
+
+def engine_dialect() -> EngineDialect:
+    """Returns BigQuery's rules."""
+    return Judged(
+        name="bigquery",
+        sqlglot=BigQuery(),
+        nodes=frozenset(_NODES),
+        types=frozenset(_TYPES.split()),
+        lexing=Lexing(are_names_plain=True, has_at_names=True),
+        forms=Forms(
+            nodes={
+                exp.DataType: _integer,
+                exp.Interval: _interval,
+                exp.Mod: call_of("MOD", "this", "expression"),
+                exp.StrPosition: call_of("INSTR", "this", "substr", "position", "occurrence"),
+            },
+            units={f"{kind}_{what}": -1 for kind in _KINDS for what in ("DIFF", "TRUNC")} | {"LAST_DAY": 1},
+            words=frozenset(_UNITS.split()),
+        ),
+        table_functions={"unnest": ()},
+        are_relations_exact=True,
+        has_fields=True,
+        nameless="f{}_",
+    ).engine_dialect()

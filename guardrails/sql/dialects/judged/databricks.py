@@ -1,0 +1,57 @@
+"""Databricks SQL (Spark): judged only. Names are compared without regard to case, and a dotted name may be a field of a column.
+
+Source: https://docs.databricks.com/en/sql/language-manual
+"""
+
+from __future__ import annotations
+
+from sqlglot import exp
+from sqlglot.dialects.databricks import Databricks
+
+from guardrails.sql.dialects.base import EngineDialect
+from guardrails.sql.dialects.judged.base import Judged
+from guardrails.sql.dialects.judged.forms import Forms, call_of
+from guardrails.sql.dialects.judged.lexing import Lexing
+
+__all__ = ["engine_dialect"]
+
+_NODES = {
+    exp.Array,
+    exp.BitwiseXor,
+    exp.Bracket,
+    exp.Extract,
+    exp.HexString,
+    exp.ILike,
+    exp.IntDiv,
+    exp.Interval,
+    exp.NullSafeEQ,
+    exp.NullSafeNEQ,
+    exp.Overlay,
+    exp.Qualify,
+    exp.RegexpLike,
+    exp.TryCast,
+}
+_TYPES = """
+array bigint binary boolean date decimal double float int map smallint text timestampntz timestamptz tinyint variant
+"""
+_UNITS = "MICROSECOND MILLISECOND SECOND MINUTE HOUR DAY DAYOFYEAR WEEK MONTH QUARTER YEAR"
+
+
+def engine_dialect() -> EngineDialect:
+    """Returns Databricks' rules."""
+    return Judged(
+        name="databricks",
+        sqlglot=Databricks(),
+        nodes=frozenset(_NODES),
+        types=frozenset(_TYPES.split()),
+        lexing=Lexing(),
+        forms=Forms(
+            nodes={exp.StrPosition: call_of("LOCATE", "substr", "this", "position")},
+            units=dict.fromkeys(("DATEADD", "DATEDIFF", "DATE_ADD", "DATE_DIFF", "TIMESTAMPADD", "TIMESTAMPDIFF"), 0),
+            words=frozenset(_UNITS.split()),
+        ),
+        structural=frozenset({"TRY_CAST"}),
+        has_fields=True,
+        default_schema="default",
+        identifier_bytes=255,
+    ).engine_dialect()

@@ -1,0 +1,133 @@
+"""Tokens of the dialects that are judged only: what sqlglot and the database might cut differently is refused.
+
+No engine here can be asked, so that nothing is repaired: a name, a comment or a constant passes when it is read the same way whatever
+the server's settings are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+from sqlglot.tokenizer_core import Token, TokenType
+
+from guardrails.errors import StatementError
+
+__all__ = ["Lexing", "repair_with"]
+
+_STRINGS = frozenset(
+    {
+        *(TokenType.STRING, TokenType.NATIONAL_STRING, TokenType.RAW_STRING, TokenType.HEREDOC_STRING, TokenType.BYTE_STRING),
+        *(TokenType.UNICODE_STRING, TokenType.HEX_STRING, TokenType.BIT_STRING),
+    }
+)
+_INTERVAL = re.compile(r"[+-]?\d{1,9}(\s+[A-Za-z]+)?", re.ASCII)
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Lexing:
+    """What a text of the dialect may be made of.
+
+    Args:
+        are_names_ascii: Names in quotes are compared without regard to case, by rules for other letters that are the server's.
+        are_names_plain: A name in quotes is made of letters, digits and underscores, as everywhere else (BigQuery).
+        has_at_names: `@name` is a bound value (BigQuery).
+        has_line_continuation: A backslash before the end of a line takes both out of a string constant (T-SQL).
+        misread: Upper-case words that sqlglot takes for another type than the dialect does.
+        check: Looks at the tokens as a whole, None for nothing more.
+    """
+
+    are_names_ascii: bool = True
+    are_names_plain: bool = False
+    has_at_names: bool = False
+    has_line_continuation: bool = False
+    misread: frozenset[str] = frozenset()
+    check: Callable[[list[Token]], None] | None = None
+
+
+def repair_with(lexing: Lexing) -> Callable[[list[Token]], list[Token]]:
+    """Returns the function that checks a text's tokens, and gives them back with bound values as `:name`.
+
+    The function raises:
+        StatementError: A token could be read in another way than sqlglot does (``sql.encoding``, ``sql.construct_unsupported``), or
+            there is more than one statement (``sql.multiple_statements``).
+    """
+
+    def repair(tokens: list[Token]) -> list[Token]:
+        kept = _without_first_semicolons(tokens)
+        for token in kept:
+            _check(token, lexing)
+        for before, token in pairwise(kept):
+            _check_pair(before, token)
+        if lexing.check is not None:
+            lexing.check(kept)
+        return _with_colons(kept) if lexing.has_at_names else kept
+
+    return repair
+
+
+def _without_first_semicolons(tokens: list[Token]) -> list[Token]:
+    """`;WITH …` is how T-SQL's users end whatever statement may stand before."""
+    start = 0
+    while start < len(tokens) and tokens[start].token_type is TokenType.SEMICOLON:
+        start += 1
+    return tokens[start:]
+
+
+def _check(token: Token, lexing: Lexing) -> None:
+    kind, text = token.token_type, token.text
+    if any("/*" in comment or "*/" in comment for comment in token.comments):
+        raise _unsupported("A comment stands inside a comment.", "Leave the comments out.")
+    if kind is TokenType.IDENTIFIER:
+        _check_name(text, lexing)
+    elif kind in _STRINGS:
+        if lexing.has_line_continuation and re.search(r"\\\r?\n", text):
+            raise _unsupported("A string constant goes on after a backslash and the end of a line.", "Write it on one line.")
+    elif not text.isascii():
+        raise StatementError("sql.encoding", "A character outside quotes is not ASCII.", hint="Put names in quotes.")
+    elif kind in (TokenType.L_BRACE, TokenType.R_BRACE, TokenType.BLOCK_START, TokenType.BLOCK_END):
+        raise _unsupported("Braces are not supported.", "Write it without { and }.")
+    elif text.upper() in lexing.misread:
+        raise _unsupported(f"The type {text.upper()} is not supported.", "Name the type in another way.")
+    elif text.startswith("$") or (kind is TokenType.PARAMETER and not lexing.has_at_names):
+        raise _unsupported("Variables are not supported.", "Bind values as :name.")
+
+
+def _check_name(text: str, lexing: Lexing) -> None:
+    if lexing.are_names_ascii and not text.isascii():
+        raise StatementError(
+            "sql.encoding", "A name has a character that is not ASCII; how such names are compared depends on the server."
+        )
+    if "\\" in text or "`" in text or text != text.strip() or not text.isprintable():
+        raise _unsupported("A name has a backslash, a backtick, or blanks around it.", "Rename it with AS.")
+    if lexing.are_names_plain and not all(_PLAIN_NAME.fullmatch(part.replace("-", "_")) for part in text.split(".")):
+        raise _unsupported("A name is not made of letters, digits and underscores.", "Rename it with AS.")
+
+
+def _check_pair(before: Token, token: Token) -> None:
+    if before.token_type in _STRINGS and token.token_type in _STRINGS:
+        raise _unsupported("Two string constants follow each other.", "Join them with an operator.")
+    if before.token_type is TokenType.INTERVAL and token.token_type is TokenType.STRING and not _INTERVAL.fullmatch(token.text):
+        raise _unsupported("This form of INTERVAL is not supported.", "Use a whole number and one unit.")
+
+
+def _with_colons(tokens: list[Token]) -> list[Token]:
+    """`@name` becomes `:name`; `@@name`, a variable of the session, is left to be refused."""
+    found: list[Token] = []
+    for index, token in enumerate(tokens):
+        after = tokens[index + 1] if index + 1 < len(tokens) else None
+        before = tokens[index - 1] if index else None
+        if token.token_type is not TokenType.PARAMETER:
+            found.append(token)
+        elif after is None or after.token_type is not TokenType.VAR or (before and before.token_type is TokenType.PARAMETER):
+            raise _unsupported("Variables are not supported.", "Bind values as @name.")
+        else:
+            found.append(Token(TokenType.COLON, ":", token.line, token.col, token.start, token.end))
+    return found
+
+
+def _unsupported(message: str, hint: str) -> StatementError:
+    return StatementError("sql.construct_unsupported", message, hint=hint)

@@ -1,0 +1,52 @@
+"""Oracle Database: judged only. Names without quotes are upper case in the catalog, and a dotted name may be a field of a column.
+
+Pseudo-columns (ROWNUM, ROWID, LEVEL, sequences' NEXTVAL) and names of links (`t@link`) are none that a schema lists, and so refused.
+`DUAL` is a relation like any other: the schema has to name it. Source: https://docs.oracle.com/en/database/oracle/oracle-database/23/sqlrf
+"""
+
+from __future__ import annotations
+
+from sqlglot import exp
+from sqlglot.dialects.oracle import Oracle
+
+from guardrails.sql.dialects.base import EngineDialect
+from guardrails.sql.dialects.judged.base import Judged
+from guardrails.sql.dialects.judged.forms import Forms, call_of
+from guardrails.sql.dialects.judged.lexing import Lexing
+
+__all__ = ["engine_dialect"]
+
+_NODES = {
+    exp.AtTimeZone,
+    exp.Extract,
+    exp.Fetch,
+    exp.Interval,
+    exp.Localtimestamp,
+    exp.National,
+    exp.NullSafeEQ,
+    exp.NullSafeNEQ,
+}
+_TYPES = "char date decimal float int nchar nvarchar smallint text timestamp timestamptz varchar"
+
+
+def engine_dialect() -> EngineDialect:
+    """Returns Oracle's rules."""
+    return Judged(
+        name="oracle",
+        sqlglot=Oracle(),
+        nodes=frozenset(_NODES),
+        types=frozenset(_TYPES.split()),
+        lexing=Lexing(are_names_ascii=False, misread=frozenset({"BINARY_DOUBLE", "BINARY_FLOAT", "REAL"})),
+        forms=Forms(
+            nodes={
+                exp.StrPosition: call_of("INSTR", "this", "substr", "position", "occurrence"),
+                exp.Substring: call_of("SUBSTR", "this", "start", "length"),
+            }
+        ),
+        refused=frozenset({exp.Boolean, exp.CurrentTime, exp.Filter, exp.Limit, exp.Values}),
+        is_quoted_folded=False,
+        unquoted="upper",
+        are_ctes_open=True,
+        has_fields=True,
+        identifier_bytes=128,
+    ).engine_dialect()
