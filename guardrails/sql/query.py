@@ -300,9 +300,14 @@ class QueryResolver(SourceResolver):
         if self.dialect.labels == "postgres":
             return postgres_label(value)
         if isinstance(value, exp.Column) and isinstance(value.this, exp.Identifier):
+            if self.dialect.labels == "sqlite" and text is None:
+                # Only the outermost query shows a column by its own name; a subquery's is called as it is written there.
+                return str(value.this.this)
             key = self.dialect.fold(value.this)
             alias = self.dialect.fold(value.args["table"]) if value.table else None
             for level in scope.levels():
+                if self.dialect.labels == "sqlite" and alias is None and key in level.full_merged:
+                    break
                 for source in level.sources.values():
                     if key in source.columns and alias in (None, source.alias):
                         return source.columns[key].name
@@ -344,6 +349,9 @@ class QueryResolver(SourceResolver):
             elif isinstance(node, (exp.Alias, exp.Star)) and not _is_count_star(node):
                 raise StatementError("sql.construct_unsupported", "An alias or a * stands inside an expression.")
             elif isinstance(node, exp.Collate):
+                if not isinstance(node.expression, (exp.Var, exp.Identifier, exp.Column)):
+                    # `a COLLATE "C" % b`: the parser takes what follows for part of the collation's name.
+                    raise StatementError("sql.construct_unsupported", "COLLATE is followed by an operator.", hint="Use parentheses.")
                 stack.append(node.this)
             elif isinstance(node, exp.Table):
                 raise StatementError("sql.construct_unsupported", "A relation stands where a value should.")

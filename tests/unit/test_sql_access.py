@@ -134,3 +134,13 @@ def test_limits_of_the_policy(name: str, sql: str) -> None:
     with pytest.raises(StatementError) as caught:
         parse(Statement(sql, {}, "postgres"), replace(Limits(), **{name: bounds[name]}))
     assert caught.value.code in ("sql.too_large", "sql.too_deep")
+
+
+@pytest.mark.parametrize(
+    "sql", ['SELECT name COLLATE "C" % email FROM c', 'SELECT name COLLATE "C" * (SELECT max(email) FROM c) FROM c']
+)
+def test_no_operand_hides_behind_a_collation(sql: str) -> None:
+    """sqlglot takes what follows a collation's name for part of the name, where no column would be looked for."""
+    with pytest.raises(StatementError, match="COLLATE"):
+        _access(sql)
+    assert _names(_access(sql.replace('name COLLATE "C"', '(name COLLATE "C")')).reads) == "c.email c.name"
