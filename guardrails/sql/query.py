@@ -196,7 +196,8 @@ class QueryResolver(SourceResolver):
         outputs = self._projections(node, scope, labels, texts)
         scope.names = {self.dialect.fold_name(o.name): o.lineage for o in outputs}
         # SQLite lets WHERE, GROUP BY and HAVING see output names where no column has that name; PostgreSQL only GROUP BY.
-        scope.are_names_visible = self.dialect.names_seen == "everywhere"
+        scope.are_names_visible = self.dialect.names_seen in ("everywhere", "alone")
+        scope.are_names_alone = not self.dialect.is_executed
         distinct = node.args.get("distinct")
         on = distinct.args.get("on") if distinct else None
         self.conditions([node.args.get("where"), node.args.get("having"), node.args.get("qualify")], scope)
@@ -234,6 +235,8 @@ class QueryResolver(SourceResolver):
                 name = self.dialect.fold(key.this)
                 is_input = any(name in s.columns for s in scope.sources.values())
                 if name in scope.names and (names_first or not is_input):
+                    if scope.are_names_alone and not names_first:
+                        scope.require_alone(name)
                     self.clauses[clause] |= scope.names[name]
                     continue
             if isinstance(key, exp.Literal) and not key.is_string and key.name.isdigit() and 0 < int(key.name) <= len(outputs):
@@ -255,6 +258,8 @@ class QueryResolver(SourceResolver):
                 continue
             value = item.this if isinstance(item, exp.Alias) else item
             name = item.alias if isinstance(item, exp.Alias) else self._label(value, scope, written[index] if written else None)
+            if self.dialect.nameless and not isinstance(item, (exp.Alias, exp.Column)):
+                name = self.dialect.nameless.format(len(outputs))
             lineage = self.expression(value, scope)
             # Read again from the tree: resolving may have put another node in the expression's place.
             now = node.expressions[index]

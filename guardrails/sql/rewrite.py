@@ -205,7 +205,7 @@ class _Rewriter:
     def _base(self, relation: Relation) -> exp.Table:
         table = exp.Table(
             this=exp.to_identifier(relation.name, quoted=True),
-            db=exp.to_identifier(relation.schema, quoted=True),
+            db=exp.to_identifier(relation.schema, quoted=True) if relation.schema else None,
             alias=_alias(_ROW),
         )
         key = self.catalog.key(relation.schema, relation.name)

@@ -67,6 +67,7 @@ class Scope:
     star: list[StarColumn] = field(default_factory=list)
     names: dict[str, Lineage] = field(default_factory=dict)
     are_names_visible: bool = False
+    are_names_alone: bool = False  # An output name that a column around the query has too is refused.
     conditions: list[exp.Expr] = field(default_factory=list)
     join_conditions: list[exp.Expr] = field(default_factory=list)
     links: list[tuple[str, str]] = field(default_factory=list)
@@ -104,6 +105,15 @@ class Scope:
             rest[rest.index(old)] = new
         self.star = rest
 
+    def require_alone(self, key: str) -> None:
+        """Checks that an output name is no column around the query, where engines differ about which of the two is meant.
+
+        Raises:
+            StatementError: It is one.
+        """
+        if self.parent is not None and self.parent.find_column(key) is not None:
+            raise StatementError("sql.column_ambiguous", f"{key} is a result column here and a column around the query.")
+
     def levels(self) -> Iterator[Scope]:
         """Yields this scope and the ones around it, innermost first."""
         scope: Scope | None = self
@@ -136,6 +146,8 @@ class Scope:
             if others:
                 return others[0].alias, others[0].columns[key].lineage
             if scope.are_names_visible and key in scope.names:
+                if scope.are_names_alone:
+                    scope.require_alone(key)
                 return None, scope.names[key]
         return None
 

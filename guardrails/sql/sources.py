@@ -86,6 +86,19 @@ class SourceResolver(ABC):
         for condition in scope.conditions:
             self._on(condition, scope)
         scope.conditions.clear()
+        if self.dialect.has_fields:
+            self._no_fields(scope)
+
+    def _no_fields(self, scope: Scope) -> None:
+        """Refuses names of relations that are also names of columns, or schemas: `a.b` could mean a field, or an array in a row."""
+        levels = list(scope.levels())
+        named = {alias for level in levels for alias in level.sources}
+        others = {key for level in levels for source in level.sources.values() for key in source.columns}
+        bound = [self.catalog.relations[s.relation] for s in scope.sources.values() if s.relation is not None]
+        others |= {self.dialect.fold_name(r.schema) for r in bound}
+        if both := named & others:
+            message = f"The name {min(both)} stands for a relation, and for a column or a schema."
+            raise StatementError("sql.column_ambiguous", message, hint="Give the relation another alias.")
 
     def item(self, node: exp.Expr, scope: Scope) -> None:
         """Adds one item of FROM, with the joins that hang on it."""
@@ -129,14 +142,14 @@ class SourceResolver(ABC):
             StatementError: There is no such relation (``sql.relation_unknown``).
         """
         schema, name = self._name(node)
-        found = self._lookup(schema, name)
+        found = self._exact(node) if self.dialect.are_relations_exact else self._lookup(schema, name)
         if found is None:
             is_system = name.startswith(("pg_", "sqlite_")) or schema == "information_schema"
             hint = readable(self.dialect.name) if is_system else ""
             raise StatementError("sql.relation_unknown", f"There is no relation {name[:80]}.", hint=hint)
         key, relation = found
         node.set("this", exp.to_identifier(relation.name, quoted=True))
-        node.set("db", exp.to_identifier(relation.schema, quoted=True))
+        node.set("db", exp.to_identifier(relation.schema, quoted=True) if relation.schema else None)
         node.meta[RELATION_META] = key
         return key, relation
 
@@ -156,6 +169,12 @@ class SourceResolver(ABC):
     def _name(self, node: exp.Table) -> tuple[str | None, str]:
         schema = node.args.get("db")
         return self.dialect.fold(schema) if schema else None, self.dialect.fold(node.this)
+
+    def _exact(self, node: exp.Table) -> tuple[str, Relation] | None:
+        schema = node.args.get("db")
+        key = self.catalog.key(schema.this if schema else None, node.this.this)
+        relation = self.catalog.relations.get(key)
+        return (key, relation) if relation is not None and "." not in node.this.this else None
 
     def _lookup(self, schema: str | None, name: str) -> tuple[str, Relation] | None:
         relations = self.catalog.relations

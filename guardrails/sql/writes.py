@@ -117,7 +117,10 @@ class WriteResolver(QueryResolver):
         if relation.kind != "table":
             raise StatementError("sql.construct_unsupported", "Only plain tables can be changed, not views.")
         table.meta[TARGET_META] = True
-        table.set("alias", exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
+        if self.dialect.has_target_alias:
+            table.set("alias", exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
+        elif alias is not None:
+            raise StatementError("sql.construct_unsupported", "The target of a change has an alias.", hint="Leave it out.")
         self.uses.add(RelationUse(key, action))
         columns = [Output(c.name, frozenset({ColumnRef(key, c.name)})) for c in relation.columns]
         return key, relation, self._source(name, columns, key)
