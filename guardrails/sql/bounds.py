@@ -14,7 +14,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 from guardrails.errors import StatementError
 from guardrails.model import Limits
 
-__all__ = ["check_text", "check_tokens", "check_tree"]
+__all__ = ["OPERAND_END", "check_text", "check_tokens", "check_tree"]
 
 _MAX_SUBSCRIPTS = 20
 _MAX_PENDING_JOINS = 8
@@ -25,7 +25,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f]")
 _OPENING = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE, TokenType.CASE}
 _CLOSING = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE, TokenType.END}
 _PREFIX_OPERATORS = {TokenType.NOT, TokenType.DASH, TokenType.PLUS, TokenType.TILDE}
-_OPERAND_END = {
+OPERAND_END = {
     TokenType.VAR,
     TokenType.IDENTIFIER,
     TokenType.NUMBER,
@@ -125,7 +125,7 @@ def _check_depth(tokens: list[Token], most: int) -> None:
             depth = max(0, depth - 1)
             if len(runs) > 1:
                 runs.pop()
-        elif kind is not TokenType.COMMA and kind not in _OPERAND_END:
+        elif kind is not TokenType.COMMA and kind not in OPERAND_END:
             runs[-1] += 1
         elif kind is TokenType.COMMA:
             runs[-1] = 0

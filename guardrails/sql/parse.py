@@ -230,6 +230,8 @@ def _normalise(tree: exp.Expr, dialect: EngineDialect) -> exp.Expr:
             call = exp.Anonymous(this="power", expressions=[node.this, node.expression])
             call.meta[OPERATOR_META] = True
             node.replace(call)
+    if dialect.give_forms is not None:
+        dialect.give_forms(tree)
     return tree
 
 

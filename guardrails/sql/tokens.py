@@ -73,7 +73,9 @@ _NAME_TOKENS = {
     TokenType.RIGHT,
     TokenType.TIME,
     TokenType.TIMESTAMP,
+    TokenType.TIMESTAMPTZ,
     TokenType.TRUNCATE,
+    TokenType.YEAR,
     TokenType.IDENTIFIER,
 }
 _NOT_CALLS_AFTER = {TokenType.ALIAS, TokenType.DCOLON, TokenType.INTO, TokenType.TABLE, TokenType.UPDATE}
@@ -130,6 +132,8 @@ def tokenize(sql: str, dialect: EngineDialect, limits: Limits | None = None) -> 
         check_operators(sql, tokens)
     if dialect.are_types_text:
         tokens = hide_types(sql, tokens)
+    if dialect.repair is not None:
+        tokens = dialect.repair(tokens)
     return list(_repair(sql, tokens, dialect))
 
 
@@ -148,7 +152,7 @@ def _check_spaces(sql: str, tokens: list[Token]) -> None:
 
 
 def _repair(sql: str, tokens: list[Token], dialect: EngineDialect) -> Iterator[Token]:
-    hidden = _translated_names(type(dialect.sqlglot))
+    hidden = _translated_names(type(dialect.sqlglot)) - dialect.structural
     position = 0
     constants: dict[int, str | None] = {}
     before: Token | None = None
