@@ -144,7 +144,7 @@ _ARGUMENTS: Mapping[type[exp.Expr], frozenset[str]] = {
         exp.TableAlias: "this columns",
         exp.From: "this",
         exp.Join: "this on using side kind method",
-        exp.Lateral: "this alias ordinality",
+        exp.Lateral: "this alias ordinality cross_apply",
         exp.Unnest: "expressions alias offset",
         exp.With: "expressions recursive",
         exp.CTE: "this alias materialized",

@@ -221,7 +221,10 @@ class SourceResolver(ABC):
         """A table function; its arguments may use what stands before it in FROM."""
         name = "unnest" if isinstance(call, exp.Unnest) else function_name(call) if isinstance(call, exp.Anonymous) else ""
         described = find_function(node, name, self.dialect.name) if self.may_read_schema and isinstance(node, exp.Table) else None
-        if described is None and name not in self.dialect.table_functions:
+        schema = node.args.get("db")
+        is_own = schema is None or (self.dialect.name == "postgres" and self.dialect.fold(schema) == "pg_catalog")
+        if described is None and (name not in self.dialect.table_functions or not is_own):
+            # With a schema of its own it is anybody's function, whatever its name is.
             raise StatementError("sql.function_not_allowed", f"The function {name[:60]} is not supported in FROM.")
         arguments = list(call.expressions)
         lineage = _NOTHING.union(*(self.expression(a, scope) for a in arguments))
