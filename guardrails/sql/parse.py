@@ -206,6 +206,8 @@ def _without_last_semicolon(tokens: list[Token]) -> list[Token]:
 
 def _normalise(tree: exp.Expr, dialect: EngineDialect) -> exp.Expr:
     for node in list(tree.walk()):
+        # Positions in the text, which every copy of the tree would copy.
+        node._meta = None
         comments = node.pop_comments() or []
         if isinstance(node, exp.Anonymous) and isinstance(node.this, str):
             node.set("this", node.this.removeprefix(FUNCTION_PREFIX))

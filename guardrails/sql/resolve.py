@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from sqlglot import exp
 
 from guardrails.errors import CatalogError, StatementError
-from guardrails.model import Access, Catalog, Limits, OutputColumn, Relation, RelationUse, Statement, StatementKind
+from guardrails.model import Access, Catalog, DialectName, Limits, OutputColumn, Relation, RelationUse, Statement, StatementKind
 from guardrails.sql.definitions import DefinitionResolver
 from guardrails.sql.dialects import EngineDialect, dialect_of
 from guardrails.sql.fingerprint import normalised_text
@@ -147,8 +148,7 @@ class _Views:
         return self.known[key]
 
     def _resolve(self, key: str, relation: Relation, definition: str) -> ViewDefinition:
-        parsed = parse(Statement(definition, {}, self._dialect.name), _OF_VIEWS)
-        tree = parsed.tree.copy()
+        tree = _parsed_view(definition, self._dialect.name).copy()
         resolver = QueryResolver(self._dialect, self._catalog, self.definition)
         outputs = resolver.query(tree, None, {}, labels=relation.column_names)
         if len(outputs) != len(relation.columns):
@@ -157,3 +157,9 @@ class _Views:
         return ViewDefinition(
             key, tree, tuple(outputs), frozenset(uses), frozenset(resolver.reads), frozenset(resolver.functions)
         )
+
+
+@lru_cache(maxsize=512)
+def _parsed_view(definition: str, dialect: DialectName) -> exp.Expr:
+    """Parses a view's definition once; the tree is for copying."""
+    return parse(Statement(definition, {}, dialect), _OF_VIEWS).tree

@@ -56,14 +56,17 @@ class StarColumn:
 class Scope:
     """One query level.
 
-    `merged` maps a USING column to the aliases that it merges; `names` are output aliases where they count; `conditions` are join
-    conditions that wait for the whole FROM; `join_conditions` and `links` tell which sources are related, and by what.
+    `merged` maps a USING column to the aliases that it merges, `full_merged` are those of a FULL JOIN; `names` are output aliases
+    where they count; `conditions` are join conditions that wait for the whole FROM; `join_conditions` and `links` tell which sources
+    are related, and by what; `late_names` may not be columns of this level.
     """
 
     parent: Scope | None = None
     ctes: Mapping[str, Cte] = field(default_factory=dict)
     sources: dict[str, Source] = field(default_factory=dict)
     merged: dict[str, set[str]] = field(default_factory=dict)
+    full_merged: set[str] = field(default_factory=set)
+    late_names: set[str] = field(default_factory=set)
     star: list[StarColumn] = field(default_factory=list)
     names: dict[str, Lineage] = field(default_factory=dict)
     are_names_visible: bool = False

@@ -22,6 +22,8 @@ RELATION_META = "gr_relation"
 """Key in a Table node's `meta`: the relation key that it is bound to."""
 
 _MAX_SOURCES = 100
+_HIDDEN = ("json", "root")
+"""Columns of SQLite's table functions that no `*` shows."""
 _NOTHING: Lineage = frozenset()
 _JOINS = {"", "INNER", "CROSS", "OUTER"}
 _SIDES = {"", "LEFT", "RIGHT", "FULL"}
@@ -83,6 +85,8 @@ class SourceResolver(ABC):
             self.item(clause.this, scope)
         for join in node.args.get("joins") or []:
             self._join(join, scope)
+        if any(key in s.columns for s in scope.sources.values() for key in scope.late_names):
+            raise StatementError("sql.column_ambiguous", "An argument in FROM names what comes later.", hint="Qualify the name.")
         for condition in scope.conditions:
             self._on(condition, scope)
         scope.conditions.clear()
@@ -227,6 +231,8 @@ class SourceResolver(ABC):
             # With a schema of its own it is anybody's function, whatever its name is.
             raise StatementError("sql.function_not_allowed", f"The function {name[:60]} is not supported in FROM.")
         arguments = list(call.expressions)
+        if self.dialect.is_on_late and described is None:
+            self._note_late_names(arguments, {*self.dialect.table_functions[name], *_HIDDEN}, scope)
         lineage = _NOTHING.union(*(self.expression(a, scope) for a in arguments))
         self.reads_schema |= described is not None
         self.functions |= {name} if described is None else set()
@@ -244,6 +250,17 @@ class SourceResolver(ABC):
         columns = renamed + columns[len(renamed) :]
         _set_alias(node, alias_name)
         return self._source(alias_name, [Output(c, lineage) for c in columns], None)
+
+    def _note_late_names(self, arguments: Sequence[exp.Expr], own: set[str], scope: Scope) -> None:
+        """SQLite looks the names in arguments up in the whole FROM, the function's own columns among it, before it looks outside."""
+        for node in (n for a in arguments for n in a.find_all(exp.Column)):
+            key = self.dialect.fold(node.this) if not node.table and isinstance(node.this, exp.Identifier) else ""
+            if key in own:
+                raise StatementError(
+                    "sql.column_ambiguous", f"The function has a column {key} of its own.", hint="Qualify the name."
+                )
+            if key and not any(key in s.columns for s in scope.sources.values()):
+                scope.late_names.add(key)
 
     def _lateral(self, node: exp.Lateral, scope: Scope) -> Source:
         inner = node.this
@@ -298,6 +315,8 @@ class SourceResolver(ABC):
             _spell_out_natural(join, using)
         for key in using:
             scope.merge(key, right, is_first=self.dialect.are_merged_first)
+            if side == "FULL":
+                scope.full_merged.add(key)
             merged = next(c for c in scope.star if c.key == key and c.alias is None).output.lineage
             self.reads |= scope.sources[right].columns[key].lineage | merged
             self.clauses["joined"] |= scope.sources[right].columns[key].lineage | merged

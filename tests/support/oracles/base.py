@@ -18,7 +18,7 @@ from guardrails.policy import BoundPolicy, Policy
 __all__ = ["CHANGES", "Examination", "Examiner", "Finding", "Oracle", "Verdict", "changed"]
 
 CHANGES = frozenset({"insert", "update", "delete", "merge"})
-_DATA = CHANGES | {"select"}
+_DATA = CHANGES | {"select", "show"}
 _READ_ONLY = """\
 version: 1
 rules:
@@ -144,5 +144,7 @@ class Examiner:
             access = self._doctor(access)
         is_run = code == "ok" or access.is_read_only
         # What reads the schema is answered with rows of the guard's own, so there the text that runs is the one to ask about.
+        if access.reads_schema and judgement.plan is None:
+            return Examination(sql, True, code, access)
         text = judgement.plan.sql if access.reads_schema and judgement.plan is not None else sql
         return Examination(sql, True, code, access, self.oracle.verdict(text, access, is_run=is_run))
