@@ -478,5 +478,17 @@ def _mentions(node: exp.Expr, name: str, dialect: EngineDialect) -> bool:
 
 def _named(node: exp.Expr, name: str, dialect: EngineDialect) -> Iterator[exp.Table]:
     for table in node.find_all(exp.Table):
-        if isinstance(table.this, exp.Identifier) and not table.args.get("db") and dialect.fold(table.this) == name:
+        is_named = isinstance(table.this, exp.Identifier) and not table.args.get("db") and dialect.fold(table.this) == name
+        if is_named and not (dialect.are_ctes_open and _is_inner(table, node, name, dialect)):
             yield table
+
+
+def _is_inner(table: exp.Table, root: exp.Expr, name: str, dialect: EngineDialect) -> bool:
+    """Whether a WITH between the reference and the root defines the name, in all of whose parts SQLite sees it."""
+    node = table.parent
+    while node is not None and node is not root:
+        clause = node.args.get("with_")
+        if clause is not None and any(dialect.fold(c.args["alias"].this) == name for c in clause.expressions):
+            return True
+        node = node.parent
+    return False
