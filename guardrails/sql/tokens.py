@@ -17,7 +17,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 
 from guardrails.errors import StatementError
 from guardrails.model import Limits
-from guardrails.sql.bounds import check_text, check_tokens
+from guardrails.sql.bounds import OPERAND_END, check_text, check_tokens
 from guardrails.sql.column_types import TYPE_PREFIX, hide_types
 from guardrails.sql.dialects import EngineDialect
 from guardrails.sql.operators import check_operators
@@ -168,6 +168,13 @@ def _repair(sql: str, tokens: list[Token], dialect: EngineDialect) -> Iterator[T
             yield _as(token, TokenType.VAR, f"{POSITION_PREFIX}{position}")
         elif kind is TokenType.BYTE_STRING and dialect.name == "postgres":
             yield _as(token, TokenType.STRING, _decode(sql[token.start : token.end + 1]))
+        elif kind is TokenType.DOT and after is not None and _is_fraction(token, before, after):
+            # sqlglot takes `.5` for a number in some places only.
+            constants[index + 1] = None
+            yield _as(token, TokenType.NUMBER, f"0.{after.text}")
+        elif kind is TokenType.UNNEST and before is not None and before.token_type is TokenType.L_PAREN:
+            # The first of a join in parentheses, where the grammar takes any other function.
+            yield _as(token, TokenType.VAR, FUNCTION_PREFIX + token.text)
         elif kind in (TokenType.HEREDOC_STRING, TokenType.RAW_STRING):
             yield _as(token, TokenType.STRING, token.text)
         elif kind is TokenType.CROSS:
@@ -219,6 +226,11 @@ def _is_call(token: Token, before: Token | None, after: Token | None) -> bool:
         # A branch of MERGE.
         return False
     return before is None or before.token_type not in _NOT_CALLS_AFTER
+
+
+def _is_fraction(token: Token, before: Token | None, after: Token) -> bool:
+    is_alone = before is None or before.end + 1 != token.start or before.token_type not in OPERAND_END
+    return is_alone and after.token_type is TokenType.NUMBER and after.start == token.end + 1
 
 
 def _is_unit(token: Token) -> bool:
