@@ -11,7 +11,7 @@ from sqlglot.dialects.dialect import Dialect
 
 from guardrails.errors import StatementError
 from guardrails.model import DialectName
-from guardrails.sql.dialects.base import EngineDialect, Fence, Labels, function_names
+from guardrails.sql.dialects.base import EngineDialect, Fence, Labels, NamesSeen, function_names
 from guardrails.sql.dialects.judged.forms import Forms, give_with
 from guardrails.sql.dialects.judged.lexing import Lexing, repair_with
 
@@ -54,8 +54,7 @@ class Judged:
         are_ctes_open: A common table expression may name itself without RECURSIVE.
         are_relations_exact: As in `EngineDialect`.
         has_fields: As in `EngineDialect`.
-        has_target_alias: As in `EngineDialect`.
-        are_merged_first: As in `EngineDialect`.
+        names_seen: As in `EngineDialect`.
         placeholders: As in `EngineDialect`.
         labels: As in `EngineDialect`.
         nameless: As in `EngineDialect`.
@@ -78,8 +77,7 @@ class Judged:
     are_ctes_open: bool = False
     are_relations_exact: bool = False
     has_fields: bool = False
-    has_target_alias: bool = True
-    are_merged_first: bool = True
+    names_seen: NamesSeen = "keys"
     placeholders: Literal["named", "numbered"] = "named"
     labels: Labels = "text"
     nameless: str = "_col{}"
@@ -101,7 +99,8 @@ class Judged:
             placeholders=self.placeholders,
             are_ctes_open=self.are_ctes_open,
             labels=self.labels,
-            are_merged_first=self.are_merged_first,
+            are_merged_first=True,
+            names_seen=self.names_seen,
             fence=Fence(limit=_NO_LIMIT, offset=None),
             structural=self.structural,
             repair=repair_with(self.lexing),
@@ -110,7 +109,7 @@ class Judged:
             unquoted=self.unquoted,
             are_relations_exact=self.are_relations_exact,
             has_fields=self.has_fields,
-            has_target_alias=self.has_target_alias,
+            has_target_alias=False,
             are_intervals_casts=False,
             refuse=self.refuse,
             nameless=self.nameless,

@@ -23,6 +23,7 @@ ROLLBACK SAVE SELECT SET SETUSER SHUTDOWN THROW TRUNCATE UPDATE UPDATETEXT USE W
 _STARTS = frozenset(_START_WORDS.split())
 """Reserved words that begin a statement or go on with one; `GO` ends a batch for Microsoft's own clients."""
 _CHANGES = frozenset({"INSERT", "UPDATE", "DELETE"})
+_JUDGED = _CHANGES | {"SELECT", "WITH"}
 _SET_OPERATORS = frozenset({"UNION", "EXCEPT", "INTERSECT"})
 _AFTER_WITH = frozenset({"ROLLUP", "CUBE", "TIES"})
 
@@ -31,9 +32,15 @@ def check_batch(tokens: list[Token]) -> None:
     """Checks that the tokens are one statement.
 
     Raises:
-        StatementError: A word begins another one (``sql.multiple_statements``).
+        StatementError: A word begins another one (``sql.multiple_statements``), or the first one is of a kind that is not judged
+            (``sql.statement_unsupported``).
     """
     batch = _Batch([_word(t) for t in tokens])
+    first = batch.words[0].split(" ")[0] if batch.words else ""
+    if first in _STARTS - _JUDGED:
+        raise StatementError(
+            "sql.statement_unsupported", f"{first} is never run through this guard.", evidence={"kind": first.lower()}
+        )
     for index in range(len(tokens)):
         batch.step(index)
 
@@ -80,7 +87,8 @@ class _Batch:
             case "SELECT":
                 return self._is_select(before, self.words[index - 2] if index > 1 else "")
             case "WITH":
-                return after in _AFTER_WITH
+                # A hint's parenthesis is refused with the hint.
+                return after in _AFTER_WITH or after == "("
             case "SET":
                 is_first, self.has_set = not self.has_set, True
                 return self.verb == "UPDATE" and is_first and self.depth == 0

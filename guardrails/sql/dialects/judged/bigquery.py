@@ -2,7 +2,7 @@
 
 Names of tables are compared letter by letter, all others without regard to case. A dotted name may be a field of a column, so that a
 name which stands for a relation and a column at once is refused. A relation needs the dataset that the schema gives it; names with a
-project, wildcards and partition decorators are not bound, and so refused.
+project, wildcards, partition decorators and arrays in FROM are not bound, and so refused.
 Source: https://cloud.google.com/bigquery/docs/reference/standard-sql/lexical
 """
 
@@ -13,7 +13,7 @@ from sqlglot.dialects.bigquery import BigQuery
 
 from guardrails.sql.dialects.base import EngineDialect
 from guardrails.sql.dialects.judged.base import Judged
-from guardrails.sql.dialects.judged.forms import Forms, call_of
+from guardrails.sql.dialects.judged.forms import Forms, bare_word, call_of
 from guardrails.sql.dialects.judged.lexing import Lexing
 
 __all__ = ["engine_dialect"]
@@ -24,13 +24,11 @@ _NODES = {
     exp.Bracket,
     exp.CurrentDatetime,
     exp.Extract,
-    exp.HavingMax,
     exp.Interval,
     exp.NullSafeEQ,
     exp.NullSafeNEQ,
     exp.Qualify,
-    exp.Unnest,
-    exp.WeekStart,
+    exp.TryCast,
 }
 _TYPES = "array bigdecimal bigint binary boolean date decimal double geography interval json text time timestamp timestamptz"
 _UNITS = """
@@ -44,6 +42,14 @@ def _interval(node: exp.Expr) -> exp.Expr | None:
     value = node.this
     if isinstance(value, exp.Literal) and value.is_string and value.name.isdigit():
         value.replace(exp.Paren(this=exp.Literal.number(value.name)))
+    return None
+
+
+def _week(node: exp.Expr) -> exp.Expr | None:
+    """`EXTRACT(WEEK(MONDAY) FROM d)`."""
+    word = bare_word(node.this)
+    if word.startswith("WEEK("):
+        node.set("this", exp.Var(this=word))
     return None
 
 
@@ -61,10 +67,11 @@ def engine_dialect() -> EngineDialect:
         sqlglot=BigQuery(),
         nodes=frozenset(_NODES),
         types=frozenset(_TYPES.split()),
-        lexing=Lexing(are_names_plain=True, has_at_names=True),
+        lexing=Lexing(are_names_plain=True, bound="@"),
         forms=Forms(
             nodes={
                 exp.DataType: _integer,
+                exp.Extract: _week,
                 exp.Interval: _interval,
                 exp.Mod: call_of("MOD", "this", "expression"),
                 exp.StrPosition: call_of("INSTR", "this", "substr", "position", "occurrence"),
@@ -72,8 +79,9 @@ def engine_dialect() -> EngineDialect:
             units={f"{kind}_{what}": -1 for kind in _KINDS for what in ("DIFF", "TRUNC")} | {"LAST_DAY": 1},
             words=frozenset(_UNITS.split()),
         ),
-        table_functions={"unnest": ()},
+        structural=frozenset({"SAFE_CAST"}),
         are_relations_exact=True,
         has_fields=True,
         nameless="f{}_",
+        names_seen="alone",
     ).engine_dialect()

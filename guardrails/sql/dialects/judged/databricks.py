@@ -24,11 +24,11 @@ _NODES = {
     exp.ILike,
     exp.IntDiv,
     exp.Interval,
+    exp.Lateral,
     exp.NullSafeEQ,
     exp.NullSafeNEQ,
     exp.Overlay,
     exp.Qualify,
-    exp.RegexpLike,
     exp.TryCast,
 }
 _TYPES = """
@@ -46,12 +46,22 @@ def engine_dialect() -> EngineDialect:
         types=frozenset(_TYPES.split()),
         lexing=Lexing(),
         forms=Forms(
-            nodes={exp.StrPosition: call_of("LOCATE", "substr", "this", "position")},
+            nodes={
+                exp.RegexpLike: call_of("REGEXP_LIKE", "this", "expression"),
+                exp.StrPosition: call_of("LOCATE", "substr", "this", "position"),
+            },
             units=dict.fromkeys(("DATEADD", "DATEDIFF", "DATE_ADD", "DATE_DIFF", "TIMESTAMPADD", "TIMESTAMPDIFF"), 0),
             words=frozenset(_UNITS.split()),
         ),
+        table_functions={
+            "explode": ("col",),
+            "explode_outer": ("col",),
+            "posexplode": ("pos", "col"),
+            "posexplode_outer": ("pos", "col"),
+        },
         structural=frozenset({"TRY_CAST"}),
         has_fields=True,
         default_schema="default",
         identifier_bytes=255,
+        names_seen="alone",
     ).engine_dialect()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
-__all__ = ["Form", "Forms", "call", "call_of", "give_with", "name_of_call"]
+__all__ = ["Form", "Forms", "bare_word", "call", "call_of", "give_with", "name_of_call"]
 
 Form = Callable[[exp.Expr], exp.Expr | None]
 """Returns what stands in a node's place, None to leave it."""
@@ -54,11 +54,17 @@ def call(name: str, *arguments: exp.Expr | None) -> exp.Anonymous:
     return exp.Anonymous(this=name, expressions=[a for a in arguments if a is not None])
 
 
-def call_of(name: str, *keys: str) -> Form:
-    """Returns a form: the call of a function with these arguments of the node, unless the node has others too."""
+def call_of(name: str, *keys: str, ignored: str = "") -> Form:
+    """Returns a form: the call of a function with these arguments of the node, unless the node has others too.
+
+    Args:
+        name: The function.
+        keys: Names of the node's arguments, in the order of the call.
+        ignored: An argument that only tells sqlglot what the call means in this dialect.
+    """
 
     def form(node: exp.Expr) -> exp.Expr | None:
-        present = {k for k, v in node.args.items() if v is not None and v != [] and v is not False}
+        present = {k for k, v in node.args.items() if v is not None and v != [] and v is not False} - {ignored}
         return call(name, *(node.args.get(k) for k in keys)) if present <= set(keys) else None
 
     return form
@@ -74,17 +80,17 @@ def _give_unit(node: exp.Anonymous, forms: Forms) -> None:
     arguments = node.expressions
     if position is None or not -len(arguments) <= position < len(arguments):
         return
-    word = _bare_word(arguments[position])
+    word = bare_word(arguments[position])
     if word in forms.words or (word.startswith("WEEK(") and word[5:-1] in _WEEKDAYS):
         arguments[position].replace(exp.Var(this=word))
 
 
-def _bare_word(node: exp.Expr) -> str:
+def bare_word(node: exp.Expr) -> str:
     """Returns the word that a name without a qualifier stands for, and `WEEK(MONDAY)` for such a call."""
     if isinstance(node, exp.Var):
         return str(node.this).upper()
     if isinstance(node, exp.Column) and not node.table and isinstance(node.this, exp.Identifier):
         return str(node.name).upper()
     if name_of_call(node) == "WEEK" and len(node.expressions) == 1:
-        return f"WEEK({_bare_word(node.expressions[0])})"
+        return f"WEEK({bare_word(node.expressions[0])})"
     return ""

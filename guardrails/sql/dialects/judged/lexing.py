@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 from sqlglot.tokenizer_core import Token, TokenType
 
@@ -23,6 +24,9 @@ _STRINGS = frozenset(
         *(TokenType.UNICODE_STRING, TokenType.HEX_STRING, TokenType.BIT_STRING),
     }
 )
+_NAMES = frozenset({TokenType.GET, TokenType.ISNULL, TokenType.SEQUENCE, TokenType.UUID})
+_OTHERS = frozenset({TokenType.COMMAND, TokenType.TEXT})
+_NAMED = frozenset({"REPEAT", "STRING"})
 _INTERVAL = re.compile(r"[+-]?\d{1,9}(\s+[A-Za-z]+)?", re.ASCII)
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
@@ -34,7 +38,7 @@ class Lexing:
     Args:
         are_names_ascii: Names in quotes are compared without regard to case, by rules for other letters that are the server's.
         are_names_plain: A name in quotes is made of letters, digits and underscores, as everywhere else (BigQuery).
-        has_at_names: `@name` is a bound value (BigQuery).
+        bound: The sign of a bound value beside `:name` and `?`: `@name` (BigQuery), `$1` (Redshift), or none.
         has_line_continuation: A backslash before the end of a line takes both out of a string constant (T-SQL).
         misread: Upper-case words that sqlglot takes for another type than the dialect does.
         check: Looks at the tokens as a whole, None for nothing more.
@@ -42,7 +46,7 @@ class Lexing:
 
     are_names_ascii: bool = True
     are_names_plain: bool = False
-    has_at_names: bool = False
+    bound: Literal["", "@", "$"] = ""
     has_line_continuation: bool = False
     misread: frozenset[str] = frozenset()
     check: Callable[[list[Token]], None] | None = None
@@ -57,14 +61,14 @@ def repair_with(lexing: Lexing) -> Callable[[list[Token]], list[Token]]:
     """
 
     def repair(tokens: list[Token]) -> list[Token]:
-        kept = _without_first_semicolons(tokens)
+        kept = _with_calls(_without_first_semicolons(tokens))
         for token in kept:
             _check(token, lexing)
         for before, token in pairwise(kept):
             _check_pair(before, token)
         if lexing.check is not None:
             lexing.check(kept)
-        return _with_colons(kept) if lexing.has_at_names else kept
+        return _with_colons(kept) if lexing.bound == "@" else kept
 
     return repair
 
@@ -75,6 +79,17 @@ def _without_first_semicolons(tokens: list[Token]) -> list[Token]:
     while start < len(tokens) and tokens[start].token_type is TokenType.SEMICOLON:
         start += 1
     return tokens[start:]
+
+
+def _with_calls(tokens: list[Token]) -> list[Token]:
+    """Functions that share their name with a type or an operator are names before a parenthesis."""
+    found = list(tokens)
+    for index, (token, after) in enumerate(pairwise(tokens)):
+        is_type = index > 0 and tokens[index - 1].token_type in (TokenType.ALIAS, TokenType.DCOLON, TokenType.LT)
+        is_name = token.token_type in _NAMES or (token.token_type in _OTHERS and token.text.upper() in _NAMED)
+        if is_name and not is_type and after.token_type is TokenType.L_PAREN:
+            found[index] = Token(TokenType.VAR, token.text, token.line, token.col, token.start, token.end, token.comments)
+    return found
 
 
 def _check(token: Token, lexing: Lexing) -> None:
@@ -90,9 +105,11 @@ def _check(token: Token, lexing: Lexing) -> None:
         raise StatementError("sql.encoding", "A character outside quotes is not ASCII.", hint="Put names in quotes.")
     elif kind in (TokenType.L_BRACE, TokenType.R_BRACE, TokenType.BLOCK_START, TokenType.BLOCK_END):
         raise _unsupported("Braces are not supported.", "Write it without { and }.")
+    elif kind is TokenType.PIPE_GT:
+        raise _unsupported("Pipes are not supported.", "Write one SELECT.")
     elif text.upper() in lexing.misread:
         raise _unsupported(f"The type {text.upper()} is not supported.", "Name the type in another way.")
-    elif text.startswith("$") or (kind is TokenType.PARAMETER and not lexing.has_at_names):
+    elif (kind is TokenType.PARAMETER and text != lexing.bound) or (kind is not TokenType.PARAMETER and text.startswith("$")):
         raise _unsupported("Variables are not supported.", "Bind values as :name.")
 
 

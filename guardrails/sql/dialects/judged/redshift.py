@@ -57,7 +57,7 @@ def engine_dialect() -> EngineDialect:
         sqlglot=_Redshift(),
         nodes=frozenset(_NODES),
         types=frozenset(_TYPES.split()),
-        lexing=Lexing(are_names_ascii=False),
+        lexing=Lexing(are_names_ascii=False, bound="$"),
         forms=Forms(
             nodes={exp.CurrentTimestamp: call_of("GETDATE")},
             units=dict.fromkeys(("DATEADD", "DATEDIFF", "DATE_PART"), 0),
@@ -71,4 +71,5 @@ def engine_dialect() -> EngineDialect:
         labels="postgres",
         nameless="",
         identifier_bytes=127,
+        names_seen="alone",
     ).engine_dialect()

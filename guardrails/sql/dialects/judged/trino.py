@@ -17,12 +17,12 @@ __all__ = ["engine_dialect"]
 
 _NODES = {
     exp.Array,
-    exp.AtTimeZone,
     exp.Bracket,
     exp.Extract,
     exp.Fetch,
     exp.HexString,
     exp.Interval,
+    exp.LimitOptions,
     exp.Localtime,
     exp.Localtimestamp,
     exp.NullSafeEQ,
@@ -46,6 +46,7 @@ def engine_dialect() -> EngineDialect:
         lexing=Lexing(),
         forms=Forms(
             nodes={
+                exp.AtTimeZone: call_of("AT_TIMEZONE", "this", "zone"),
                 exp.StrPosition: call_of("STRPOS", "this", "substr"),
                 exp.Substring: call_of("SUBSTR", "this", "start", "length"),
             }
@@ -53,5 +54,4 @@ def engine_dialect() -> EngineDialect:
         table_functions={"unnest": ()},
         structural=frozenset({"TRY_CAST"}),
         has_fields=True,
-        has_target_alias=False,
     ).engine_dialect()

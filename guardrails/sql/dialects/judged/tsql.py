@@ -15,7 +15,7 @@ from guardrails.errors import StatementError
 from guardrails.sql.dialects.base import EngineDialect
 from guardrails.sql.dialects.judged.base import Judged
 from guardrails.sql.dialects.judged.batch import check_batch
-from guardrails.sql.dialects.judged.forms import Forms, call_of
+from guardrails.sql.dialects.judged.forms import Forms, call_of, name_of_call
 from guardrails.sql.dialects.judged.lexing import Lexing
 
 __all__ = ["engine_dialect"]
@@ -27,6 +27,7 @@ _NODES = {
     exp.Fetch,
     exp.HexString,
     exp.Lateral,
+    exp.LimitOptions,
     exp.National,
     exp.TryCast,
 }
@@ -45,6 +46,13 @@ def _check(tree: exp.Expr) -> None:
     for join in tree.find_all(exp.Join):
         if join.args.get("using") or join.args.get("method"):
             raise StatementError("sql.construct_unsupported", "T-SQL joins with ON only.", hint="Use ON.")
+
+
+def _count(node: exp.Expr) -> exp.Expr | None:
+    """COUNT_BIG(*) counts rows, as COUNT_BIG(1) does."""
+    if name_of_call(node) == "COUNT_BIG" and len(node.expressions) == 1 and isinstance(node.expressions[0], exp.Star):
+        node.set("expressions", [exp.Literal.number(1)])
+    return None
 
 
 def _alias_columns(node: exp.Expr) -> None:
@@ -66,6 +74,7 @@ def engine_dialect() -> EngineDialect:
         lexing=Lexing(has_line_continuation=True, misread=frozenset({"REAL"}), check=check_batch),
         forms=Forms(
             nodes={
+                exp.Anonymous: _count,
                 exp.CurrentTimestamp: call_of("GETDATE"),
                 exp.CTE: _alias_columns,
                 exp.Subquery: _alias_columns,
@@ -83,6 +92,5 @@ def engine_dialect() -> EngineDialect:
         structural=frozenset({"CONVERT", "TRY_CONVERT", "TRY_CAST"}),
         default_schema="dbo",
         are_ctes_open=True,
-        has_target_alias=False,
         identifier_bytes=128,
     ).engine_dialect()
