@@ -289,7 +289,7 @@ class QueryResolver(SourceResolver):
             return None
         for column in found:
             self.reads |= column.output.lineage
-        return [(_column(c.alias, c.output.name), c.output) for c in found]
+        return [(_column(c.alias or scope.owners.get(c.key), c.output.name), c.output) for c in found]
 
     def _no_duplicates(self, sources: Iterable[Source]) -> None:
         """A star over columns of one name cannot be spelled out: each alone would be ambiguous."""

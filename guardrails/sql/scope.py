@@ -57,7 +57,8 @@ class Scope:
     """One query level.
 
     `merged` maps a USING column to the aliases that it merges, `full_merged` are those of a FULL JOIN; `names` are output aliases
-    where they count; `conditions` are join conditions that wait for the whole FROM; `join_conditions` and `links` tell which sources
+    where they count; `owners` tells which alias holds a merged column's value, where that is sure; `conditions` are join conditions
+    that wait for the whole FROM; `join_conditions` and `links` tell which sources
     are related, and by what; `late_names` may not be columns of this level.
     """
 
@@ -66,6 +67,7 @@ class Scope:
     sources: dict[str, Source] = field(default_factory=dict)
     merged: dict[str, set[str]] = field(default_factory=dict)
     full_merged: set[str] = field(default_factory=set)
+    owners: dict[str, str] = field(default_factory=dict)
     late_names: set[str] = field(default_factory=set)
     star: list[StarColumn] = field(default_factory=list)
     names: dict[str, Lineage] = field(default_factory=dict)
@@ -86,8 +88,13 @@ class Scope:
         self.sources[source.alias] = source
         self.star += [StarColumn(source.alias, key, output) for key, output in source.columns.items()]
 
-    def merge(self, key: str, right: str, *, is_first: bool) -> None:
-        """Merges the column `key` of the source `right` into the one to its left (USING); `is_first` puts it before the others.
+    def merge(self, key: str, right: str, position: int | None) -> None:
+        """Merges the column `key` of the source `right` into the one to its left (USING).
+
+        Args:
+            key: The column.
+            right: The alias of the source.
+            position: Where `*` shows it, None for the place of the left column.
 
         Raises:
             StatementError: Not exactly one column of that name stands to the left.
@@ -100,10 +107,9 @@ class Scope:
         new = StarColumn(None, key, Output(old.output.name, lineage))
         self.merged.setdefault(key, {old.alias} if old.alias else set()).add(right)
         rest = [c for c in self.star if not (c.key == key and c.alias == right)]
-        if is_first:
-            merged_so_far = sum(1 for c in rest if c.alias is None and c is not old)
+        if position is not None:
             rest.remove(old)
-            rest.insert(merged_so_far, new)
+            rest.insert(position, new)
         else:
             rest[rest.index(old)] = new
         self.star = rest
@@ -116,6 +122,12 @@ class Scope:
         """
         if self.parent is not None and self.parent.find_column(key) is not None:
             raise StatementError("sql.column_ambiguous", f"{key} is a result column here and a column around the query.")
+
+    def put_first(self, right: str, merged: int) -> None:
+        """Lets `*` show the other columns of the source `right` before those to its left, behind so many merged ones."""
+        rest = self.star[merged:]
+        own = [c for c in rest if c.alias == right]
+        self.star = [*self.star[:merged], *own, *(c for c in rest if c.alias != right)]
 
     def levels(self) -> Iterator[Scope]:
         """Yields this scope and the ones around it, innermost first."""
@@ -145,7 +157,7 @@ class Scope:
             if len(others) + bool(merged) > 1 or any(key in s.duplicates for s in hits):
                 raise StatementError("sql.column_ambiguous", f"The column {key} fits several relations.")
             if merged:
-                return None, frozenset().union(*(scope.sources[a].columns[key].lineage for a in merged))
+                return scope.owners.get(key), frozenset().union(*(scope.sources[a].columns[key].lineage for a in merged))
             if others:
                 return others[0].alias, others[0].columns[key].lineage
             if scope.are_names_visible and key in scope.names:

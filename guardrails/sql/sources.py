@@ -309,17 +309,26 @@ class SourceResolver(ABC):
         using = [self.dialect.fold(i if isinstance(i, exp.Identifier) else i.this) for i in join.args.get("using") or []]
         if (using or method) and len(added) > 1:
             raise StatementError("sql.construct_unsupported", "USING or NATURAL joins a parenthesised join.", hint="Use ON.")
+        is_swapped = side == "RIGHT" and self.dialect.is_star_by_table
+        shown = list(scope.sources[right].columns) if is_swapped else [c.key for c in before]
         if method:
-            left = {c.key for c in before}
-            using = [c.key for c in scope.star if c.alias == right and c.key in left]
+            common = {c.key for c in before} & scope.sources[right].columns.keys()
+            using = [key for key in shown if key in common]
             _spell_out_natural(join, using)
-        for key in using:
-            scope.merge(key, right, is_first=self.dialect.are_merged_first)
+        elif self.dialect.is_star_by_table:
+            using.sort(key=lambda key: shown.index(key) if key in shown else len(shown))
+        for position, key in enumerate(using):
+            scope.merge(key, right, position if self.dialect.are_merged_first else None)
+            if self.dialect.is_star_by_table:
+                left = next(c.alias for c in before if c.key == key) or scope.owners[key]
+                scope.owners[key] = right if is_swapped else left
             if side == "FULL":
                 scope.full_merged.add(key)
             merged = next(c for c in scope.star if c.key == key and c.alias is None).output.lineage
             self.reads |= scope.sources[right].columns[key].lineage | merged
             self.clauses["joined"] |= scope.sources[right].columns[key].lineage | merged
+        if (using or method) and is_swapped:
+            scope.put_first(right, len(using))
         if using:
             scope.links.append((right, list(scope.sources)[max(count - 1, 0)]))
             names = [scope.sources[right].columns[k].name for k in using]

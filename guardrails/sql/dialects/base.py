@@ -72,6 +72,8 @@ class EngineDialect:
         labels: Which rules name a result column without an alias; see `guardrails.sql.labels`.
         names_seen: Where output names count beside columns; see `NamesSeen`.
         are_merged_first: `*` shows the columns merged by USING or NATURAL first (SQL standard, PostgreSQL, MySQL).
+        is_star_by_table: `*` shows merged columns in the order of their table, and RIGHT JOIN USING as the LEFT JOIN of the other
+            order; a merged column is the one of the outer side (MySQL).
         does_returning_see_sources: RETURNING sees the other relations of the change (PostgreSQL).
         keeps_dependency: GROUP BY a primary key lets the other columns through.
         fence: What keeps the engine from moving predicates into a filtered subquery.
@@ -116,6 +118,7 @@ class EngineDialect:
     names_seen: NamesSeen = "keys"
     labels: Labels = "text"
     are_merged_first: bool = False
+    is_star_by_table: bool = False
     does_returning_see_sources: bool = False
     keeps_dependency: bool = False
     fence: Fence = Fence()

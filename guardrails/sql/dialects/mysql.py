@@ -60,6 +60,8 @@ def engine_dialect() -> EngineDialect:
         has_row_values=False,
         labels="mysql",
         are_merged_first=True,
+        is_star_by_table=True,
+        are_relations_exact=True,
         names_seen="having",
         fence=Fence(limit=2**63 - 1, offset=None),
         default_schema="",
