@@ -20,11 +20,14 @@ The first three are the same for every row and so tell nothing. The others tell 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from guardrails.masking import duckdb, mysql, postgres, sqlite, values
+from guardrails.errors import StatementError
+from guardrails.masking import duckdb, judged, mysql, postgres, sqlite, values
+from guardrails.masking.judged_types import JUDGED_TYPES
 from guardrails.masking.kinds import Options, constant, options_of
 from guardrails.masking.types import ColumnType
 from guardrails.model import Column, DialectName, Mask, MaskExpression, Value
@@ -36,11 +39,13 @@ _EXPRESSIONS: dict[DialectName, Callable[[Mask, ColumnType, Options, bytes], Mas
     "postgres": postgres.expression,
     "mysql": mysql.expression,
     "duckdb": duckdb.expression,
+    **judged.JUDGED_EXPRESSIONS,
 }
 _TWINS: dict[DialectName, Callable[[Mask, ColumnType, Options, Value | None, bytes], Value | None]] = {
     "sqlite": sqlite.apply,
     "mysql": mysql.apply,
     "duckdb": duckdb.apply,
+    **dict.fromkeys(JUDGED_TYPES, judged.apply),
 }
 
 
@@ -58,6 +63,7 @@ def mask_expression(mask: Mask, column: Column, dialect: DialectName, key: bytes
 
     Raises:
         PolicyError: Mask, options and column do not fit together (policy.mask_invalid).
+        StatementError: The dialect is judged only and the mask cannot be written in it (mask.unsupported).
 
     Example:
         >>> from guardrails.model import ColumnRef
@@ -70,8 +76,12 @@ def mask_expression(mask: Mask, column: Column, dialect: DialectName, key: bytes
 
 
 def check_mask(mask: Mask, column: Column, dialect: DialectName) -> None:
-    """Raises PolicyError (policy.mask_invalid) when mask, options and column do not fit together."""
-    mask_expression(mask, column, dialect, bytes(32))
+    """Raises PolicyError (policy.mask_invalid) when mask, options and column do not fit together.
+
+    A mask that cannot be written in a dialect that is judged only is no fault of the policy: what needs it is refused.
+    """
+    with suppress(StatementError):
+        mask_expression(mask, column, dialect, bytes(32))
 
 
 def mask_value(
