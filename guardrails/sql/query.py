@@ -404,8 +404,12 @@ class QueryResolver(SourceResolver):
         alias_found, lineage = found
         if alias_found is not None:
             source = scope.find_source(alias_found)
-            name = source.columns[key].name if source else key
-            node.replace(_column(alias_found, name))
+            if source is None or key not in source.columns:
+                raise StatementError(
+                    "sql.column_ambiguous", f"The name {alias_found} stands for two relations on the way to {key}.",
+                    hint="Give the relations different aliases.",
+                )  # fmt: skip
+            node.replace(_column(alias_found, source.columns[key].name))
         return lineage
 
     def _whole_row(self, node: exp.Column, alias: str, scope: Scope) -> Lineage:

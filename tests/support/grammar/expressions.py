@@ -45,7 +45,11 @@ class Expressions(Chooser):
 
     def reference(self, found: Reference) -> str:
         column = self.spell(found.column)
-        return f"{self.spell(found.alias)}.{column}" if found.alias is not None else column
+        if found.alias is None:
+            return column
+        if found.is_row and self.has("rows") and self.chance(200):
+            return f"({self.spell(found.alias)}).{column}"
+        return f"{self.spell(found.alias)}.{column}"
 
     def column(self, kind: str, scope: Scope, *, is_own: bool = False) -> str | None:
         found = scope.references(kind, is_own=is_own)

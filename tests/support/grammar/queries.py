@@ -1,4 +1,4 @@
-"""SELECT: projections, grouping, windows, set operations, common table expressions."""
+"""SELECT: projections, grouping, windows, set operations, VALUES, subqueries in expressions."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from tests.support.grammar.choices import Choose
 from tests.support.grammar.flavour import Flavour, quoted
 from tests.support.grammar.scopes import Scope
-from tests.support.grammar.sources import Sources
+from tests.support.grammar.with_clauses import WithClauses
 
 __all__ = ["Queries"]
 
 
-class Queries(Sources):
+class Queries(WithClauses):
     """Makes queries.
 
     Args:
@@ -44,6 +44,8 @@ class Queries(Sources):
                 return self._grouped(scope, depth)
             if depth > 0 and self.chance(15):
                 return self._nested_with(scope, depth)
+            if self.chance(40):
+                return self._values_query(self.some(self.flavour.kinds, 3))
             return self._select(scope, depth)
         finally:
             self._windows = windows
@@ -131,7 +133,7 @@ class Queries(Sources):
         )
 
     def _limit(self) -> list[str]:
-        forms = [["LIMIT 3"], ["LIMIT 5", "OFFSET 1"], ["LIMIT 2 + 1"]]
+        forms = [["LIMIT 3"], ["LIMIT 5", "OFFSET 1"], ["LIMIT 2 + 1"], ["LIMIT (SELECT count(*) FROM events)"]]
         if self.has("fetch"):
             forms += [["OFFSET 1"], ["FETCH FIRST 2 ROWS ONLY"], ["OFFSET 1 ROWS", "FETCH NEXT 4 ROWS ONLY"], ["LIMIT ALL"]]
         elif self.has("free_order"):
@@ -209,6 +211,10 @@ class Queries(Sources):
         where = f" WHERE {self.condition(scope, depth)}" if self.chance(2) else ""
         return f"SELECT {', '.join(items)} FROM {source}{where}", dict(zip(names, kinds, strict=True))
 
+    def _values_query(self, kinds: Sequence[str]) -> tuple[str, dict[str, str]]:
+        made = [", ".join(self.literal(k) for k in kinds) for _ in range(1 + self.choose(3))]
+        return f"VALUES {', '.join(f'({row})' for row in made)}", {f"column{i + 1}": k for i, k in enumerate(kinds)}
+
     def _set_operation(self, scope: Scope, depth: int) -> tuple[str, dict[str, str]]:
         kinds = self.some([k for k in self.flavour.kinds if k != "json"], 3)
         outer = scope.parent
@@ -221,7 +227,7 @@ class Queries(Sources):
             *(["EXCEPT ALL", "INTERSECT ALL"] if self.has("row_in") and self.has("array") else []),
         ]
         for _ in range(1 + self.choose(2)):
-            arm, _ = self.row(kinds, Scope(outer), depth - 1)
+            arm, _ = self.row(kinds, Scope(outer), depth - 1) if not self.chance(8) else self._values_query(kinds)
             if self.has("array") and self.chance(5):
                 text, arm = f"({text})", f"({arm})"
             text = f"{text} {self.one(operators)} {arm}"
@@ -230,55 +236,6 @@ class Queries(Sources):
             limit = self._limit() if self.chance(3) and (len(keys) == len(kinds) or not self.is_ordered) else []
             text = " ".join([text, f"ORDER BY {', '.join(k + self.direction() for k in keys)}", *limit])
         return text, columns
-
-    def with_clause(self, depth: int) -> str:
-        """A WITH clause with one to three expressions, which stay in `ctes`."""
-        is_recursive = self.chance(5)
-        names: list[str] = []
-        for _ in range(1 + self.choose(3)):
-            name = self.one([self.fresh("cte"), "customers", "orders", "Picked", "employees"])
-            names.append(self.fresh("cte") if name in names else name)
-        hidden, made = self.hidden, []
-        for index, name in enumerate(names):
-            # Where every expression of a WITH sees every other, a later one's name is not the table's.
-            is_open = is_recursive or self.has("open_ctes")
-            self.hidden = hidden | ({n.lower() for n in names[index:]} if is_open else set())
-            made.append(self._cte(name, depth, is_recursive=is_recursive and not self.chance(3)))
-        self.hidden = hidden
-        return f"WITH {'RECURSIVE ' if is_recursive else ''}{', '.join(made)} "
-
-    def _cte(self, name: str, depth: int, *, is_recursive: bool) -> str:
-        query, columns = self._recursive(name) if is_recursive else self.query(Scope(), depth - 1)
-        head = quoted(name, self.flavour)
-        if self.has("cte_columns") and self.chance(3):
-            # A recursive expression names its own columns, so they keep their names.
-            names = list(columns) if is_recursive else [self.fresh("n") for _ in columns]
-            head += f" ({', '.join(quoted(n, self.flavour) for n in names)})"
-            columns = dict(zip(names, columns.values(), strict=True))
-        as_ = self.one([" AS", " AS", " AS MATERIALIZED", " AS NOT MATERIALIZED"]) if self.has("materialized") else " AS"
-        self.ctes = {k: v for k, v in self.ctes.items() if k.lower() != name.lower()} | {name: columns}
-        return f"{head}{' AS' if is_recursive else as_} ({query})"
-
-    def _recursive(self, name: str) -> tuple[str, dict[str, str]]:
-        spelled = quoted(name, self.flavour)
-        union = self.one(["UNION ALL", "UNION"])
-        forms = [
-            (f"SELECT 1 AS i {union} SELECT i + 1 FROM {spelled} WHERE i < 5", {"i": "int"}),
-            (
-                f"SELECT 1 AS i, 'x' || '' AS s {union} SELECT r.i + 1, r.s || 'y' FROM {spelled} AS r WHERE r.i < 4",
-                {"i": "int", "s": "text"},
-            ),
-        ]
-        if "employees" not in self.hidden:
-            table = f"{self.default_schema}.employees"
-            forms.append(
-                (
-                    f"SELECT id, name, 0 AS level FROM {table} WHERE boss_id IS NULL {union} SELECT e.id, e.name, r.level + 1 "
-                    f"FROM {table} e JOIN {spelled} r ON e.boss_id = r.id WHERE r.level < 6",
-                    {"id": "int", "name": "text", "level": "int"},
-                )
-            )
-        return self.one(forms)
 
     def _nested_with(self, scope: Scope, depth: int) -> tuple[str, dict[str, str]]:
         """WITH inside a subquery; its names end with it."""

@@ -10,11 +10,12 @@ __all__ = ["Reference", "Scope", "Source"]
 
 @dataclass(frozen=True)
 class Reference:
-    """A way to name a column: `alias` is None where the bare name is enough."""
+    """A way to name a column: `alias` is None where the bare name is enough; `is_row`: it may be a field of the alias's row."""
 
     alias: str | None
     column: str
     kind: str
+    is_row: bool = False
 
 
 @dataclass
@@ -52,7 +53,7 @@ class Scope:
                     continue
                 for column, found in source.columns.items():
                     if found == kind:
-                        yield Reference(source.alias, column, kind)
+                        yield Reference(source.alias, column, kind, source.is_row and source.alias.lower() not in counts)
                         if counts[column.lower()] == 1 and column.lower() not in names:
                             yield Reference(None, column, kind)
             for column in level.merged:

@@ -174,7 +174,7 @@ class Sources(Expressions):
             return f"{text} {self.one(['', 'AS '])}{alias}", Source(alias, kinds, is_row=False)
         names = [self.fresh("g") for _ in kinds]
         extra = ""
-        if self.has("ordinality") and self.chance(4):
+        if self.has("ordinality") and self.chance(16):
             extra, names = " WITH ORDINALITY", [*names, self.fresh("n")]
             kinds["ordinality"] = "int"
         known = dict(zip(names, kinds.values(), strict=True))
