@@ -22,6 +22,7 @@ from guardrails.sql.bounds import check_text, check_tree
 from guardrails.sql.column_types import restore_type
 from guardrails.sql.dialects import EngineDialect, dialect_of
 from guardrails.sql.explaining import split_explain
+from guardrails.sql.labels_mysql import note_texts, numbered_selects
 from guardrails.sql.showing import read_showing, showing_hint
 from guardrails.sql.tokens import CROSS_COMMENT, FUNCTION_PREFIX, tokenize
 
@@ -156,7 +157,10 @@ def parse_tree(sql: str, tokens: list[Token], dialect: EngineDialect) -> exp.Exp
             "sql.statement_unsupported", f"{first[:40].upper()} in this form is not understood.", evidence=verb
         )
     with _bounded():
-        return _normalise(tree, dialect)
+        selects = numbered_selects(tree) if dialect.labels == "mysql" else []
+        tree = _normalise(tree, dialect)
+        note_texts(selects, sql, tokens)
+        return tree
 
 
 def generate(tree: exp.Expr, dialect: EngineDialect) -> str:

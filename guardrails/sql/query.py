@@ -13,6 +13,7 @@ from guardrails.sql.allow import function_name
 from guardrails.sql.conditions import are_related, conjuncts, has_tautology
 from guardrails.sql.dialects import EngineDialect
 from guardrails.sql.labels import postgres_label, sqlite_label
+from guardrails.sql.labels_mysql import TEXTS_META, mysql_label
 from guardrails.sql.scope import Clause, Cte, Lineage, Output, Scope, Source, StarColumn
 from guardrails.sql.sources import SourceResolver
 from guardrails.sql.views import ViewLookup
@@ -247,6 +248,7 @@ class QueryResolver(SourceResolver):
     def _projections(self, node: exp.Select, scope: Scope, labels: Sequence[str], texts: Sequence[str]) -> list[Output]:
         columns: list[exp.Expr] = []
         outputs: list[Output] = []
+        texts = node.meta.get(TEXTS_META) or texts
         written = list(texts) if len(texts) == len(node.expressions) else []
         for index, item in enumerate(node.expressions):
             if len(outputs) > _MAX_COLUMNS:
@@ -304,6 +306,8 @@ class QueryResolver(SourceResolver):
     def _label(self, value: exp.Expr, scope: Scope, text: str | None) -> str:
         if self.dialect.labels == "postgres":
             return postgres_label(value)
+        if self.dialect.labels == "mysql":
+            return mysql_label(value, text, self.dialect)
         if isinstance(value, exp.Column) and isinstance(value.this, exp.Identifier):
             if self.dialect.labels == "sqlite" and text is None:
                 # Only the outermost query shows a column by its own name; a subquery's is called as it is written there.
