@@ -14,6 +14,7 @@ from guardrails.sql.conditions import are_related, conjuncts, has_tautology
 from guardrails.sql.dialects import EngineDialect
 from guardrails.sql.labels import postgres_label, sqlite_label
 from guardrails.sql.labels_mysql import TEXTS_META, mysql_label
+from guardrails.sql.output_names import OUTPUT_META, check_window_names, mark_output_names
 from guardrails.sql.scope import Clause, Cte, Lineage, Output, Scope, Source, StarColumn
 from guardrails.sql.sources import SourceResolver
 from guardrails.sql.views import ViewLookup
@@ -194,6 +195,8 @@ class QueryResolver(SourceResolver):
     ) -> list[Output]:
         scope = Scope(outer, ctes)
         self.from_clause(node, scope)
+        if self.dialect.names_seen == "having":
+            check_window_names(node, scope, self.dialect)
         outputs = self._projections(node, scope, labels, texts)
         scope.names = {self.dialect.fold_name(o.name): o.lineage for o in outputs}
         # SQLite lets WHERE, GROUP BY and HAVING see output names where no column has that name; PostgreSQL only GROUP BY.
@@ -201,7 +204,11 @@ class QueryResolver(SourceResolver):
         scope.are_names_alone = not self.dialect.is_executed
         distinct = node.args.get("distinct")
         on = distinct.args.get("on") if distinct else None
-        self.conditions([node.args.get("where"), node.args.get("having"), node.args.get("qualify")], scope)
+        self.conditions([node.args.get("where")], scope)
+        if self.dialect.names_seen == "having":
+            scope.are_names_visible = True
+            mark_output_names(node, scope, self.dialect)
+        self.conditions([node.args.get("having"), node.args.get("qualify")], scope)
         self._expressions(node.args.get("windows") or [], scope)
         self.relate(scope, [node.args.get("where")])
         if on is not None:
@@ -400,6 +407,8 @@ class QueryResolver(SourceResolver):
                 raise StatementError("sql.column_unknown", f"{alias} has no column {key}.")
             node.replace(_column(source.alias, source.columns[key].name))
             return source.columns[key].lineage
+        if node.meta.get(OUTPUT_META):
+            return scope.names[key]
         found = scope.find_column(key)
         if found is None and scope.find_source(key) is not None and self.dialect.has_row_values:
             return self._whole_row(node, key, scope)

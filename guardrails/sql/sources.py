@@ -355,6 +355,8 @@ def _spell_out_natural(join: exp.Join, using: Sequence[str]) -> None:
     """NATURAL becomes USING with the columns that it means now; without common columns it is a cross join."""
     join.set("method", None)
     if using:
+        if not join.args.get("side"):
+            join.set("kind", "INNER")
         return
     if join.args.get("side"):
         join.set("on", exp.Boolean(this=True))
