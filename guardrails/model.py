@@ -160,7 +160,19 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A table or view of the catalog. `definition` is a view's SELECT; `indexed_columns` are the columns in any index."""
+    """A table or view of the catalog.
+
+    Args:
+        schema: Its schema.
+        name: Its name.
+        kind: What it is.
+        columns: In order.
+        primary_key: Names of the key's columns, in the key's order.
+        indexed_columns: Columns in any index.
+        definition: A view's SELECT.
+        indexes: Each index by name with its columns, where the engine can be told to leave one alone.
+        stored_by: Columns in whose order the rows are stored, where that is another order than the primary key's.
+    """
 
     schema: str
     name: str
@@ -169,6 +181,8 @@ class Relation:
     primary_key: tuple[str, ...] = ()
     indexed_columns: frozenset[str] = frozenset()
     definition: str | None = None
+    indexes: tuple[tuple[str, frozenset[str]], ...] = ()
+    stored_by: tuple[str, ...] = ()
 
     @property
     def column_names(self) -> tuple[str, ...]:

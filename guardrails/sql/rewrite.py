@@ -210,6 +210,10 @@ class _Rewriter:
         )
         key = self.catalog.key(relation.schema, relation.name)
         masked = {m.column.column for m in self.obligations.masks if m.column.relation == key}
+        ignored = [name for name, columns in relation.indexes if columns & masked]
+        if self.dialect.index_hint == "ignored" and ignored:
+            names = [exp.to_identifier(name, quoted=True) for name in ignored]
+            table.set("hints", [exp.IndexTableHint(this="IGNORE", expressions=names)])
         if self.dialect.index_hint == "not_indexed" and masked & relation.indexed_columns:
             # A scan of a covering index would return the rows in the order of the protected column.
             table.set("indexed", False)
@@ -217,8 +221,9 @@ class _Rewriter:
 
     def _protected(self, key: str, relation: Relation, source: exp.Expr) -> exp.Select:
         masks = {m.column.column: m for m in self.obligations.masks if m.column.relation == key}
-        ordering = {c.name for c in relation.columns if c.name in masks and c.type.lower() == "integer"}
-        if self.dialect.is_key_order_visible and set(relation.primary_key) & ordering:
+        is_ordering = self.dialect.key_order == "every"
+        ordering = {c.name for c in relation.columns if c.name in masks and (is_ordering or c.type.lower() == "integer")}
+        if self.dialect.key_order and set(relation.stored_by or relation.primary_key) & ordering:
             raise StatementError("mask.unsupported", f"The key of {key} is protected, and its rows are stored in that order.")
         columns: list[exp.Expr] = []
         for column in relation.columns:

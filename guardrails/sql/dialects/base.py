@@ -78,7 +78,8 @@ class EngineDialect:
         keeps_dependency: GROUP BY a primary key lets the other columns through.
         fence: What keeps the engine from moving predicates into a filtered subquery.
         index_hint: How a scan of a covering index is kept from ordering rows by a protected column.
-        is_key_order_visible: Rows come in the order of an integer primary key when nothing else is said (SQLite).
+        key_order: Rows come in the order of the primary key when nothing else is said: of one that is an integer (SQLite), or of
+            every one (InnoDB).
         is_excluded_read: `excluded.c` in ON CONFLICT needs the right to read the column c (PostgreSQL).
         has_merge: MERGE is understood.
         has_definitions: CREATE, ALTER, DROP and TRUNCATE are understood.
@@ -122,8 +123,8 @@ class EngineDialect:
     does_returning_see_sources: bool = False
     keeps_dependency: bool = False
     fence: Fence = Fence()
-    index_hint: Literal["not_indexed"] | None = None
-    is_key_order_visible: bool = False
+    index_hint: Literal["not_indexed", "ignored"] | None = None
+    key_order: Literal["integer", "every"] | None = None
     is_excluded_read: bool = False
     has_merge: bool = False
     has_definitions: bool = False

@@ -64,6 +64,8 @@ def engine_dialect() -> EngineDialect:
         are_relations_exact=True,
         names_seen="having",
         fence=Fence(limit=2**63 - 1, offset=None),
+        index_hint="ignored",
+        key_order="every",
         default_schema="",
         structural=frozenset(_STRUCTURAL),
         are_intervals_casts=False,

@@ -40,7 +40,7 @@ def engine_dialect() -> EngineDialect:
         names_seen="everywhere",
         fence=Fence(limit=-1),
         index_hint="not_indexed",
-        is_key_order_visible=True,
+        key_order="integer",
         has_definitions=True,
         are_references_qualified=False,
         are_types_text=True,
