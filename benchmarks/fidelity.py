@@ -22,18 +22,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sqlglot import exp
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from guardrails.errors import GuardrailsError, StatementError
-from guardrails.model import Catalog, DialectName, Statement
-from guardrails.sql import parse, resolve
-from guardrails.sql.parse import check_round_trip
+from guardrails.model import DialectName
 from tests.support import corpus, generator, twins
 from tests.support.grammar import FLAVOURS, Choose, query, seeded
 from tests.support.grammar.shrink import shrink
-from tests.support.oracles.answers import Answer, Answers, PostgresAnswers, SqliteAnswers
+from tests.support.oracles.answers import Answers, PostgresAnswers, SqliteAnswers
+from tests.support.oracles.fidelity import Side, difference_of
 from tests.support.oracles.postgres import fill as fill_grammar_postgres
 from tests.support.oracles.sqlite import fill as fill_grammar_sqlite
 
@@ -76,47 +73,6 @@ class Tally:
         self.differences += other.differences
         for reason, sql in other.examples.items():
             self.examples[reason] = min(sql, self.examples.get(reason, sql), key=len)
-
-
-@dataclass
-class Side:
-    """One database with the maker of statements for it."""
-
-    answers: Answers
-    catalog: Catalog
-    make: Callable[[Choose], str]
-
-    def regenerated(self, sql: str) -> tuple[str, exp.Expr]:
-        """Returns the text that would run without obligations, and its tree."""
-        resolved = resolve(parse(Statement(sql, {}, self.answers.dialect)), self.catalog)
-        return check_round_trip(resolved.tree, resolved.dialect), resolved.tree
-
-    def difference(self, sql: str) -> str | None:
-        """Returns how the answers differ; None when they do not, or when the statement is refused or takes too long."""
-        try:
-            text, tree = self.regenerated(sql)
-        except GuardrailsError:
-            return None
-        asked, answered = self.answers.pair(sql, text)
-        return None if asked.is_late or answered.is_late else _difference(asked, answered, tree)
-
-
-def _difference(asked: Answer, answered: Answer, tree: exp.Expr) -> str | None:
-    if asked.error or answered.error:
-        return None if asked.error == answered.error else f"error {asked.error} became {answered.error}"
-    if asked.columns != answered.columns:
-        return f"columns {asked.columns} became {answered.columns}"
-    if asked.rows == answered.rows:
-        return None
-    if _is_totally_ordered(tree, len(asked.columns)) or sorted(map(repr, asked.rows)) != sorted(map(repr, answered.rows)):
-        return f"rows {asked.rows[:5]} … ({len(asked.rows)}) became {answered.rows[:5]} … ({len(answered.rows)})"
-    return None
-
-
-def _is_totally_ordered(tree: exp.Expr, columns: int) -> bool:
-    order = tree.args.get("order")
-    keys = {o.this.name for o in order.expressions if isinstance(o.this, exp.Literal)} if order is not None else set()
-    return {str(i + 1) for i in range(columns)} <= keys
 
 
 def measure(job: tuple[DialectName, str, range]) -> Tally:
@@ -162,7 +118,7 @@ def _take(tally: Tally, side: Side, seed: int) -> None:
         return
     tally.counts["compared"] += 1
     tally.counts["failed alike"] += bool(asked.error and asked.error == answered.error)
-    found = _difference(asked, answered, tree)
+    found = difference_of(asked, answered, tree)
     if found is not None:
         tally.counts["different"] += 1
         if len(tally.differences) < _SHRUNK:

@@ -1,0 +1,90 @@
+"""What runs answers what was asked: generated SELECTs, original against regenerated, on the engines themselves.
+
+Columns with their names and types, rows, and errors are equal, and next to nothing that an engine accepts is refused for fidelity.
+`benchmarks/fidelity.py` does the same for as many as one likes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from sqlglot import exp
+
+from guardrails.errors import GuardrailsError
+from tests.support.grammar import FLAVOURS, query, seeded
+from tests.support.grammar.shrink import shrink
+from tests.support.oracles.answers import Answer, Answers, PostgresAnswers, SqliteAnswers
+from tests.support.oracles.fidelity import Side, difference_of
+from tests.support.oracles.postgres import fill as fill_postgres
+from tests.support.oracles.sqlite import fill as fill_sqlite
+
+_COUNT = 600
+
+
+def _side(answers: Answers) -> Side:
+    flavour = FLAVOURS[answers.dialect]
+    return Side(answers, answers.catalog(), lambda choose: query(choose, flavour, is_ordered=True))
+
+
+@pytest.fixture(scope="module")
+def sqlite_side() -> Iterator[Side]:
+    answers = SqliteAnswers(fill_sqlite)
+    yield _side(answers)
+    answers.close()
+
+
+@pytest.fixture(scope="module")
+def postgres_side(postgres_server: str) -> Iterator[Side]:
+    answers = PostgresAnswers(postgres_server, fill_postgres)
+    yield _side(answers)
+    answers.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def side(request: pytest.FixtureRequest) -> Side:
+    found: Side = request.getfixturevalue(f"{request.param}_side")
+    return found
+
+
+def test_generated_statements_answer_the_same(side: Side) -> None:
+    found = []
+    for seed in range(_COUNT):
+        sql = side.make(seeded(seed))
+        if side.answers.accepts(sql) and side.difference(sql) is not None:
+            short = shrink(
+                side.make, seeded(seed), lambda made: side.answers.accepts(made) and side.difference(made) is not None
+            )
+            found.append(f"seed {seed}: {side.difference(short)}\n    {short}\n    {side.regenerated(short)[0]}")
+    assert found == []
+
+
+def test_little_is_refused(side: Side) -> None:
+    refused, accepted = [], 0
+    for seed in range(_COUNT):
+        sql = side.make(seeded(seed))
+        if side.answers.accepts(sql):
+            accepted += 1
+            try:
+                side.regenerated(sql)
+            except GuardrailsError as error:
+                refused.append(f"{error.code} {error.message}: {sql}")
+    assert accepted > 0.95 * _COUNT
+    assert len(refused) <= 0.005 * _COUNT, refused
+
+
+def test_a_difference_is_seen() -> None:
+    ordered = exp.Select(order=exp.Order(expressions=[exp.Ordered(this=exp.Literal.number(1))]))
+    asked = Answer((("a", "int"),), ((1,), (2,)))
+    assert difference_of(asked, asked, ordered) is None
+    for answered in (
+        replace(asked, columns=(("b", "int"),)),
+        replace(asked, columns=(("a", "text"),)),
+        replace(asked, rows=((2,), (1,))),
+        replace(asked, rows=((1,),)),
+        Answer(error="22012"),
+    ):
+        assert difference_of(asked, answered, ordered) is not None
+    assert difference_of(asked, replace(asked, rows=((2,), (1,))), exp.Select()) is None
+    assert difference_of(Answer(error="22012"), Answer(error="22P02"), exp.Select()) is not None
