@@ -9,6 +9,7 @@
 | `UTC_DATE` | a column | `UTC_DATE()` |
 | `-MOD(a, b)` | `-a % b` | the function of that name |
 | `FROM dual` | a relation | nothing |
+| `VALUES (1), (2)` | nothing, unless in INSERT | `SELECT 1 UNION ALL SELECT 2`, of which it is short |
 
 Comments that the server runs (`/*! … */`, `/*M! … */`) are refused: without them the statement would mean something else.
 Source: https://mariadb.com/kb/en/comment-syntax/, https://mariadb.com/kb/en/hexadecimal-literals/
@@ -30,6 +31,7 @@ SELECT_COMMENT = "gr_select_"
 """Comment on a SELECT token, with its number: tells which part of the text a SELECT of the tree is."""
 
 _FROM_GOES_ON = {TokenType.COMMA, TokenType.JOIN, TokenType.DOT, TokenType.ALIAS, TokenType.VAR, TokenType.IDENTIFIER}
+_AFTER_ROWS = {TokenType.SEMICOLON, TokenType.R_PAREN, TokenType.ORDER_BY, TokenType.LIMIT}
 _EXECUTED = ("!", "M!")
 _JOIN_WORDS = {
     *(TokenType.LEFT, TokenType.RIGHT, TokenType.INNER, TokenType.OUTER, TokenType.CROSS, TokenType.NATURAL, TokenType.FULL),
@@ -47,7 +49,44 @@ def repair_mysql(tokens: list[Token]) -> list[Token]:
         StatementError: A comment is one that the server runs, a name has a character of Unicode's upper planes, or a number is
             something else for the server (`1e` is a name).
     """
-    return list(_repair(tokens))
+    return list(_repair(_spell_out_rows(tokens)))
+
+
+def _spell_out_rows(tokens: list[Token]) -> list[Token]:
+    """Writes VALUES as the union of its rows, where it is a query: at the start of one, and the whole of it."""
+    kept = list(tokens)
+    if tokens and tokens[0].token_type is TokenType.INSERT:
+        # VALUES is a function there, too.
+        return kept
+    for index in range(len(tokens) - 1, -1, -1):
+        is_first = index == 0 or tokens[index - 1].token_type is TokenType.L_PAREN
+        if tokens[index].token_type is TokenType.VALUES and is_first and (rows := _rows(kept, index + 1)):
+            query: list[Token] = []
+            for start, end in rows:
+                query += [_as(kept[start], TokenType.UNION, "UNION"), _as(kept[start], TokenType.ALL, "ALL")] if query else []
+                query += [_as(kept[start], TokenType.SELECT, "SELECT"), *kept[start + 1 : end]]
+            kept[index : rows[-1][1] + 1] = query
+    return kept
+
+
+def _rows(tokens: list[Token], start: int) -> list[tuple[int, int]]:
+    """Returns where each row opens and closes; nothing when more than ORDER BY or LIMIT follows, or it is no list of rows."""
+    rows: list[tuple[int, int]] = []
+    while start < len(tokens) and tokens[start].token_type is TokenType.L_PAREN:
+        end, depth = start, 0
+        while end < len(tokens):
+            depth += {TokenType.L_PAREN: 1, TokenType.R_PAREN: -1}.get(tokens[end].token_type, 0)
+            if depth == 0:
+                break
+            end += 1
+        rows.append((start, end))
+        after = tokens[end + 1].token_type if end + 1 < len(tokens) else TokenType.SEMICOLON
+        if after in _AFTER_ROWS:
+            return rows
+        if after is not TokenType.COMMA:
+            return []
+        start = end + 2
+    return []
 
 
 def _repair(tokens: list[Token]) -> Iterator[Token]:
