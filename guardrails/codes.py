@@ -20,7 +20,7 @@ class Code(NamedTuple):
 
 _USAGE = {
     "usage.file_missing": Code("A named file does not exist or cannot be read", "Check the path."),
-    "usage.dialect_unknown": Code("The dialect is not supported", "Use one of: sqlite, postgres."),
+    "usage.dialect_unknown": Code("The dialect is not supported", "See `guardrails check --help` for the known ones."),
     "usage.no_session": Code("No session is active", "Call inside `with guard.session(principal=…, agent=…):`."),
     "usage.database_unsupported": Code("The database URL is not supported", "Use a sqlite:/// or postgresql:// URL."),
     "usage.database_unreachable": Code("The database cannot be opened", "Check the URL and that the server answers."),

@@ -30,7 +30,7 @@ def catalog_from(dialect: str | None, schema_path: str | None, database_url: str
         raise UsageError("usage.input_invalid", "Give --schema or --database, not both.")
     if schema_path is not None:
         if wanted is None:
-            raise UsageError("usage.input_invalid", "--schema needs --dialect.", hint="Use --dialect sqlite or postgres.")
+            raise UsageError("usage.input_invalid", "--schema needs --dialect.", hint="See --help for the known dialects.")
         from guardrails.catalog import from_ddl
 
         return from_ddl(_schema_text(schema_path), wanted)

@@ -13,7 +13,7 @@ import click
 from guardrails import flow
 from guardrails.as_json import decision_fields, refusal_fields
 from guardrails.cli.catalogs import catalog_from
-from guardrails.cli.options import asking_options, principal_from
+from guardrails.cli.options import DIALECTS, asking_options, principal_from
 from guardrails.cli.statements import asked_statements
 from guardrails.errors import UsageError
 from guardrails.masking import MaskKeyring, mask_expression
@@ -25,9 +25,7 @@ __all__ = ["check"]
 
 @click.command()
 @asking_options
-@click.option(
-    "--dialect", metavar="NAME", help="sqlite, postgres, mysql, duckdb, or one that is judged only; needed with --schema."
-)
+@click.option("--dialect", metavar="NAME", help=f"One of {DIALECTS}; needed with --schema.")
 @click.option("--schema", "schema_path", metavar="FILE", help="The tables and views as DDL.")
 @click.option("--database", "database_url", metavar="URL", help="Read the tables and views from this database.")
 def check(

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
 from guardrails.errors import UsageError
-from guardrails.model import Principal
+from guardrails.model import DialectName, Principal
 
-__all__ = ["asking_options", "principal_from"]
+__all__ = ["DIALECTS", "asking_options", "principal_from"]
 
 C = TypeVar("C", bound=Callable[..., Any])
 
+DIALECTS = ", ".join(get_args(DialectName))
+"""The dialects' names, for help texts."""
 _ANONYMOUS = "anonymous"
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from guardrails.cli.catalogs import catalog_from
+from guardrails.cli.options import DIALECTS
 from guardrails.codes import CODES
 from guardrails.errors import PolicyError, UsageError
 
@@ -35,7 +36,7 @@ def policy() -> None:
 @policy.command()
 @click.argument("path", metavar="POLICY")
 @click.option("--schema", "schema_path", metavar="FILE", help="Hold the policy against these tables and views (DDL).")
-@click.option("--dialect", metavar="NAME", help="sqlite, postgres, mysql or duckdb; needed with --schema.")
+@click.option("--dialect", metavar="NAME", help=f"One of {DIALECTS}; needed with --schema.")
 @click.option("--database", "database_url", metavar="URL", help="Hold the policy against this database.")
 @click.option("--json", "is_json", is_flag=True, help="Write the result as JSON.")
 def validate(path: str, schema_path: str | None, dialect: str | None, database_url: str | None, is_json: bool) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
 from guardrails.engines.base import Engine
 from guardrails.errors import UsageError
+from guardrails.model import DialectName
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -22,6 +23,16 @@ _SQLITE = frozenset({"sqlite", "sqlite+pysqlite"})
 _POSTGRES = frozenset({"postgresql", "postgresql+psycopg"})
 _MYSQL = frozenset({"mysql", "mysql+pymysql", "mariadb", "mariadb+pymysql"})
 _DUCKDB = frozenset({"duckdb"})
+_JUDGED: dict[str, DialectName] = {
+    "mssql": "tsql",
+    "snowflake": "snowflake",
+    "bigquery": "bigquery",
+    "redshift": "redshift",
+    "databricks": "databricks",
+    "oracle": "oracle",
+    "trino": "trino",
+}
+"""Databases by the name in their URLs whose statements are judged only."""
 
 
 def open_engine(database: str | sa.Engine | AsyncEngine, *, role: str | None = None) -> Engine:
@@ -44,6 +55,12 @@ def open_engine(database: str | sa.Engine | AsyncEngine, *, role: str | None = N
     given = None if isinstance(database, str) else database
     url = _url(database) if isinstance(database, str) else database.url
     backend = url.drivername.split("+")[0]
+    if backend in _JUDGED:
+        raise UsageError(
+            "usage.database_unsupported",
+            f"The dialect {_JUDGED[backend]} is judged only; nothing here runs its statements.",
+            hint=f"Use `guardrails check --dialect {_JUDGED[backend]} --schema FILE`.",
+        )
     if given is None and url.drivername not in _SQLITE | _POSTGRES | _MYSQL | _DUCKDB:
         raise UsageError(
             "usage.database_unsupported", f"The driver {url.drivername[:40]!r} of the database URL is not supported."

@@ -1,7 +1,8 @@
 """Names of relations and columns in a policy: their form, their globs, and what they mean in a schema.
 
 `name` means the default schema, `schema.name` any; a single `*` is every relation of every schema. Case counts as it does for the
-engine: not at all in SQLite; in PostgreSQL a name is what the catalog has, or else what it becomes without quotes.
+engine: not at all in SQLite; in PostgreSQL a name is what the catalog has, or else what it becomes without quotes (in Snowflake and
+Oracle: upper case).
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ class Names:
         """Whether a pattern means a relation that is not in the catalog yet, such as one that is being created."""
         schema, name = _parts(key)
         shown = self._shown(schema if schema is not None else self.catalog.default_schema), self._shown(name)
-        patterns = {pattern, ascii_lower(pattern)}
+        patterns = {pattern, self._unquoted(pattern)}
         return any(self._fits(p, *shown, in_any_schema) for p in patterns)
 
     def columns(self, relations: Iterable[str], pattern: str) -> frozenset[ColumnRef]:
@@ -105,7 +106,7 @@ class Names:
         for key in relations:
             names = self.catalog.relations[key].column_names
             fitting = [n for n in names if fnmatchcase(self._shown(n), self._shown(pattern))]
-            found |= {ColumnRef(key, n) for n in fitting or [n for n in names if fnmatchcase(n, ascii_lower(pattern))]}
+            found |= {ColumnRef(key, n) for n in fitting or [n for n in names if fnmatchcase(n, self._unquoted(pattern))]}
         return frozenset(found)
 
     def known(self) -> list[str]:
@@ -114,7 +115,7 @@ class Names:
         return [name if schema == default else f"{schema}.{name}" for schema, name, _ in self._relations]
 
     def _folded(self, pattern: str, in_any_schema: bool) -> frozenset[str]:
-        folded = ascii_lower(pattern)
+        folded = self._unquoted(pattern)
         return frozenset(key for schema, name, key in self._relations if self._fits(folded, schema, name, in_any_schema))
 
     def _fits(self, pattern: str, schema: str, name: str, in_any_schema: bool) -> bool:
@@ -124,6 +125,9 @@ class Names:
         else:
             is_here = fnmatchcase(schema, wanted_schema)
         return is_here and fnmatchcase(name, wanted_name)
+
+    def _unquoted(self, pattern: str) -> str:
+        return dialect_of(self.catalog.dialect).fold_unquoted(pattern)
 
     def _shown(self, name: str) -> str:
         return dialect_of(self.catalog.dialect).fold_name(name)

@@ -24,6 +24,9 @@ _FORMAT = re.compile(rf"{BLANK}+FORMAT{BLANK}*={BLANK}*(JSON|TRADITIONAL)\b", re
 _OPTIONS = re.compile(rf"{BLANK}*\((?!{BLANK}*(?:SELECT|WITH|VALUES|TABLE|\())([^()]*)\)", re.IGNORECASE)
 _OPTION = re.compile(r"(COSTS|SUMMARY|VERBOSE)(?:\s+(TRUE|FALSE|ON|OFF))?|FORMAT\s+(TEXT|JSON|YAML|XML)", re.IGNORECASE)
 
+_WITHOUT = frozenset({"tsql", "bigquery", "oracle"})
+"""Dialects that have no EXPLAIN, or one that stores the plan in a table (Oracle)."""
+
 
 def split_explain(sql: str, dialect: DialectName) -> tuple[str | None, str]:
     """Takes EXPLAIN and its options off a statement.
@@ -42,6 +45,8 @@ def split_explain(sql: str, dialect: DialectName) -> tuple[str | None, str]:
     head = _EXPLAIN.match(sql)
     if head is None:
         return None, sql
+    if dialect in _WITHOUT:
+        raise StatementError("sql.statement_unsupported", f"There is no EXPLAIN in {dialect}.", evidence={"kind": "explain"})
     end = head.end()
     words = "EXPLAIN"
     if found := _REFUSED.match(sql, end):

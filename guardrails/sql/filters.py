@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlglot import exp
@@ -49,10 +50,8 @@ def parse_predicate(row_filter: RowFilter, relation: Relation, dialect: EngineDi
     tree = _parse(row_filter.predicate, dialect)
     holder = exp.Paren(this=tree)
     for node in list(tree.find_all(exp.Column)):
-        if node.table and dialect.fold(node.args["table"]) == "principal":
-            name = node.name.removeprefix("principal.")
-            if name not in values:
-                raise StatementError("policy.obligation", f"The row filter of {relation.name} needs principal.{name}.")
+        if node.table and dialect.fold(node.args["table"]) == dialect.fold_unquoted("principal"):
+            name = _value_name(node.name.removeprefix("principal."), values, relation, dialect)
             _bind(node, f"principal_{name}", values[name], bindings)
         else:
             column = next((c.name for c in relation.columns if dialect.fold_name(c.name) == dialect.fold(node.this)), None)
@@ -75,19 +74,32 @@ def check_predicate(text: str, relation: Relation, dialect: EngineDialect) -> No
 
 
 def _parse(text: str, dialect: EngineDialect) -> exp.Expr:
-    sql = f"SELECT {text}"
+    # Where nothing is run, `SELECT a = b` may give b the name a (T-SQL).
+    clause, start = ("expressions", "SELECT") if dialect.is_executed else ("where", "SELECT 1 WHERE")
+    sql = f"{start} {text}"
     try:
         tree = parse_tree(sql, tokenize(sql, dialect, Limits()), dialect)
         check_nodes(tree, dialect)
     except StatementError as error:
         raise StatementError("policy.row_filter_invalid", f"The row filter is not understood: {error.message}") from error
     present = {k for k, v in tree.args.items() if v}
-    if not isinstance(tree, exp.Select) or present != {"expressions"} or len(tree.expressions) != 1:
+    if not isinstance(tree, exp.Select) or present != {"expressions", clause} or len(tree.expressions) != 1:
         raise StatementError("policy.row_filter_invalid", "The row filter is not one predicate.")
-    predicate = tree.expressions[0]
+    predicate = tree.expressions[0] if clause == "expressions" else tree.args["where"].this
     if predicate.find(exp.Query, exp.Star, exp.Alias, exp.Placeholder, exp.Parameter) is not None:
         raise StatementError("policy.row_filter_invalid", "The row filter is not a plain predicate.")
     return predicate  # type: ignore[no-any-return]
+
+
+def _value_name(name: str, values: Mapping[str, Value], relation: Relation, dialect: EngineDialect) -> str:
+    """Returns the name of the principal's value that is meant, which the parser may have folded."""
+    found = [n for n in values if n == name or dialect.fold_unquoted(n) == name]
+    if not found:
+        raise StatementError("policy.obligation", f"The row filter of {relation.name} needs principal.{name}.")
+    if len(found) > 1:
+        message = f"The row filter of {relation.name} names principal.{found[0]} and principal.{found[1]}: one name here."
+        raise StatementError("policy.row_filter_invalid", message)
+    return found[0]
 
 
 def _bind(node: exp.Column, name: str, value: Value, bindings: dict[str, Value]) -> None:

@@ -6,7 +6,7 @@ the statement then computes sees those values only. The result is generated from
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -26,7 +26,7 @@ from guardrails.model import (
     RowFilter,
     Value,
 )
-from guardrails.sql.dialects import EngineDialect, dialect_of
+from guardrails.sql.dialects import EngineDialect, Fence, dialect_of
 from guardrails.sql.filters import Predicate, parse_predicate
 from guardrails.sql.grouping import keep_functional_dependency
 from guardrails.sql.metadata import schema_relation
@@ -121,6 +121,8 @@ class _Rewriter:
                 raise StatementError("mask.unsupported", "MERGE cannot be held to the rows that the principal may see.")
             if "insert" in done:
                 raise StatementError("mask.unsupported", "Rows cannot be inserted where row filters hold.")
+            if done & {"update", "delete"} and not self.dialect.is_executed:
+                raise StatementError("mask.unsupported", f"Changes cannot be held to row filters in {self.dialect.name}.")
             columns = {ColumnRef(row_filter.relation, c) for c in self._predicate(row_filter).columns}
             if "update" in done and columns & set(access.writes):
                 raise StatementError("mask.unsupported", "The change would move rows in or out of the principal's sight.")
@@ -217,6 +219,8 @@ class _Rewriter:
         if self.dialect.index_hint == "not_indexed" and masked & relation.indexed_columns:
             # A scan of a covering index would return the rows in the order of the protected column.
             table.set("indexed", False)
+        elif self.dialect.index_hint == "refused" and masked & (relation.indexed_columns | set(relation.primary_key)):
+            raise StatementError("mask.unsupported", f"An index over a protected column of {key} may order its rows.")
         return table
 
     def _protected(self, key: str, relation: Relation, source: exp.Expr) -> exp.Select:
@@ -228,7 +232,8 @@ class _Rewriter:
         columns: list[exp.Expr] = []
         for column in relation.columns:
             mask = masks.get(column.name)
-            if mask is not None and mask.kind == "deny":
+            is_read = ColumnRef(key, column.name) in self.resolved.access.reads
+            if mask is not None and (mask.kind == "deny" or not (is_read or self.dialect.is_executed)):
                 continue
             self.reads.add(ColumnRef(key, column.name))
             value: exp.Expr = _column(column.name)
@@ -239,15 +244,30 @@ class _Rewriter:
         row_filter = [f for f in self.obligations.row_filters if f.relation == key]
         if row_filter:
             predicates = [exp.Paren(this=self._predicate(f).tree(_ROW)) for f in row_filter]
-            select.set("where", exp.Where(this=exp.and_(*predicates, copy=False) if len(predicates) > 1 else predicates[0]))
+            visible = exp.and_(*predicates, copy=False) if len(predicates) > 1 else predicates[0]
+            select.set("where", exp.Where(this=visible))
             self.reads |= {ColumnRef(key, c) for f in row_filter for c in self._predicate(f).columns}
             # A fence: no predicate of the agent may run on hidden rows, where an error would tell of them.
             fence = self.dialect.fence
-            if fence.limit is not None:
+            if not self.dialect.is_executed:
+                self._hide(columns, visible, masks)
+            if fence.is_fetch:
+                rows_only = exp.LimitOptions(percent=False, rows=True, with_ties=False)
+                select.set("limit", exp.Fetch(direction="FIRST", count=_number(fence.limit or 0), limit_options=rows_only))
+            elif fence.limit is not None:
                 select.set("limit", exp.Limit(expression=_number(fence.limit)))
             if fence.offset is not None:
                 select.set("offset", exp.Offset(expression=_number(fence.offset)))
         return select
+
+    def _hide(self, columns: Sequence[exp.Expr], visible: exp.Expr, masks: Mapping[str, Mask]) -> None:
+        """Makes hidden rows rows of NULL, for optimizers of which it is not known whether they stop at the fence."""
+        if self.dialect.fence == Fence(limit=None, offset=None):
+            message = f"Row filters cannot be fenced in {self.dialect.name}."
+            raise StatementError("mask.unsupported", message, hint="Ask about relations without row filters.")
+        for column in columns:
+            if column.alias not in masks:
+                column.this.replace(exp.Case(ifs=[exp.If(this=visible.copy(), true=column.this.copy())]))
 
     def _masked(self, mask: Mask, column: Column) -> exp.Expr:
         expression = self.mask_sql(mask, column)

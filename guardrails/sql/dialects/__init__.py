@@ -8,10 +8,10 @@ from functools import cache
 from guardrails.errors import UsageError
 from guardrails.model import DialectName
 from guardrails.sql.dialects import duckdb, mysql, postgres, sqlite
-from guardrails.sql.dialects.base import EngineDialect
+from guardrails.sql.dialects.base import EngineDialect, Fence
 from guardrails.sql.dialects.judged import JUDGED
 
-__all__ = ["EngineDialect", "dialect_name", "dialect_of"]
+__all__ = ["EngineDialect", "Fence", "dialect_name", "dialect_of"]
 
 _MODULES: dict[DialectName, Callable[[], EngineDialect]] = {
     "sqlite": sqlite.engine_dialect,

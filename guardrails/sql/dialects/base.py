@@ -44,10 +44,14 @@ def function_names(dialect: DialectName) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """LIMIT and OFFSET that change nothing and that no optimizer moves a predicate through; None leaves the clause out."""
+    """LIMIT and OFFSET that change nothing and that no optimizer moves a predicate through; None leaves the clause out.
+
+    `is_fetch`: the limit is written FETCH FIRST … ROWS ONLY (Oracle).
+    """
 
     limit: int | None = None
     offset: int | None = 0
+    is_fetch: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ class EngineDialect:
         does_returning_see_sources: RETURNING sees the other relations of the change (PostgreSQL).
         keeps_dependency: GROUP BY a primary key lets the other columns through.
         fence: What keeps the engine from moving predicates into a filtered subquery.
-        index_hint: How a scan of a covering index is kept from ordering rows by a protected column.
+        index_hint: How a scan of a covering index is kept from ordering rows by a protected column; `refused` where no way is known.
         key_order: Rows come in the order of the primary key when nothing else is said: of one that is an integer (SQLite), or of
             every one (InnoDB).
         is_excluded_read: `excluded.c` in ON CONFLICT needs the right to read the column c (PostgreSQL).
@@ -123,7 +127,7 @@ class EngineDialect:
     does_returning_see_sources: bool = False
     keeps_dependency: bool = False
     fence: Fence = Fence()
-    index_hint: Literal["not_indexed", "ignored"] | None = None
+    index_hint: Literal["not_indexed", "ignored", "refused"] | None = None
     key_order: Literal["integer", "every"] | None = None
     is_excluded_read: bool = False
     has_merge: bool = False

@@ -30,7 +30,7 @@ _NODES = frozenset(
 )
 _REFUSED: frozenset[type[exp.Expr]] = frozenset({exp.OnConflict, exp.Returning})
 _CHANGES = (exp.Insert, exp.Update, exp.Delete)
-_NO_LIMIT = 2**63 - 1
+_FENCE = Fence(limit=2**63 - 1, offset=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,8 @@ class Judged:
         labels: As in `EngineDialect`.
         nameless: As in `EngineDialect`.
         identifier_bytes: As in `EngineDialect`.
+        fence: As in `EngineDialect`; without LIMIT and OFFSET, row filters are refused.
+        index_hint: As in `EngineDialect`.
     """
 
     name: DialectName
@@ -82,6 +84,8 @@ class Judged:
     labels: Labels = "text"
     nameless: str = "_col{}"
     identifier_bytes: int = 0
+    fence: Fence = _FENCE
+    index_hint: Literal["refused"] | None = None
 
     def engine_dialect(self) -> EngineDialect:
         """Returns the rules that judging uses."""
@@ -101,7 +105,8 @@ class Judged:
             labels=self.labels,
             are_merged_first=True,
             names_seen=self.names_seen,
-            fence=Fence(limit=_NO_LIMIT, offset=None),
+            fence=self.fence,
+            index_hint=self.index_hint,
             structural=self.structural,
             repair=repair_with(self.lexing),
             give_forms=give_with(self.forms),

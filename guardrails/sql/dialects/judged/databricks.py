@@ -8,7 +8,7 @@ from __future__ import annotations
 from sqlglot import exp
 from sqlglot.dialects.databricks import Databricks
 
-from guardrails.sql.dialects.base import EngineDialect
+from guardrails.sql.dialects.base import EngineDialect, Fence
 from guardrails.sql.dialects.judged.base import Judged
 from guardrails.sql.dialects.judged.forms import Forms, call_of
 from guardrails.sql.dialects.judged.lexing import Lexing
@@ -63,5 +63,7 @@ def engine_dialect() -> EngineDialect:
         has_fields=True,
         default_schema="default",
         identifier_bytes=255,
+        # LIMIT takes an INT there, which is less than a table may hold, and OFFSET 0 is dropped.
+        fence=Fence(limit=None, offset=None),
         names_seen="alone",
     ).engine_dialect()

@@ -11,7 +11,7 @@ import re
 from sqlglot import exp
 from sqlglot.dialects.oracle import Oracle
 
-from guardrails.sql.dialects.base import EngineDialect
+from guardrails.sql.dialects.base import EngineDialect, Fence
 from guardrails.sql.dialects.judged.base import Judged
 from guardrails.sql.dialects.judged.forms import Form, Forms, call, call_of
 from guardrails.sql.dialects.judged.lexing import Lexing
@@ -68,4 +68,6 @@ def engine_dialect() -> EngineDialect:
         are_ctes_open=True,
         has_fields=True,
         identifier_bytes=128,
+        fence=Fence(limit=2**63 - 1, offset=None, is_fetch=True),
+        index_hint="refused",
     ).engine_dialect()

@@ -93,4 +93,5 @@ def engine_dialect() -> EngineDialect:
         default_schema="dbo",
         are_ctes_open=True,
         identifier_bytes=128,
+        index_hint="refused",
     ).engine_dialect()
