@@ -258,7 +258,7 @@ def _error(done: Done) -> str:
 
 
 def test_usage_errors_have_codes(folder: Path) -> None:
-    assert "[usage.dialect_unknown]" in _error(_run(folder, "SELECT 1", dialect="oracle"))
+    assert "[usage.dialect_unknown]" in _error(_run(folder, "SELECT 1", dialect="dbase"))
     assert "[usage.input_invalid]" in _error(_run(folder))
     policy, schema = str(folder / "policy.yaml"), str(folder / "schema.sql")
     broken = folder / "broken.yaml"

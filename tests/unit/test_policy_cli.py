@@ -112,7 +112,7 @@ def test_control_characters_do_not_reach_the_terminal(policy: Path, run: Callabl
         (("validate", "{policy}", "--schema", "{policy}"), "usage.input_invalid"),
         (("validate", "{policy}", "--dialect", "sqlite"), "usage.input_invalid"),
         (("validate", "{policy}", "--schema", "{policy}", "--database", "sqlite:///x.db"), "usage.input_invalid"),
-        (("validate", "{policy}", "--schema", "{policy}", "--dialect", "oracle"), "usage.dialect_unknown"),
+        (("validate", "{policy}", "--schema", "{policy}", "--dialect", "dbase"), "usage.dialect_unknown"),
         (("validate", "{policy}", "--database", "oracle://x"), "usage.database_unsupported"),
         (("validate",), "usage.input_invalid"),
     ],

@@ -76,7 +76,7 @@ def test_answer_within_bounded_time(name: str, catalog: Catalog) -> None:
     assert time.perf_counter() - started < 10
 
 
-@pytest.mark.parametrize("name", ["", "oracle", "postgres; drop", "SQLITE4"])
+@pytest.mark.parametrize("name", ["", "dbase", "postgres; drop", "SQLITE4"])
 def test_unknown_dialect(name: str) -> None:
     with pytest.raises(UsageError) as caught:
         dialect_name(name)
