@@ -224,6 +224,9 @@ class QueryResolver(SourceResolver):
 
     def _group(self, group: exp.Group, scope: Scope, outputs: Sequence[Output]) -> None:
         self._keys(group.expressions, scope, "grouped", outputs, names_first=False)
+        if self.dialect.are_keys_wrapped and group.expressions:
+            keys = [exp.Paren(this=k) if _is_bound(k) else k for k in group.expressions]
+            group.set("expressions", keys)
         for name in ("grouping_sets", "cube", "rollup"):
             for part in group.args.get(name) or []:
                 self.clauses["grouped"] |= self.expression(part, scope)
@@ -487,6 +490,11 @@ def _drop_unused(node: exp.Expr, clause: exp.With, dialect: EngineDialect) -> No
                 is_changed = True
     if not clause.expressions:
         node.set("with_", None)
+
+
+def _is_bound(key: exp.Expr) -> bool:
+    """Whether a sort or group key is an expression over columns, and neither a name of the result nor a position."""
+    return not isinstance(key, (exp.Literal, exp.Paren)) and not (isinstance(key, exp.Column) and not key.table)
 
 
 def _mentions(node: exp.Expr, name: str, dialect: EngineDialect) -> bool:

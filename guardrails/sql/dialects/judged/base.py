@@ -55,6 +55,7 @@ class Judged:
         are_relations_exact: As in `EngineDialect`.
         has_fields: As in `EngineDialect`.
         names_seen: As in `EngineDialect`.
+        are_keys_wrapped: As in `EngineDialect`.
         placeholders: As in `EngineDialect`.
         labels: As in `EngineDialect`.
         nameless: As in `EngineDialect`.
@@ -80,6 +81,7 @@ class Judged:
     are_relations_exact: bool = False
     has_fields: bool = False
     names_seen: NamesSeen = "keys"
+    are_keys_wrapped: bool = False
     placeholders: Literal["named", "numbered"] = "named"
     labels: Labels = "text"
     nameless: str = "_col{}"
@@ -115,6 +117,7 @@ class Judged:
             are_relations_exact=self.are_relations_exact,
             has_fields=self.has_fields,
             has_target_alias=False,
+            are_keys_wrapped=self.are_keys_wrapped,
             are_intervals_casts=False,
             refuse=self.refuse,
             nameless=self.nameless,

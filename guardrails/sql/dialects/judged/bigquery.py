@@ -53,6 +53,16 @@ def _week(node: exp.Expr) -> exp.Expr | None:
     return None
 
 
+def _keys(node: exp.Expr) -> exp.Expr | None:
+    """The generator writes the name of a result column in GROUP BY for the expression behind it; in parentheses it does not."""
+    projections = node.parent.expressions if isinstance(node.parent, exp.Select) else []
+    # A column that is called what it is called in the result stays what it is.
+    named = [p.this for p in projections if isinstance(p, exp.Alias) and p.this != exp.Column(this=p.args["alias"].copy())]
+    if node.expressions:
+        node.set("expressions", [exp.Paren(this=k) if k in named else k for k in node.expressions])
+    return None
+
+
 def _integer(node: exp.Expr) -> exp.Expr | None:
     """Every name of an integer type is INT64."""
     if node.this in (exp.DType.INT, exp.DType.SMALLINT, exp.DType.TINYINT):
@@ -73,6 +83,7 @@ def engine_dialect() -> EngineDialect:
                 exp.DataType: _integer,
                 exp.Extract: _week,
                 exp.Interval: _interval,
+                exp.Group: _keys,
                 exp.Mod: call_of("MOD", "this", "expression"),
                 exp.StrPosition: call_of("INSTR", "this", "substr", "position", "occurrence"),
             },
@@ -81,6 +92,7 @@ def engine_dialect() -> EngineDialect:
         ),
         structural=frozenset({"SAFE_CAST"}),
         are_relations_exact=True,
+        are_keys_wrapped=True,
         has_fields=True,
         nameless="f{}_",
         names_seen="alone",
