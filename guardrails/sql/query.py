@@ -494,7 +494,8 @@ def _drop_unused(node: exp.Expr, clause: exp.With, dialect: EngineDialect) -> No
 
 def _is_bound(key: exp.Expr) -> bool:
     """Whether a sort or group key is an expression over columns, and neither a name of the result nor a position."""
-    return not isinstance(key, (exp.Literal, exp.Paren)) and not (isinstance(key, exp.Column) and not key.table)
+    is_other = isinstance(key, (exp.Literal, exp.Paren, exp.Rollup, exp.Cube, exp.GroupingSets))
+    return not is_other and not (isinstance(key, exp.Column) and not key.table)
 
 
 def _mentions(node: exp.Expr, name: str, dialect: EngineDialect) -> bool:
