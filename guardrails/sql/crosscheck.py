@@ -79,7 +79,10 @@ def outline(sql: str) -> Outline:
     if len(statements) != 1:
         raise _disagreement("is not one statement")
     made = Outline()
-    _walk(statements[0]["stmt"], frozenset(), made)
+    try:
+        _walk(statements[0]["stmt"], frozenset(), made)
+    except RecursionError:
+        raise _disagreement("is nested too deeply") from None
     return made
 
 

@@ -88,6 +88,17 @@ def test_a_difference_is_refused(catalog: Catalog, ours: str, theirs: str, reaso
         assert error.value.code == "sql.parsers_disagree"
 
 
+@pytest.mark.parametrize("terms", [100, 400, 700, 1_400])
+def test_what_is_too_deep_is_refused(terms: int) -> None:
+    """It answers or refuses; it never fails otherwise."""
+    sql = f"SELECT {'1 + ' * terms}1"
+    try:
+        assert outline(sql).kinds == {"SelectStmt": 1}
+    except StatementError as error:
+        assert error.code == "sql.parsers_disagree"
+        assert terms > 400
+
+
 def test_a_wrong_access_is_refused(catalog: Catalog) -> None:
     resolved = _resolved("SELECT id FROM customers", catalog)
     wrong = replace(resolved, access=replace(resolved.access, relations=(RelationUse("orders", "select"),)))
