@@ -109,7 +109,29 @@ def _open_sqlite(url: URL, given: sa.Engine | AsyncEngine | None) -> Engine:
 
 
 def _open_mysql(url: URL, given: sa.Engine | AsyncEngine | None) -> Engine:
-    raise UsageError("usage.database_unsupported", "MySQL is not supported yet.")
+    try:
+        import pymysql
+    except ImportError as error:
+        raise UsageError("usage.extra_missing", "MySQL needs PyMySQL.", hint="Install guardrails-sql[mysql].") from error
+    from guardrails.engines.mysql import MysqlEngine
+
+    name = URL.create("mysql", host=url.host, port=url.port, database=url.database).render_as_string()
+    if isinstance(given, sa.Engine) and given.driver == "pymysql":
+        return MysqlEngine(name, given, is_own=False).checked()
+    # The text is utf8mb4, one statement at a time, and no file of this machine is ever sent.
+    own = url.set(drivername="mysql+pymysql").difference_update_query(["charset", "local_infile", "client_flag", "init_command"])
+    arguments: dict[str, object] = {"charset": "utf8mb4", "local_infile": False}
+    try:
+        engine = sa.create_engine(own, pool_pre_ping=True, pool_timeout=10, connect_args=arguments)
+        _, options = engine.dialect.create_connect_args(own)
+        pymysql.Connection(**{**options, **arguments, "defer_connect": True})
+    except (pymysql.MySQLError, sa.exc.SQLAlchemyError, ValueError, TypeError, NotImplementedError) as error:
+        raise UsageError(
+            "usage.database_unsupported",
+            "The database URL has options that PyMySQL does not know.",
+            evidence={"error": str(error)},
+        ) from error
+    return MysqlEngine(name, engine, is_own=True).checked()
 
 
 def _open_duckdb(url: URL, given: sa.Engine | AsyncEngine | None) -> Engine:

@@ -1,0 +1,243 @@
+"""MySQL and MariaDB: one transaction a plan, in a session whose settings are the engine's own.
+
+Reads run in a READ ONLY transaction, row by row, and are always rolled back. Before anything runs the relations are locked against
+changes of their shape and the schema's version is compared, so that what runs is what was judged. A read-only transaction is no
+boundary by itself (it still allows locks, files and variables): what a text may hold at all is the business of `mysql_text`, what a
+change does elsewhere that of `mysql_changes`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pymysql
+
+from guardrails.catalog import mysql_digest, read_mysql, stored_functions
+from guardrails.engines.base import RowCollector
+from guardrails.engines.mysql_changes import Changes
+from guardrails.engines.mysql_connections import Lender, RowStream, Session, is_mariadb, server_version
+from guardrails.engines.mysql_failures import is_lost, mysql_failure
+from guardrails.engines.mysql_text import called_functions, checked_lexemes, with_values
+from guardrails.errors import EngineError, GuardrailsError, UsageError
+from guardrails.model import Catalog, DialectName, Execution, Plan
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+__all__ = ["MysqlEngine"]
+
+_OLDEST = {True: (10, 5), False: (8, 0)}
+"""First release with common table expressions, window functions and EXCEPT, by whether it is MariaDB."""
+_ROWS_AT_ONCE = 100
+_DRIVER_ERRORS = (pymysql.MySQLError, OverflowError, UnicodeError)
+
+
+class MysqlEngine:
+    """A MySQL or MariaDB database as an engine (see `guardrails.engines.base.Engine`).
+
+    Args:
+        name: Label for the ledger.
+        engine: Whose pool lends the connections; its driver is PyMySQL.
+        is_own: The pool is ours to dispose of.
+    """
+
+    dialect: DialectName = "mysql"
+
+    def __init__(self, name: str, engine: sa.Engine, *, is_own: bool) -> None:
+        self.name = name
+        self._lender = Lender(engine, is_own=is_own)
+        self._catalog: Catalog | None = None
+        self._stored_functions: frozenset[str] = frozenset()
+
+    def checked(self) -> MysqlEngine:
+        """Returns itself once the database has answered.
+
+        Raises:
+            UsageError: It does not (``usage.database_unreachable``), or it is too old (``usage.database_unsupported``).
+        """
+        try:
+            with self._lender.lend() as session:
+                connection = session.connection
+                version = _version(server_version(connection))
+                is_old = version < _OLDEST[is_mariadb(connection)]
+            self.catalog()
+        except EngineError as error:
+            raise UsageError(
+                "usage.database_unreachable", "The database cannot be reached.", evidence=error.evidence
+            ) from error
+        if is_old:
+            raise UsageError("usage.database_unsupported", f"The server's version {'.'.join(map(str, version))} is too old.")
+        return self
+
+    def catalog(self) -> Catalog:
+        """Returns the schema as it is now; cached as long as its digest stays the same."""
+        with self._lender.lend() as session, _translated():
+            session.prepare(seconds=60.0, is_read_only=True)
+            known = self._catalog
+            if known is None or known.version != mysql_digest(session.connection):
+                known = read_mysql(session.connection)
+                self._stored_functions = stored_functions(session.connection)
+        self._catalog = known
+        return known
+
+    def execute(self, plan: Plan) -> Execution:
+        """Runs a plan under lock-down."""
+        if plan.dialect != self.dialect:
+            raise UsageError("usage.bug", "The plan is for another engine.")
+        started = time.perf_counter()
+        catalog = self._catalog or self.catalog()
+        lexemes = checked_lexemes(plan)
+        if hidden := called_functions(lexemes) & self._stored_functions:
+            raise EngineError(
+                "engine.refused", "A stored function has the name of a built-in one.", evidence={"functions": sorted(hidden)}
+            )
+        text = with_values(lexemes, plan.params)
+        with self._lender.lend() as session:
+            try:
+                with _translated():
+                    self._begin(session, plan, catalog)
+                    with _explained(session, plan):
+                        if plan.is_read_only or plan.is_explain:
+                            columns, collected = _read(session, plan, text, started + plan.limits.seconds)
+                            changed = 0
+                        else:
+                            columns, collected, changed = _write(session, plan, text, catalog)
+                if not (plan.is_read_only or plan.is_explain):
+                    _commit(session)
+            finally:
+                _end(session)
+        duration_ms = (time.perf_counter() - started) * 1000
+        return Execution(columns, tuple(collected.rows), changed, collected.is_truncated, duration_ms)
+
+    def dispose(self) -> None:
+        """Closes what this engine opened itself."""
+        self._lender.dispose()
+
+    def _begin(self, session: Session, plan: Plan, catalog: Catalog) -> None:
+        """Starts the transaction, keeps the relations from changing their shape, and compares the schema's version."""
+        is_reading = plan.is_read_only or plan.is_explain
+        session.prepare(seconds=plan.limits.seconds, is_read_only=is_reading)
+        session.execute(f"START TRANSACTION READ {'ONLY' if is_reading else 'WRITE'}")
+        places = [_place(key, catalog) for key in sorted({u.relation for u in plan.relations})]
+        if places:
+            session.execute(" UNION ALL ".join(f"(SELECT 1 FROM {place} LIMIT 0)" for place in places))  # noqa: S608 - quoted names
+        if not session.is_own:
+            _check_temporary(session, places)
+        _require_version(session, plan)
+
+
+def _place(key: str, catalog: Catalog) -> str:
+    relation = catalog.relations.get(key)
+    schema, name = (relation.schema, relation.name) if relation is not None else (catalog.default_schema, key)
+    return ".".join(f"`{part.replace('`', '``')}`" for part in (schema, name))
+
+
+def _check_temporary(session: Session, places: list[str]) -> None:
+    """A temporary table of the application's session would stand before the relation that was judged."""
+    for place in places:
+        if str(session.rows(f"SHOW CREATE TABLE {place}")[0][1]).upper().startswith("CREATE TEMPORARY"):
+            raise EngineError("engine.refused", "A temporary table hides a relation.", evidence={"relation": place})
+
+
+def _read(session: Session, plan: Plan, text: str, deadline: float) -> tuple[tuple[str, ...], RowCollector]:
+    """Reads rows until a limit is reached; a result that is not read to its end takes its connection with it."""
+    collected = RowCollector(plan.limits)
+    stream = session.connection.cursor(RowStream)
+    try:
+        stream.execute(text)
+        if stream.description is None:
+            raise EngineError("engine.refused", "The statement has no rows, and it may only read.")
+        columns = tuple(d[0] for d in stream.description)
+        for rows in iter(partial(stream.fetchmany, _ROWS_AT_ONCE), ()):
+            if not collected.take(rows):
+                break
+            if time.perf_counter() > deadline:
+                raise EngineError("engine.timeout", "The statement took too long.")
+        else:
+            stream.close()
+            return columns, collected
+    except GuardrailsError:
+        _leave(session, stream)
+        raise
+    _leave(session, stream)
+    return columns, collected
+
+
+def _leave(session: Session, stream: RowStream) -> None:
+    stream.abandon()
+    session.is_spoilt = True
+
+
+def _write(session: Session, plan: Plan, text: str, catalog: Catalog) -> tuple[tuple[str, ...], RowCollector, int]:
+    """Runs a change, then checks how much changed."""
+    changes = Changes(session, plan, catalog)
+    changes.check_before()
+    collected = RowCollector(plan.limits)
+    with session.connection.cursor(pymysql.cursors.Cursor) as cursor:
+        cursor.execute(text)
+        columns = tuple(d[0] for d in cursor.description or ())
+        changed = max(cursor.rowcount, 0)
+        if columns:
+            collected.take(cursor.fetchall())
+        elif not session.is_in_transaction:
+            raise EngineError("engine.unknown_outcome", "The statement ended the transaction that it ran in.")
+    return columns, collected, changes.checked(changed)
+
+
+def _require_version(session: Session, plan: Plan) -> None:
+    if plan.catalog_version and mysql_digest(session.connection) != plan.catalog_version:
+        raise EngineError("engine.schema_changed", "The schema changed since the statement was judged.")
+
+
+def _commit(session: Session) -> None:
+    try:
+        session.lift_time_limit()
+        session.execute("COMMIT")
+    except pymysql.MySQLError as error:
+        if is_lost(error) or not session.connection.open:
+            raise EngineError(
+                "engine.unknown_outcome",
+                "The connection was lost during the commit.",
+                evidence={"engine_text": str(error)},
+            ) from error
+        raise mysql_failure(error) from error
+
+
+def _end(session: Session) -> None:
+    """Rolls back what is still open."""
+    if session.connection.open and not session.is_spoilt:
+        with _translated():
+            session.lift_time_limit()
+            session.execute("ROLLBACK")
+
+
+@contextmanager
+def _explained(session: Session, plan: Plan) -> Iterator[None]:
+    """Says of a failure that the schema changed, where it did."""
+    try:
+        yield
+    except pymysql.MySQLError as error:
+        if session.connection.open and not session.is_spoilt:
+            _require_version(session, plan)
+        raise mysql_failure(error) from error
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turns the driver's exceptions into ours."""
+    try:
+        yield
+    except GuardrailsError:
+        raise
+    except _DRIVER_ERRORS as error:
+        raise mysql_failure(error) from error
+
+
+def _version(text: str) -> tuple[int, int]:
+    """Reads `10.11.19-MariaDB`, `5.5.5-10.11.19-MariaDB` and `8.4.3`."""
+    plain = text.removeprefix("5.5.5-").partition("-")[0].split(".")
+    return int(plain[0]), int(plain[1])
