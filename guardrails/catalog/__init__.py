@@ -1,13 +1,14 @@
 """What exists in a database: read from the live engine, or from DDL text."""
 
 from guardrails.catalog.ddl import from_ddl
-from guardrails.catalog.mysql import mysql_digest, read_mysql, stored_functions
+from guardrails.catalog.mysql import mysql_digests, mysql_version, read_mysql, stored_functions
 from guardrails.catalog.postgres import postgres_digest, read_postgres
 from guardrails.catalog.sqlite import read_sqlite, sqlite_digest
 
 __all__ = [
     "from_ddl",
-    "mysql_digest",
+    "mysql_digests",
+    "mysql_version",
     "postgres_digest",
     "read_mysql",
     "read_postgres",

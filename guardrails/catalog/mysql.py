@@ -18,7 +18,7 @@ from guardrails.model import Catalog, Column, Declared, Relation, RelationKind
 if TYPE_CHECKING:
     from pymysql.connections import Connection
 
-__all__ = ["mysql_digest", "read_mysql", "stored_functions"]
+__all__ = ["mysql_digests", "mysql_version", "read_mysql", "stored_functions"]
 
 _SYSTEM = "('mysql', 'information_schema', 'performance_schema', 'sys')"
 _KINDS: dict[str, RelationKind] = {"BASE TABLE": "table", "SYSTEM VERSIONED": "table", "VIEW": "view"}
@@ -39,23 +39,38 @@ _PARTS = {
 }
 
 
-def _part(name: str, texts: str) -> str:
-    schema = "ROUTINE_SCHEMA" if name == "routines" else "TABLE_SCHEMA"
-    row = f"MD5(CONCAT_WS('\t', {texts}))"
-    halves = (f"BIT_XOR(CAST(CONV({side}({row}, 16), 16, 10) AS UNSIGNED))" for side in ("LEFT", "RIGHT"))
-    return f"SELECT COUNT(*), {', '.join(halves)} FROM information_schema.{name.upper()} WHERE {schema} NOT IN {_SYSTEM}"  # noqa: S608 - constants
-
-
-_DIGEST = " UNION ALL ".join(_part(name, texts) for name, texts in _PARTS.items())
-
-
-def mysql_digest(connection: Connection[Any]) -> str:
-    """Returns the version of the schema: SHA-256 (hex) over tables, columns, indexes, views, partitions and names of routines.
+def mysql_digests(connection: Connection[Any], schemas: Iterable[str] | None = None) -> Mapping[str, str]:
+    """Returns the version of each database: over tables, columns, indexes, views, partitions and names of routines.
 
     Args:
         connection: An open connection; the answer is of the moment of the call, as the information schema always is.
+        schemas: Databases by name; all that the account sees when None.
     """
-    return hashlib.sha256(repr(_rows(connection, f"SELECT DATABASE(), 0, 0 UNION ALL {_DIGEST}")).encode()).hexdigest()
+    names = _schemas(connection) if schemas is None else sorted(schemas)
+    parts = [_part(connection.literal(schema), relation, texts) for schema in names for relation, texts in _PARTS.items()]
+    digests = {schema: hashlib.sha256() for schema in names}
+    for schema, *values in _rows(connection, " UNION ALL ".join(parts)) if parts else ():
+        digests[str(schema)].update(repr(values).encode())
+    return {schema: digest.hexdigest() for schema, digest in digests.items()}
+
+
+def mysql_version(connection: Connection[Any], digests: Mapping[str, str]) -> str:
+    """Returns the version of a catalog: SHA-256 (hex) over the connection's database and the versions of all databases."""
+    database = _rows(connection, "SELECT DATABASE()")[0][0]
+    return hashlib.sha256(repr((database, sorted(digests.items()))).encode()).hexdigest()
+
+
+def _schemas(connection: Connection[Any]) -> list[str]:
+    sql = f"SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME NOT IN {_SYSTEM} ORDER BY SCHEMA_NAME"  # noqa: S608 - constants
+    return [str(name) for (name,) in _rows(connection, sql)]
+
+
+def _part(schema: str, relation: str, texts: str) -> str:
+    """One part of a digest. The server looks up one database only where its name is compared with a constant."""
+    place = "ROUTINE_SCHEMA" if relation == "routines" else "TABLE_SCHEMA"
+    row = f"MD5(CONCAT_WS('\t', {texts}))"
+    halves = (f"BIT_XOR(CAST(CONV({side}({row}, 16), 16, 10) AS UNSIGNED))" for side in ("LEFT", "RIGHT"))
+    return f"SELECT {schema}, COUNT(*), {', '.join(halves)} FROM information_schema.{relation.upper()} WHERE {place} = {schema}"  # noqa: S608 - quoted
 
 
 def stored_functions(connection: Connection[Any]) -> frozenset[str]:
@@ -64,13 +79,14 @@ def stored_functions(connection: Connection[Any]) -> frozenset[str]:
     return frozenset(str(name) for (name,) in _rows(connection, sql))
 
 
-def read_mysql(connection: Connection[Any]) -> Catalog:
+def read_mysql(connection: Connection[Any], digests: Mapping[str, str]) -> Catalog:
     """Reads the catalog of the server behind a connection.
 
     Args:
         connection: An open connection whose text is utf8mb4.
+        digests: The versions of all databases, from before.
     """
-    version = mysql_digest(connection)
+    version = mysql_version(connection, digests)
     default_schema = str(_rows(connection, "SELECT DATABASE()")[0][0] or "")
     catalog = Catalog("mysql", default_schema, {}, version)
     columns = _columns(connection)

@@ -9,14 +9,15 @@ change does elsewhere that of `mysql_changes`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pymysql
 
-from guardrails.catalog import mysql_digest, read_mysql, stored_functions
+from guardrails.catalog import mysql_digests, mysql_version, read_mysql, stored_functions
 from guardrails.engines.base import RowCollector
 from guardrails.engines.mysql_changes import Changes
 from guardrails.engines.mysql_connections import Lender, RowStream, Session, is_mariadb, server_version
@@ -36,6 +37,15 @@ _ROWS_AT_ONCE = 100
 _DRIVER_ERRORS = (pymysql.MySQLError, OverflowError, UnicodeError)
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The schema as it was read: the catalog, the version of each database, and the stored functions that a call may mean."""
+
+    catalog: Catalog
+    digests: Mapping[str, str]
+    stored_functions: frozenset[str]
+
+
 class MysqlEngine:
     """A MySQL or MariaDB database as an engine (see `guardrails.engines.base.Engine`).
 
@@ -50,8 +60,7 @@ class MysqlEngine:
     def __init__(self, name: str, engine: sa.Engine, *, is_own: bool) -> None:
         self.name = name
         self._lender = Lender(engine, is_own=is_own)
-        self._catalog: Catalog | None = None
-        self._stored_functions: frozenset[str] = frozenset()
+        self._known: _Known | None = None
 
     def checked(self) -> MysqlEngine:
         """Returns itself once the database has answered.
@@ -75,13 +84,16 @@ class MysqlEngine:
 
     def catalog(self) -> Catalog:
         """Returns the schema as it is now; cached as long as its digest stays the same."""
+        return self._current().catalog
+
+    def _current(self) -> _Known:
         with self._lender.lend() as session, _translated():
             session.prepare(seconds=60.0, is_read_only=True)
-            known = self._catalog
-            if known is None or known.version != mysql_digest(session.connection):
-                known = read_mysql(session.connection)
-                self._stored_functions = stored_functions(session.connection)
-        self._catalog = known
+            digests = mysql_digests(session.connection)
+            known = self._known
+            if known is None or known.catalog.version != mysql_version(session.connection, digests):
+                known = _Known(read_mysql(session.connection, digests), digests, stored_functions(session.connection))
+        self._known = known
         return known
 
     def execute(self, plan: Plan) -> Execution:
@@ -89,9 +101,9 @@ class MysqlEngine:
         if plan.dialect != self.dialect:
             raise UsageError("usage.bug", "The plan is for another engine.")
         started = time.perf_counter()
-        catalog = self._catalog or self.catalog()
+        known = self._known or self._current()
         lexemes = checked_lexemes(plan)
-        if hidden := called_functions(lexemes) & self._stored_functions:
+        if hidden := called_functions(lexemes) & known.stored_functions:
             raise EngineError(
                 "engine.refused", "A stored function has the name of a built-in one.", evidence={"functions": sorted(hidden)}
             )
@@ -99,13 +111,13 @@ class MysqlEngine:
         with self._lender.lend() as session:
             try:
                 with _translated():
-                    self._begin(session, plan, catalog)
-                    with _explained(session, plan):
+                    self._begin(session, plan, known)
+                    with _explained(session, plan, known):
                         if plan.is_read_only or plan.is_explain:
                             columns, collected = _read(session, plan, text, started + plan.limits.seconds)
                             changed = 0
                         else:
-                            columns, collected, changed = _write(session, plan, text, catalog)
+                            columns, collected, changed = _write(session, plan, text, known.catalog)
                 if not (plan.is_read_only or plan.is_explain):
                     _commit(session)
             finally:
@@ -117,17 +129,17 @@ class MysqlEngine:
         """Closes what this engine opened itself."""
         self._lender.dispose()
 
-    def _begin(self, session: Session, plan: Plan, catalog: Catalog) -> None:
+    def _begin(self, session: Session, plan: Plan, known: _Known) -> None:
         """Starts the transaction, keeps the relations from changing their shape, and compares the schema's version."""
         is_reading = plan.is_read_only or plan.is_explain
         session.prepare(seconds=plan.limits.seconds, is_read_only=is_reading)
         session.execute(f"START TRANSACTION READ {'ONLY' if is_reading else 'WRITE'}")
-        places = [_place(key, catalog) for key in sorted({u.relation for u in plan.relations})]
+        places = [_place(key, known.catalog) for key in sorted({u.relation for u in plan.relations})]
         if places:
             session.execute(" UNION ALL ".join(f"(SELECT 1 FROM {place} LIMIT 0)" for place in places))  # noqa: S608 - quoted names
         if not session.is_own:
             _check_temporary(session, places)
-        _require_version(session, plan)
+        _require_version(session, plan, known)
 
 
 def _place(key: str, catalog: Catalog) -> str:
@@ -188,8 +200,14 @@ def _write(session: Session, plan: Plan, text: str, catalog: Catalog) -> tuple[t
     return columns, collected, changes.checked(changed)
 
 
-def _require_version(session: Session, plan: Plan) -> None:
-    if plan.catalog_version and mysql_digest(session.connection) != plan.catalog_version:
+def _require_version(session: Session, plan: Plan, known: _Known) -> None:
+    """Compares the versions of the databases that the plan touches; the others may change meanwhile."""
+    if not plan.catalog_version:
+        return
+    relations = known.catalog.relations
+    schemas = {relations[u.relation].schema for u in plan.relations if u.relation in relations}
+    digests = mysql_digests(session.connection, schemas)
+    if plan.catalog_version != known.catalog.version or any(known.digests.get(s) != d for s, d in digests.items()):
         raise EngineError("engine.schema_changed", "The schema changed since the statement was judged.")
 
 
@@ -216,13 +234,13 @@ def _end(session: Session) -> None:
 
 
 @contextmanager
-def _explained(session: Session, plan: Plan) -> Iterator[None]:
+def _explained(session: Session, plan: Plan, known: _Known) -> Iterator[None]:
     """Says of a failure that the schema changed, where it did."""
     try:
         yield
     except pymysql.MySQLError as error:
         if session.connection.open and not session.is_spoilt:
-            _require_version(session, plan)
+            _require_version(session, plan, known)
         raise mysql_failure(error) from error
 
 
