@@ -17,7 +17,7 @@ from guardrails.sql.explaining import BLANK
 __all__ = ["read_showing", "showing_hint"]
 
 _NAME = r"""(?:'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|[^\W\d][\w$]*)"""
-_END = rf"{BLANK}*(?:;{BLANK}*)*"
+_END = rf"{BLANK}*(?:;{BLANK}*)*(?:--[^\n]*)?"
 
 
 def read_showing(sql: str, dialect: DialectName) -> exp.Select | None:

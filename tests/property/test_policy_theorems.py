@@ -14,8 +14,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from guardrails.catalog import from_ddl
-from guardrails.model import Access, ColumnRef, Context, Decision, Principal, RelationUse
-from guardrails.policy import BoundPolicy, Policy, decide, decide_action
+from guardrails.model import Access, ColumnRef, Context, Decision, Principal, RelationUse, Statement
+from guardrails.policy import BoundPolicy, Policy, decide, decide_action, visible
+from guardrails.sql import parse, resolve
 
 CATALOG = from_ddl(
     """CREATE TABLE a (x TEXT, y TEXT); CREATE TABLE b (x TEXT, y TEXT); CREATE TABLE c (x TEXT, y TEXT);
@@ -289,3 +290,16 @@ def model(rules: list[Rule], access: Access, principal: Principal, context: Cont
         if use.via is None and use.action in ("update", "delete") and not (access.is_restricted or is_where_optional):
             return "deny"
     return "approve" if asks else "allow"
+
+
+@given(rules_of, principals, contexts)
+@settings(max_examples=100, deadline=None)
+def test_what_is_seen_of_the_schema_is_what_a_select_may_read(rules: list[Rule], principal: Principal, context: Context) -> None:
+    policy = bound(rules)
+    seen = visible(policy, principal, context)
+    for key, relation in CATALOG.relations.items():
+        for column in relation.column_names:
+            statement = Statement(f"SELECT {column} FROM {key}")
+            access = resolve(parse(statement), CATALOG).access
+            is_refused = decide(access, policy, principal, context).effect == "deny"
+            assert is_refused == (column not in seen.get(key, ())), (key, column)

@@ -7,6 +7,7 @@ https://www.sqlite.org/pragma.html#pragma_table_list, #pragma_table_info, #pragm
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from guardrails.model import RelationKind
 from guardrails.sql.metadata.base import EngineSchema, Entry, Field, SchemaRelation, Seen, of_columns, of_relations
@@ -70,7 +71,8 @@ _HIDDEN = {"": 0, "virtual": 2, "stored": 3}
 
 
 def _stored_columns(seen: Seen) -> Iterator[Entry]:
-    return (entry for entry in of_columns(*_KINDS)(seen) if not entry.declared.generated)
+    entries = (e for e in of_columns(*_KINDS)(seen) if not e.declared.generated)
+    return (replace(entry, position=position) for position, entry in enumerate(entries, 1))
 
 
 _TABLE_INFO = SchemaRelation(_FIELDS, _stored_columns, argument=lambda e: e.relation.name)
