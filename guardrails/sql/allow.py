@@ -210,6 +210,14 @@ _ARGUMENTS: Mapping[type[exp.Expr], frozenset[str]] = {
     }.items()
 }
 
+_NAMED: Mapping[type[exp.Expr], tuple[str, ...]] = {
+    exp.Alias: ("alias",),
+    exp.Column: ("this", "table", "db"),
+    exp.Join: ("using",),
+    exp.TableAlias: ("this", "columns"),
+}
+"""Arguments that are names."""
+
 
 def check_nodes(tree: exp.Expr, dialect: EngineDialect) -> None:
     """Checks every node and argument of a statement.
@@ -234,6 +242,7 @@ def check_nodes(tree: exp.Expr, dialect: EngineDialect) -> None:
                     raise StatementError(
                         "sql.construct_unsupported", f"{_what(node)} with {_clause(name)} is not supported here."
                     )
+        _check_names(node)
         if isinstance(node, exp.Anonymous):
             _check_function(node, dialect)
         elif (
@@ -244,6 +253,17 @@ def check_nodes(tree: exp.Expr, dialect: EngineDialect) -> None:
             _check_type(node, dialect)
     if dialect.refuse is not None:
         dialect.refuse(tree)
+
+
+def _check_names(node: exp.Expr) -> None:
+    """The parser takes any expression where some grammar has a name."""
+    for key in _NAMED.get(type(node), ()):
+        found = node.args.get(key)
+        for value in found if isinstance(found, list) else [found]:
+            inner = value.this if isinstance(node, exp.Join) and isinstance(value, exp.Column) else value
+            is_star = isinstance(node, exp.Column) and key == "this" and isinstance(value, exp.Star)
+            if value is not None and not isinstance(inner, exp.Identifier) and not is_star:
+                raise StatementError("sql.syntax", "Something else stands where a name should.")
 
 
 def function_name(node: exp.Anonymous) -> str:

@@ -58,7 +58,8 @@ _FIRST_WORDS = {
 }  # fmt: skip
 
 _SHOWING_WORDS = {"desc", "describe", "pragma", "show"}
-
+_PARSER_ERRORS = (SqlglotError, AttributeError, IndexError, KeyError, TypeError, ValueError)
+"""sqlglot's own error, and those that its compiled code lets out for text that no grammar has."""
 _VERBS = {"insert", "update", "delete", "merge", "create", "alter", "drop", "truncate"}
 _KINDS: dict[type[exp.Expr], StatementKind] = {
     exp.Insert: "insert",
@@ -147,7 +148,7 @@ def parse_tree(sql: str, tokens: list[Token], dialect: EngineDialect) -> exp.Exp
     with _bounded(), _quiet():
         try:
             trees = dialect.sqlglot.parser().parse(tokens, sql)
-        except SqlglotError:
+        except _PARSER_ERRORS:
             raise StatementError("sql.syntax", f"The statement is not valid {dialect.name} SQL.", evidence=verb) from None
     if len(trees) != 1 or trees[0] is None:
         raise StatementError("sql.multiple_statements", "There is more than one statement.")
@@ -174,7 +175,7 @@ def generate(tree: exp.Expr, dialect: EngineDialect) -> str:
             return dialect.sqlglot.generate(
                 tree, copy=True, identify=True, comments=False, normalize_functions=False, unsupported_level=ErrorLevel.RAISE
             )
-        except SqlglotError:
+        except _PARSER_ERRORS:
             raise StatementError("sql.roundtrip", "The statement cannot be written out faithfully.") from None
 
 

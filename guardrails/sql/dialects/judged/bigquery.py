@@ -87,7 +87,7 @@ def engine_dialect() -> EngineDialect:
                 exp.Mod: call_of("MOD", "this", "expression"),
                 exp.StrPosition: call_of("INSTR", "this", "substr", "position", "occurrence"),
             },
-            units={f"{kind}_{what}": -1 for kind in _KINDS for what in ("DIFF", "TRUNC")} | {"LAST_DAY": 1},
+            units={f"{kind}_DIFF": 2 for kind in _KINDS} | {f"{kind}_TRUNC": 1 for kind in _KINDS} | {"LAST_DAY": 1},
             words=frozenset(_UNITS.split()),
         ),
         structural=frozenset({"SAFE_CAST"}),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from sqlglot import exp
 from sqlglot.dialects.databricks import Databricks
 
+from guardrails.errors import StatementError
 from guardrails.sql.dialects.base import EngineDialect, Fence
 from guardrails.sql.dialects.judged.base import Judged
 from guardrails.sql.dialects.judged.forms import Forms, call_of
@@ -37,6 +38,17 @@ array bigint binary boolean date decimal double float int map smallint text time
 _UNITS = "MICROSECOND MILLISECOND SECOND MINUTE HOUR DAY DAYOFYEAR WEEK MONTH QUARTER YEAR"
 
 
+def _check(tree: exp.Expr) -> None:
+    """A comma binds less tightly than a join, and is written as CROSS JOIN, which matters to what an outer join keeps."""
+    for select in tree.find_all(exp.Select):
+        is_crossed = False
+        for join in select.args.get("joins") or []:
+            if is_crossed and join.args.get("side") in ("RIGHT", "FULL"):
+                message = "A RIGHT or FULL JOIN comes after a comma or CROSS JOIN."
+                raise StatementError("sql.construct_unsupported", message, hint="Put the outer join first.")
+            is_crossed |= join.args.get("kind") == "CROSS"
+
+
 def engine_dialect() -> EngineDialect:
     """Returns Databricks' rules."""
     return Judged(
@@ -53,6 +65,7 @@ def engine_dialect() -> EngineDialect:
             units=dict.fromkeys(("DATEADD", "DATEDIFF", "DATE_ADD", "DATE_DIFF", "TIMESTAMPADD", "TIMESTAMPDIFF"), 0),
             words=frozenset(_UNITS.split()),
         ),
+        check=_check,
         table_functions={
             "explode": ("col",),
             "explode_outer": ("col",),

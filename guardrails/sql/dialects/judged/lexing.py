@@ -27,6 +27,19 @@ _STRINGS = frozenset(
 _NAMES = frozenset({TokenType.GET, TokenType.ISNULL, TokenType.SEQUENCE, TokenType.UUID})
 _OTHERS = frozenset({TokenType.COMMAND, TokenType.TEXT})
 _NAMED = frozenset({"REPEAT", "STRING"})
+_TYPES = frozenset(
+    {
+        *(
+            TokenType.DATE,
+            TokenType.DATETIME,
+            TokenType.TIME,
+            TokenType.TIMESTAMP,
+            TokenType.TIMESTAMPTZ,
+            TokenType.TIMESTAMPLTZ,
+        ),
+        *(TokenType.TIMESTAMPNTZ, TokenType.TIMETZ, TokenType.DECIMAL, TokenType.BIGDECIMAL, TokenType.JSON, TokenType.UUID),
+    }
+)
 _INTERVAL = re.compile(r"[+-]?\d{1,9}(\s+[A-Za-z]+)?", re.ASCII)
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
@@ -40,6 +53,7 @@ class Lexing:
         are_names_plain: A name in quotes is made of letters, digits and underscores, as everywhere else (BigQuery).
         bound: The sign of a bound value beside `:name` and `?`: `@name` (BigQuery), `$1` (Redshift), or none.
         has_line_continuation: A backslash before the end of a line takes both out of a string constant (T-SQL).
+        has_typed_constants: `DATE '2026-01-31'` is a constant (not in T-SQL, where it is a column and its label).
         misread: Upper-case words that sqlglot takes for another type than the dialect does.
         check: Looks at the tokens as a whole, None for nothing more.
     """
@@ -48,6 +62,7 @@ class Lexing:
     are_names_plain: bool = False
     bound: Literal["", "@", "$"] = ""
     has_line_continuation: bool = False
+    has_typed_constants: bool = True
     misread: frozenset[str] = frozenset()
     check: Callable[[list[Token]], None] | None = None
 
@@ -66,6 +81,7 @@ def repair_with(lexing: Lexing) -> Callable[[list[Token]], list[Token]]:
             _check(token, lexing)
         for before, token in pairwise(kept):
             _check_pair(before, token)
+        _check_typed(kept, lexing)
         if lexing.check is not None:
             lexing.check(kept)
         return _with_colons(kept) if lexing.bound == "@" else kept
@@ -129,6 +145,17 @@ def _check_pair(before: Token, token: Token) -> None:
         raise _unsupported("Two string constants follow each other.", "Join them with an operator.")
     if before.token_type is TokenType.INTERVAL and token.token_type is TokenType.STRING and not _INTERVAL.fullmatch(token.text):
         raise _unsupported("This form of INTERVAL is not supported.", "Use a whole number and one unit.")
+
+
+def _check_typed(tokens: list[Token], lexing: Lexing) -> None:
+    """`DATE '2026-01-31'::TEXT` casts the date; sqlglot would cast the text first."""
+    for index, (before, token) in enumerate(pairwise(tokens)):
+        if before.token_type not in _TYPES or token.token_type is not TokenType.STRING:
+            continue
+        if not lexing.has_typed_constants:
+            raise _unsupported("A type stands before a string.", "Use CAST.")
+        if index + 2 < len(tokens) and tokens[index + 2].token_type is TokenType.DCOLON:
+            raise _unsupported("A constant with its type is cast with ::.", "Use CAST.")
 
 
 def _with_colons(tokens: list[Token]) -> list[Token]:

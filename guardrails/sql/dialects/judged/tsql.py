@@ -71,7 +71,7 @@ def engine_dialect() -> EngineDialect:
         sqlglot=TSQL(),
         nodes=frozenset(_NODES),
         types=frozenset(_TYPES.split()),
-        lexing=Lexing(has_line_continuation=True, misread=frozenset({"REAL"}), check=check_batch),
+        lexing=Lexing(has_line_continuation=True, has_typed_constants=False, misread=frozenset({"REAL"}), check=check_batch),
         forms=Forms(
             nodes={
                 exp.Anonymous: _count,
