@@ -140,12 +140,16 @@ class Declared:
         default: The default's SQL as the engine gives it, None without one.
         is_not_null: Whether NOT NULL is declared; a key may exclude NULL without it.
         generated: How its value is computed from other columns: on reading (`virtual`), on writing (`stored`), or not at all (empty).
+        key: The index that it leads, in MySQL's words (`PRI`, `UNI`, `MUL`); empty without one, and for engines without such words.
+        extra: What else the engine says of it, such as `auto_increment`.
     """
 
     type: str = ""
     default: str | None = None
     is_not_null: bool = False
     generated: Literal["", "virtual", "stored"] = ""
+    key: str = ""
+    extra: str = ""
 
 
 @dataclass(frozen=True, slots=True)

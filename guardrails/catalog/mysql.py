@@ -30,7 +30,7 @@ _WORD = re.compile(r"`((?:[^`]|``)+)`|([^\W\d][\w$]*)")
 _PARTS = {
     "tables": "TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, COALESCE(ENGINE, '')",
     "columns": "TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, ORDINAL_POSITION, COLUMN_TYPE, IS_NULLABLE, COALESCE(COLLATION_NAME, ''),"
-    " EXTRA, COALESCE(GENERATION_EXPRESSION, '')",
+    " EXTRA, COALESCE(GENERATION_EXPRESSION, ''), COALESCE(COLUMN_DEFAULT, '')",
     "statistics": "TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX, COALESCE(COLUMN_NAME, ''), NON_UNIQUE, COALESCE(SUB_PART, 0)",
     "views": "TABLE_SCHEMA, TABLE_NAME, VIEW_DEFINITION",
     "partitions": "TABLE_SCHEMA, TABLE_NAME, COALESCE(PARTITION_NAME, ''), COALESCE(PARTITION_EXPRESSION, ''),"
@@ -138,9 +138,11 @@ class _Indexes:
 
 
 def _columns(connection: Connection[Any]) -> Mapping[tuple[str, str], list[Column]]:
-    names = "TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT, EXTRA, GENERATION_EXPRESSION"
+    names = (
+        "TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT, EXTRA, COLUMN_KEY, GENERATION_EXPRESSION"
+    )
     found: dict[tuple[str, str], list[Column]] = {}
-    for schema, table, name, type_, nullable, default, extra, expression in _select(
+    for schema, table, name, type_, nullable, default, extra, key, expression in _select(
         connection, "columns", names, "TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION"
     ):
         if "INVISIBLE" in extra.upper():
@@ -148,7 +150,7 @@ def _columns(connection: Connection[Any]) -> Mapping[tuple[str, str], list[Colum
         computed: Literal["", "virtual", "stored"] = ""
         if expression:
             computed = "virtual" if "VIRTUAL" in extra.upper() else "stored"
-        declared = Declared(type_, None if default == "NULL" else default, nullable == "NO", computed)
+        declared = Declared(type_, default, nullable == "NO", computed, key, extra)
         found.setdefault((schema, table), []).append(Column(name, type_.lower(), nullable == "YES", declared))
     return found
 
