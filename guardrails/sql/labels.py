@@ -39,6 +39,7 @@ _CALL_LABELS: dict[type[exp.Expr], str] = {
     exp.Extract: "extract",
     exp.Localtime: "localtime",
     exp.Localtimestamp: "localtimestamp",
+    exp.Overlaps: "overlaps",
     exp.Overlay: "overlay",
     exp.StrPosition: "position",
     exp.Substring: "substring",

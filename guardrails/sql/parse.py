@@ -49,6 +49,9 @@ _AFFINITY_OF = {
     }.items()
     for name in names.split()
 }
+_OPERATOR_CALLS: dict[type[exp.Expr], str] = {exp.Pow: "power", exp.StartsWith: "starts_with"}
+"""Operators that the parser reads and the generator writes as calls of the function behind them."""
+_SIDED_TRIMS = {"LEADING": "ltrim", "TRAILING": "rtrim"}
 _FIRST_WORDS = {
     "analyze", "attach", "begin", "call", "checkpoint", "close", "cluster", "comment", "commit", "copy", "deallocate",
     "declare", "desc", "describe", "detach", "discard", "do", "end", "execute", "explain", "fetch", "grant", "import",
@@ -143,7 +146,10 @@ def parse_tree(sql: str, tokens: list[Token], dialect: EngineDialect) -> exp.Exp
     if first in _FIRST_WORDS:
         hint = showing_hint(dialect.name) if first in _SHOWING_WORDS else ""
         raise StatementError(
-            "sql.statement_unsupported", f"{first.upper()} is never run through this guard.", hint=hint, evidence={"kind": first}
+            "sql.statement_unsupported",
+            f"{first.upper()} is never run through this guard.",
+            hint=hint,
+            evidence={"kind": first},
         )
     with _bounded(), _quiet():
         try:
@@ -216,6 +222,7 @@ def _normalise(tree: exp.Expr, dialect: EngineDialect) -> exp.Expr:
         comments = node.pop_comments() or []
         if isinstance(node, exp.Anonymous) and isinstance(node.this, str):
             node.set("this", node.this.removeprefix(FUNCTION_PREFIX))
+            _unify(node, dialect)
         elif isinstance(node, exp.Identifier):
             node.set("this", node.this.removeprefix(FUNCTION_PREFIX))
             if isinstance(node.parent, exp.Anonymous):
@@ -233,13 +240,39 @@ def _normalise(tree: exp.Expr, dialect: EngineDialect) -> exp.Expr:
             # A CROSS JOIN would fix the order of the loops.
             node.set("kind", "INNER")
             node.set("on", exp.true())
-        elif isinstance(node, exp.Pow):
-            call = exp.Anonymous(this="power", expressions=[node.this, node.expression])
+        elif type(node) in _OPERATOR_CALLS:
+            call = exp.Anonymous(this=_OPERATOR_CALLS[type(node)], expressions=[node.this, node.expression])
             call.meta[OPERATOR_META] = True
             node.replace(call)
+        else:
+            _unify(node, dialect)
     if dialect.give_forms is not None:
         dialect.give_forms(tree)
     return tree
+
+
+def _unify(node: exp.Expr, dialect: EngineDialect) -> None:
+    """Gives one form to what sqlglot reads in one form and writes in another."""
+    if isinstance(node, exp.WindowSpec) and node.args.get("start") and not node.args.get("end"):
+        # A frame without an end ends at the current row (SQL:2016, 7.15).
+        node.set("end", "CURRENT ROW")
+    elif isinstance(node, exp.Trim) and node.args.get("position") in _SIDED_TRIMS and node.args.get("expression") is None:
+        node.replace(exp.Anonymous(this=_SIDED_TRIMS[node.args["position"]], expressions=[node.this]))
+    elif isinstance(node, exp.Distinct) and dialect.name == "postgres" and isinstance(node.parent, exp.Anonymous):
+        first, *rest = node.expressions
+        node.set("expressions", [first])
+        for argument in rest:
+            node.parent.append("expressions", argument)
+    elif (
+        isinstance(node, (exp.NullSafeEQ, exp.NullSafeNEQ))
+        and dialect.name == "sqlite"
+        and isinstance(node.expression, exp.Null)
+    ):
+        # Written as IS, which is what it means for NULL.
+        is_null = exp.Is(this=node.this, expression=node.expression)
+        node.replace(is_null if isinstance(node, exp.NullSafeEQ) else exp.Not(this=is_null))
+    elif isinstance(node, exp.Anonymous) and len(node.expressions) == 1 and str(node.this).lower() == "all":
+        node.replace(exp.All(this=exp.Paren(this=node.expressions[0])))
 
 
 def _is_comma(join: exp.Join, comments: list[str]) -> bool:

@@ -24,6 +24,20 @@ __all__ = ["QueryResolver"]
 _NOTHING: Lineage = frozenset()
 _MAX_RECURSIONS = 3
 _MAX_COLUMNS = 2_000
+_CALLS: dict[type[exp.Expr], str] = {
+    exp.CurrentDate: "current_date",
+    exp.CurrentTime: "current_time",
+    exp.CurrentTimestamp: "current_timestamp",
+    exp.Extract: "extract",
+    exp.Localtime: "localtime",
+    exp.Localtimestamp: "localtimestamp",
+    exp.Overlaps: "overlaps",
+    exp.Overlay: "overlay",
+    exp.StrPosition: "position",
+    exp.Substring: "substring",
+    exp.Trim: "trim",
+}
+"""Calls with a syntax of their own."""
 Ctes = Mapping[str, Cte]
 
 
@@ -370,7 +384,9 @@ class QueryResolver(SourceResolver):
             elif isinstance(node, exp.Collate):
                 if not isinstance(node.expression, (exp.Var, exp.Identifier, exp.Column)):
                     # `a COLLATE "C" % b`: the parser takes what follows for part of the collation's name.
-                    raise StatementError("sql.construct_unsupported", "COLLATE is followed by an operator.", hint="Use parentheses.")
+                    raise StatementError(
+                        "sql.construct_unsupported", "COLLATE is followed by an operator.", hint="Use parentheses."
+                    )
                 stack.append(node.this)
             elif isinstance(node, exp.Table):
                 raise StatementError("sql.construct_unsupported", "A relation stands where a value should.")
@@ -385,6 +401,8 @@ class QueryResolver(SourceResolver):
             else:
                 if isinstance(node, exp.Anonymous):
                     self.functions.add(function_name(node))
+                elif type(node) in _CALLS:
+                    self.functions.add(_CALLS[type(node)])
                 stack.extend(node.iter_expressions())
         self.reads |= lineage
         return frozenset(lineage)

@@ -88,6 +88,24 @@ class Scope:
         self.sources[source.alias] = source
         self.star += [StarColumn(source.alias, key, output) for key, output in source.columns.items()]
 
+    def absorb(self, inner: Scope) -> None:
+        """Adds the sources of a join in parentheses, whose conditions have seen nothing but each other.
+
+        Raises:
+            StatementError: An alias is taken, or a merged column has the name of another one.
+        """
+        taken = inner.sources.keys() & self.sources.keys()
+        if taken or inner.merged.keys() & self.merged.keys():
+            raise StatementError("sql.column_ambiguous", f"The name {min(taken or inner.merged)} stands for two relations.")
+        self.sources |= inner.sources
+        self.star += inner.star
+        self.merged |= inner.merged
+        self.full_merged |= inner.full_merged
+        self.owners |= inner.owners
+        self.late_names |= inner.late_names
+        self.join_conditions += inner.join_conditions
+        self.links += inner.links
+
     def merge(self, key: str, right: str, position: int | None) -> None:
         """Merges the column `key` of the source `right` into the one to its left (USING).
 

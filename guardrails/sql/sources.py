@@ -12,7 +12,7 @@ from guardrails.model import Catalog, ColumnRef, Relation, RelationUse
 from guardrails.sql.allow import function_name
 from guardrails.sql.conditions import has_tautology
 from guardrails.sql.dialects import EngineDialect
-from guardrails.sql.metadata import find_function, find_relation, readable
+from guardrails.sql.metadata import column_names, find_function, find_relation, readable
 from guardrails.sql.scope import Clause, Cte, Lineage, Output, Scope, Source
 from guardrails.sql.views import ViewLookup
 
@@ -86,10 +86,10 @@ class SourceResolver(ABC):
         for join in node.args.get("joins") or []:
             self._join(join, scope)
         if any(key in s.columns for s in scope.sources.values() for key in scope.late_names):
-            raise StatementError("sql.column_ambiguous", "An argument in FROM names what comes later.", hint="Qualify the name.")
-        for condition in scope.conditions:
-            self._on(condition, scope)
-        scope.conditions.clear()
+            raise StatementError(
+                "sql.column_ambiguous", "An argument in FROM names what comes later.", hint="Qualify the name."
+            )
+        self._late_conditions(scope)
         if self.dialect.has_fields:
             self._no_fields(scope)
 
@@ -104,6 +104,11 @@ class SourceResolver(ABC):
             message = f"The name {min(both)} stands for a relation, and for a column or a schema."
             raise StatementError("sql.column_ambiguous", message, hint="Give the relation another alias.")
 
+    def _late_conditions(self, scope: Scope) -> None:
+        for condition in scope.conditions:
+            self._on(condition, scope)
+        scope.conditions.clear()
+
     def item(self, node: exp.Expr, scope: Scope) -> None:
         """Adds one item of FROM, with the joins that hang on it."""
         if len(scope.sources) >= _MAX_SOURCES:
@@ -111,8 +116,16 @@ class SourceResolver(ABC):
         if isinstance(node, exp.Subquery) and isinstance(node.this, (exp.Table, exp.Subquery)) and not _is_query(node.this):
             if node.args.get("alias"):
                 raise StatementError("sql.construct_unsupported", "A join in parentheses has an alias.", hint="Leave it out.")
-            self.item(node.this, scope)
-        elif isinstance(node, exp.Table) and isinstance(node.this, exp.Identifier):
+            inner = Scope(scope.parent, scope.ctes)
+            self.item(node.this, inner)
+            for join in node.args.get("joins") or []:
+                self._join(join, inner)
+            self._late_conditions(inner)
+            scope.absorb(inner)
+            if self.dialect.are_nested_joins_queries:
+                self.reads |= _NOTHING.union(*(s.lineage for s in inner.sources.values()))
+            return
+        if isinstance(node, exp.Table) and isinstance(node.this, exp.Identifier):
             scope.add(self._table(node, scope))
         elif isinstance(node, exp.Table) and isinstance(node.this, exp.Values):
             scope.add(self._derived(node, Scope(scope.parent, scope.ctes)))
@@ -219,12 +232,14 @@ class SourceResolver(ABC):
             return None
         found = find_relation(node, schema, name, self.catalog)
         self.reads_schema |= found is not None
-        return [Output(n, _NOTHING) for n in found.names(self.catalog)] if found is not None else None
+        return [Output(n, _NOTHING) for n in column_names(node, found, self.catalog)] if found is not None else None
 
     def _function(self, node: exp.Expr, call: exp.Expr, scope: Scope) -> Source:
         """A table function; its arguments may use what stands before it in FROM."""
         name = "unnest" if isinstance(call, exp.Unnest) else function_name(call) if isinstance(call, exp.Anonymous) else ""
-        described = find_function(node, name, self.dialect.name) if self.may_read_schema and isinstance(node, exp.Table) else None
+        described = (
+            find_function(node, name, self.dialect.name) if self.may_read_schema and isinstance(node, exp.Table) else None
+        )
         schema = node.args.get("db")
         is_own = schema is None or (self.dialect.name == "postgres" and self.dialect.fold(schema) == "pg_catalog")
         if described is None and (name not in self.dialect.table_functions or not is_own):
@@ -238,7 +253,7 @@ class SourceResolver(ABC):
         self.functions |= {name} if described is None else set()
         alias = node.args.get("alias")
         alias_name = self.dialect.fold(alias.this) if alias is not None and alias.this else name
-        columns = described.names(self.catalog) if described is not None else list(self.dialect.table_functions[name])
+        columns = column_names(node, described, self.catalog) if described is not None else list(self.dialect.table_functions[name])
         if not columns:
             columns = [alias_name] * (len(arguments) if name == "unnest" else 1)
         offset = call.args.get("offset") if isinstance(call, exp.Unnest) else None

@@ -78,6 +78,8 @@ _NAME_TOKENS = {
     TokenType.YEAR,
     TokenType.IDENTIFIER,
 }
+_INFIX = {TokenType.LIKE, TokenType.GLOB}
+"""Functions whose names are operators too: `a LIKE (b)` is no call."""
 _NOT_CALLS_AFTER = {TokenType.ALIAS, TokenType.DCOLON, TokenType.INTO, TokenType.TABLE, TokenType.UPDATE}
 # White space or invisible for sqlglot (or for a reader), not for the engines.
 _ODD_SPACE = re.compile("[\u0085\u00a0\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2064\u2066-\u206f\u3000\ufeff]")
@@ -95,12 +97,29 @@ _TYPE_WORDS = {
 _LAST_WORD = re.compile(r"[A-Za-z_]+\Z")
 _BEFORE_OPERANDS = frozenset(
     {
-        *("ALL", "AND", "BETWEEN", "BY", "CASE", "DISTINCT", "ELSE", "ESCAPE", "FROM", "GLOB", "HAVING", "IN", "IS", "LIKE", "LIMIT"),
+        *(
+            "ALL",
+            "AND",
+            "BETWEEN",
+            "BY",
+            "CASE",
+            "DISTINCT",
+            "ELSE",
+            "ESCAPE",
+            "FROM",
+            "GLOB",
+            "HAVING",
+            "IN",
+            "IS",
+            "LIKE",
+            "LIMIT",
+        ),
         *("MATCH", "NOT", "OFFSET", "ON", "OR", "REGEXP", "RETURNING", "SELECT", "SET", "THEN", "VALUES", "WHEN", "WHERE"),
     }
 )
 _UNITS = {"YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND"}
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_UNICODE_ESCAPE = re.compile(r"\\(?:([0-9A-Fa-f]{4})|\+([0-9A-Fa-f]{6})|(\\)|)")
 _ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", re.DOTALL)
 
 
@@ -168,6 +187,12 @@ def _repair(sql: str, tokens: list[Token], dialect: EngineDialect) -> Iterator[T
             yield _as(token, TokenType.VAR, f"{POSITION_PREFIX}{position}")
         elif kind is TokenType.BYTE_STRING and dialect.name == "postgres":
             yield _as(token, TokenType.STRING, _decode(sql[token.start : token.end + 1]))
+        elif kind is TokenType.UNICODE_STRING and dialect.name == "postgres":
+            if after is not None and after.text.upper() == "UESCAPE":
+                raise StatementError("sql.construct_unsupported", "UESCAPE is not supported.", hint="Use the default escape.")
+            yield _as(token, TokenType.STRING, _decode_unicode(token.text))
+        elif kind is TokenType.SOME:
+            yield _as(token, TokenType.ANY, "ANY")
         elif kind is TokenType.DOT and after is not None and _is_fraction(token, before, after):
             # sqlglot takes `.5` for a number in some places only.
             constants[index + 1] = None
@@ -225,6 +250,8 @@ def _is_call(token: Token, before: Token | None, after: Token | None) -> bool:
     if token.token_type is TokenType.INSERT and before is not None and before.token_type is TokenType.THEN:
         # A branch of MERGE.
         return False
+    if token.token_type in _INFIX and before is not None:
+        return before.token_type is not TokenType.NOT and before.token_type not in OPERAND_END
     return before is None or before.token_type not in _NOT_CALLS_AFTER
 
 
@@ -260,6 +287,8 @@ def _check_pair(sql: str, token: Token, before: Token | None, dialect: EngineDia
     strings = (TokenType.STRING, TokenType.BYTE_STRING, TokenType.RAW_STRING, TokenType.HEREDOC_STRING)
     if kind in strings and kind_before in strings:
         raise StatementError("sql.construct_unsupported", "Two string constants follow each other.", hint="Join them with ||.")
+    if kind is TokenType.AMP and before.text.upper() == "U" and sql[before.end + 1 : token.end + 2] == '&"':
+        raise StatementError("sql.construct_unsupported", "Names with Unicode escapes are not supported.")
     is_adjacent = token.start == before.end + 1
     if kind_before is TokenType.NUMBER and is_adjacent and (kind is TokenType.NUMBER or _is_word(sql[token.start])):
         raise StatementError("sql.syntax", "A number is followed by letters without a space.")
@@ -305,6 +334,21 @@ def _decode(source: str) -> str:
         return _ESCAPES.get(other, other)
 
     return _ESCAPE.sub(one, body)
+
+
+def _decode_unicode(text: str) -> str:
+    r"""Decodes a constant such as ``U&'d\0061t'``, whose quotes are gone (PostgreSQL, Lexical Structure, 4.1.2.3)."""
+
+    def one(match: re.Match[str]) -> str:
+        short, long, escape = match.groups()
+        if escape:
+            return "\\"
+        value = int(short or long or "0", 16)
+        if value == 0 or value > 0x10FFFF or 0xD800 <= value <= 0xDFFF:
+            raise StatementError("sql.encoding", "An escape in a string constant is not a valid character.")
+        return chr(value)
+
+    return _UNICODE_ESCAPE.sub(one, text)
 
 
 def _as(token: Token, kind: TokenType, text: str) -> Token:
