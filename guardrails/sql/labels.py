@@ -32,6 +32,7 @@ _CALL_LABELS: dict[type[exp.Expr], str] = {
     exp.Array: "array",
     exp.AtTimeZone: "timezone",
     exp.CurrentDate: "current_date",
+    exp.CurrentSchema: "current_schema",
     exp.CurrentTime: "current_time",
     exp.CurrentTimestamp: "current_timestamp",
     exp.Exists: "exists",

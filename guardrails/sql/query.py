@@ -379,6 +379,8 @@ class QueryResolver(SourceResolver):
                 lineage |= _NOTHING.union(*(o.lineage for o in self.query(node, scope, scope.ctes)))
             elif isinstance(node, exp.Dot):
                 lineage |= self._field(node, scope)
+            elif isinstance(node, exp.CurrentSchema):
+                node.replace(self.default_schema())
             elif isinstance(node, (exp.Alias, exp.Star)) and not _is_count_star(node):
                 raise StatementError("sql.construct_unsupported", "An alias or a * stands inside an expression.")
             elif isinstance(node, exp.Collate):

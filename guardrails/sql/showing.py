@@ -1,7 +1,7 @@
 """Statements of their own that only read the schema (PRAGMA table_info, SHOW TABLES, DESCRIBE): as queries of what describes it.
 
 None of them is run: each becomes a SELECT from a relation or function of `guardrails.sql.metadata`, and goes the way of every query.
-Sources: https://www.sqlite.org/pragma.html
+Sources: https://www.sqlite.org/pragma.html, https://mariadb.com/kb/en/show-tables/, https://mariadb.com/kb/en/describe/
 """
 
 from __future__ import annotations
@@ -39,12 +39,16 @@ def showing_hint(dialect: DialectName) -> str:
     return _HINTS.get(dialect, "")
 
 
-def _from(source: exp.Expr) -> exp.Select:
-    return exp.Select(expressions=[exp.Star()], from_=exp.From(this=exp.Table(this=source)))
+def _from(source: exp.Expr, where: exp.Expr | None = None) -> exp.Select:
+    query = exp.Select(expressions=[exp.Star()], from_=exp.From(this=exp.Table(this=source)))
+    if where is not None:
+        query.set("where", exp.Where(this=where))
+    return query
 
 
-def _call(function: str, *arguments: str) -> exp.Select:
-    return _from(exp.Anonymous(this=function, expressions=[exp.Literal.string(a) for a in arguments]))
+def _call(function: str, *arguments: str | None) -> exp.Expr:
+    values = [exp.Literal.string(a) if a is not None else exp.Null() for a in arguments]
+    return exp.Anonymous(this=function, expressions=values)
 
 
 def _plain(name: str) -> str:
@@ -57,7 +61,36 @@ def _plain(name: str) -> str:
 
 def _pragma(found: re.Match[str]) -> exp.Select:
     function = f"pragma_{found['pragma'].lower()}"
-    return _call(function, _plain(found["name"])) if found["name"] else _from(exp.to_identifier(function, quoted=True))
+    return _from(_call(function, _plain(found["name"])) if found["name"] else exp.to_identifier(function, quoted=True))
+
+
+def _show_tables(found: re.Match[str]) -> exp.Select:
+    function = "show_full_tables" if found["full"] else "show_tables"
+    schema = [_plain(found["schema"])] if found["schema"] else []
+    if found["pattern"] is None:
+        return _from(_call(function, None, *schema))
+    return _from(_call(f"{function}_like", found["pattern"][1:-1], *schema))
+
+
+def _show_columns(found: re.Match[str]) -> exp.Select:
+    parts = found.groupdict()
+    where: exp.Expr | None = None
+    field = exp.column(exp.to_identifier("Field", quoted=True))
+    if parts.get("pattern") is not None:
+        where = exp.Like(this=field, expression=exp.Literal.string(parts["pattern"][1:-1]))
+    elif parts.get("column") is not None:
+        where = exp.EQ(this=field, expression=exp.Literal.string(_plain(parts["column"])))
+    return _from(_named("show_columns", parts), where)
+
+
+def _show_create(found: re.Match[str]) -> exp.Select:
+    return _from(_named("show_create_table", found.groupdict()))
+
+
+def _named(function: str, parts: Mapping[str, str | None]) -> exp.Expr:
+    """A call with the relation's name, and the schema's when it is named, behind FROM rather than before the dot."""
+    schema = parts.get("schema") or parts["qualifier"]
+    return _call(function, _plain(str(parts["name"])), *([_plain(schema)] if schema else []))
 
 
 def _words(*parts: str) -> str:
@@ -66,13 +99,24 @@ def _words(*parts: str) -> str:
 
 _MAIN = rf"(?:main{BLANK}*\.{BLANK}*)?"
 _ARGUMENT = rf"{BLANK}*\({BLANK}*(?P<name>{_NAME}){BLANK}*\)"
+_WORD = r"(?:`(?:[^`]|``)+`|[\w$]+)"
+_RELATION = rf"(?:(?P<qualifier>{_WORD}){BLANK}*\.{BLANK}*)?(?P<name>{_WORD})"
+_SCHEMA = rf"(?:{BLANK}+(?:FROM|IN){BLANK}+(?P<schema>{_WORD}))?"
+_LIKE = rf"""(?:{BLANK}+LIKE{BLANK}+(?P<pattern>'[^'\\]*'|"[^"\\]*"))?"""
 _STATEMENTS: Mapping[DialectName, Mapping[str, Callable[[re.Match[str]], exp.Select]]] = {
     "sqlite": {
         _words("PRAGMA", rf"{_MAIN}(?P<pragma>table_info|table_xinfo|table_list){_ARGUMENT}"): _pragma,
         _words("PRAGMA", rf"{_MAIN}(?P<pragma>table_list)(?P<name>)"): _pragma,
     },
+    "mysql": {
+        _words("SHOW", rf"(?P<full>FULL{BLANK}+)?TABLES{_SCHEMA}{_LIKE}"): _show_tables,
+        _words("SHOW", rf"(?:FULL{BLANK}+)?(?:COLUMNS|FIELDS)", "(?:FROM|IN)", rf"{_RELATION}{_SCHEMA}{_LIKE}"): _show_columns,
+        _words("(?:DESCRIBE|DESC)", rf"{_RELATION}(?:{BLANK}+(?P<column>{_WORD}))?"): _show_columns,
+        _words("SHOW", "CREATE", "(?:TABLE|VIEW)", _RELATION): _show_create,
+    },
 }
 _HINTS: Mapping[DialectName, str] = {
     "sqlite": "Of pragmas there are table_list, table_info(name) and table_xinfo(name); sqlite_master can be queried.",
     "postgres": "Query information_schema.tables and information_schema.columns.",
+    "mysql": "There are SHOW TABLES, SHOW COLUMNS FROM name, DESCRIBE name and SHOW CREATE TABLE name.",
 }

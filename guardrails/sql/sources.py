@@ -234,6 +234,17 @@ class SourceResolver(ABC):
         self.reads_schema |= found is not None
         return [Output(n, _NOTHING) for n in column_names(node, found, self.catalog)] if found is not None else None
 
+    def default_schema(self) -> exp.Expr:
+        """Returns what stands for the current schema, which is another one in the session that a statement runs in.
+
+        Raises:
+            StatementError: It is asked for in a view, or there is none.
+        """
+        if not self.may_read_schema or not self.catalog.default_schema:
+            raise StatementError("sql.construct_unsupported", "The current schema is not known here.", hint="Write its name.")
+        self.functions.add("current_schema")
+        return exp.Literal.string(self.catalog.default_schema)
+
     def _function(self, node: exp.Expr, call: exp.Expr, scope: Scope) -> Source:
         """A table function; its arguments may use what stands before it in FROM."""
         name = "unnest" if isinstance(call, exp.Unnest) else function_name(call) if isinstance(call, exp.Anonymous) else ""

@@ -159,10 +159,12 @@ _SAME_AS_THE_ENGINE = {
         "SELECT schema, name, type, ncol FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'view')"
         " AND name NOT LIKE 'sqlite_%' ORDER BY name",
         "SELECT name, ncol FROM pragma_table_list('names')",
+        "SELECT * FROM pragma_table_info('customers', 'temp')",
         "WITH sqlite_master AS (SELECT 7 AS x) SELECT * FROM sqlite_master",
     ],
     "postgres": [
         _COLUMN_LIST,
+        "SELECT table_name, current_schema FROM information_schema.tables WHERE table_schema = current_schema() ORDER BY 1",
         "SELECT table_catalog, table_schema, table_name, table_type FROM information_schema.tables"
         " WHERE table_schema IN ('public', 'hr') ORDER BY 1, 2, 3",
         "SELECT table_name FROM INFORMATION_SCHEMA.Tables WHERE table_schema = 'public' AND table_name LIKE '%s' ORDER BY table_name",
@@ -303,7 +305,7 @@ _REFUSED = {
         "SELECT * FROM pragma_table_info": "sql.relation_unknown",
         'SELECT * FROM "pragma_table_info()"': "sql.relation_unknown",
         "SELECT * FROM pragma_database_list": "sql.relation_unknown",
-        "SELECT * FROM pragma_table_info('customers', 'temp')": "sql.construct_unsupported",
+        "SELECT * FROM pragma_table_info('customers', 'main', 1)": "sql.construct_unsupported",
         "SELECT * FROM pragma_table_info()": "sql.construct_unsupported",
         "SELECT * FROM pragma_index_list('customers')": "sql.function_not_allowed",
         "SELECT * FROM pragma_journal_mode('wal')": "sql.function_not_allowed",

@@ -10,16 +10,27 @@ from collections.abc import Mapping
 
 from sqlglot import exp
 
+from guardrails.errors import StatementError
 from guardrails.model import Catalog, DialectName
 from guardrails.sql.metadata.base import EngineSchema, SchemaRelation
+from guardrails.sql.metadata.mysql import MYSQL
 from guardrails.sql.metadata.postgres import POSTGRES
 from guardrails.sql.metadata.sqlite import SQLITE
 
-__all__ = ["described_names", "find_function", "find_relation", "is_schema_function", "readable", "schema_relation"]
+__all__ = [
+    "arguments_of",
+    "column_names",
+    "described_names",
+    "find_function",
+    "find_relation",
+    "is_schema_function",
+    "readable",
+    "schema_relation",
+]
 
 _META = "gr_schema"
 """Key in a Table node's `meta`: what it describes."""
-_ENGINES: Mapping[DialectName, EngineSchema] = {"postgres": POSTGRES, "sqlite": SQLITE}
+_ENGINES: Mapping[DialectName, EngineSchema] = {"mysql": MYSQL, "postgres": POSTGRES, "sqlite": SQLITE}
 _NOTHING = EngineSchema({})
 
 
@@ -55,6 +66,29 @@ def schema_relation(node: exp.Table, dialect: DialectName) -> SchemaRelation | N
     engine = _engine(dialect)
     name = str(key).removesuffix("()")
     return engine.relations[key] if key in engine.relations else engine.functions.get(name) or engine.statements[name]
+
+
+def arguments_of(node: exp.Expr) -> tuple[exp.Expr | None, str | None]:
+    """Returns what a function's call selects by, and the schema that it names; None for what is not there.
+
+    Raises:
+        StatementError: There are other arguments.
+    """
+    given: list[exp.Expr] = list(node.this.expressions) if isinstance(node.this, exp.Anonymous) else []
+    if len(given) > 2 or not all(isinstance(a, exp.Literal) for a in given[1:]):
+        raise StatementError("sql.construct_unsupported", "The function takes the name of a relation.")
+    first = given[0] if given and not isinstance(given[0], exp.Null) else None
+    return first, given[1].name if len(given) > 1 else None
+
+
+def column_names(node: exp.Expr, relation: SchemaRelation, catalog: Catalog) -> list[str]:
+    """Returns the names of the columns that a reference has."""
+    first, schema = arguments_of(node)
+    words = {"{schema}": schema or catalog.default_schema, "{pattern}": first.name if first is not None else ""}
+    names = list(relation.fields)
+    for word, text in words.items():
+        names = [name.replace(word, text) for name in names]
+    return names
 
 
 def described_names(tree: exp.Expr) -> frozenset[str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from guardrails.model import Catalog, Column, Declared, Relation
+from guardrails.model import Column, Declared, Relation
 
 __all__ = ["Cell", "EngineSchema", "Entry", "Field", "FieldType", "SchemaRelation", "Seen", "of_columns", "of_relations"]
 
@@ -69,9 +69,10 @@ class SchemaRelation:
     """A relation that describes the schema.
 
     Args:
-        fields: The columns by name, in the engine's order; ``{schema}`` in a name stands for the default schema.
+        fields: The columns by name, in the engine's order; ``{schema}`` and ``{pattern}`` in a name stand for the arguments.
         entries: What there is one row of.
-        argument: For a function: the name that its first argument selects by.
+        argument: For a function: the name that its first argument selects by. Its second names a schema, else it is the default one.
+        is_pattern: The argument is a pattern of LIKE.
         is_strict: The argument must name a relation that is seen.
         is_distinct: Entries that say the same are one row.
     """
@@ -79,12 +80,9 @@ class SchemaRelation:
     fields: Mapping[str, Field]
     entries: Callable[[Seen], Iterator[Entry]]
     argument: Callable[[Entry], str] | None = None
+    is_pattern: bool = False
     is_strict: bool = False
     is_distinct: bool = False
-
-    def names(self, catalog: Catalog) -> list[str]:
-        """Returns the columns' names."""
-        return [name.replace("{schema}", catalog.default_schema) for name in self.fields]
 
 
 @dataclass(frozen=True, slots=True)

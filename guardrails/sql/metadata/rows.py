@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from sqlglot import exp
@@ -9,6 +10,7 @@ from sqlglot import exp
 from guardrails.errors import StatementError
 from guardrails.model import Catalog, DialectName
 from guardrails.sql.dialects import EngineDialect
+from guardrails.sql.metadata import arguments_of, column_names
 from guardrails.sql.metadata.base import Cell, Entry, Field, FieldType, SchemaRelation, Seen
 
 __all__ = ["Rows", "all_names"]
@@ -63,7 +65,13 @@ class Rows:
         Raises:
             StatementError: The argument names nothing that is seen (``sql.relation_unknown``), or its form is not supported.
         """
-        argument, entries = self._argument(node, relation), list(self._entries(relation))
+        argument, schema = arguments_of(node)
+        entries = list(self._entries(relation))
+        if isinstance(node.this, exp.Anonymous):
+            fold = self._dialect.fold_name
+            entries = [e for e in entries if fold(e.relation.schema) == fold(schema or self._catalog.default_schema)]
+        if (argument is None) != (relation.argument is None) and isinstance(node.this, exp.Anonymous):
+            raise StatementError("sql.construct_unsupported", "The function takes the name of a relation.")
         if isinstance(argument, exp.Literal):
             entries = self._selected(entries, relation, argument.name)
             argument = None
@@ -81,28 +89,18 @@ class Rows:
         for seen in self._seen:
             yield from relation.entries(seen)
 
-    def _selected(self, entries: list[Entry], relation: SchemaRelation, name: str) -> list[Entry]:
-        wanted, fold = self._dialect.fold_name(name), self._dialect.fold_name
-        found = [e for e in entries if relation.argument is not None and fold(relation.argument(e)) == wanted]
+    def _selected(self, entries: list[Entry], relation: SchemaRelation, wanted: str) -> list[Entry]:
+        named = [(e, relation.argument(e)) for e in entries if relation.argument is not None]
+        if relation.is_pattern:
+            return [e for e, name in named if _is_like(name, wanted)]
+        fold = str if self._dialect.are_relations_exact else self._dialect.fold_name
+        found = [e for e, name in named if fold(name) == fold(wanted)]
         if not found and relation.is_strict:
-            raise StatementError("sql.relation_unknown", f"There is no relation {name[:80]}.")
+            raise StatementError("sql.relation_unknown", f"There is no relation {wanted[:80]}.")
         return found
 
-    def _argument(self, node: exp.Table, relation: SchemaRelation) -> exp.Expr | None:
-        if not isinstance(node.this, exp.Anonymous):
-            return None
-        given: list[exp.Expr] = list(node.this.expressions)
-        first, others = (given[0] if given else None), given[1:]
-        # The second is a schema's name.
-        is_here = [
-            isinstance(o, exp.Literal) and self._dialect.fold_name(o.name) == self._catalog.default_schema for o in others
-        ]
-        if (first is None and relation.argument is not None) or len(others) > 1 or not all(is_here):
-            raise StatementError("sql.construct_unsupported", "The function takes the name of a relation.")
-        return first
-
     def _fields(self, node: exp.Table, relation: SchemaRelation) -> dict[str, Field]:
-        fields = dict(zip(relation.names(self._catalog), relation.fields.values(), strict=True))
+        fields = dict(zip(column_names(node, relation, self._catalog), relation.fields.values(), strict=True))
         alias = node.args.get("alias")
         if (alias is not None and alias.args.get("columns")) or not self._used:
             return fields
@@ -181,6 +179,23 @@ def _free_name(argument: exp.Expr | None) -> str:
     while name in taken:
         name += "_"
     return name
+
+
+def _is_like(name: str, pattern: str) -> bool:
+    """Whether a name is LIKE a pattern, letter by letter; the places in the pattern are walked side by side, in bounded time."""
+    pattern = re.sub("%+", "%", pattern)
+    if len(pattern.replace("%", "")) > len(name):
+        return False
+    places = _after_any({0}, pattern)
+    for letter in name:
+        stay = {p for p in places if pattern[p : p + 1] == "%"}
+        places = _after_any(stay | {p + 1 for p in places - stay if pattern[p : p + 1] in ("_", letter)}, pattern)
+    return len(pattern) in places
+
+
+def _after_any(places: set[int], pattern: str) -> set[int]:
+    """Adds the places behind each `%`, which may stand for nothing."""
+    return places | {place + 1 for place in places if pattern[place : place + 1] == "%"}
 
 
 def _cell(value: Cell) -> exp.Expr:
