@@ -47,7 +47,7 @@ def main(folder: Path) -> None:
             print(run_query("SELECT name, email FROM customers ORDER BY id"))
             print(ask("SELECT status, COUNT(*) AS n FROM orders GROUP BY status ORDER BY status"))
             try:
-                run_query("SELECT name FROM sqlite_master")
+                run_query("DROP TABLE customers")
             except Denied as refusal:
                 print(refusal.for_model())
 

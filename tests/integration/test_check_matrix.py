@@ -100,7 +100,6 @@ POSTGRES_REFUSED = {
     "LOCK TABLE orders": "sql.statement_unsupported",
     "PREPARE x AS SELECT 1": "sql.statement_unsupported",
     "SELECT lo_import('/etc/passwd')": "sql.function_not_allowed",
-    "SELECT U&'\\0041'": "sql.construct_unsupported",
     "SELECT id FROM customers TABLESAMPLE SYSTEM (50)": "sql.construct_unsupported",
 }
 SQLITE_REFUSED = {

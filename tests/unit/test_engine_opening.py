@@ -52,7 +52,7 @@ def test_odd_characters_in_a_path_are_the_files_own(tmp_path: Path, sqlite_path:
         "postgresql+asyncpg://localhost/shop",
         "postgresql://u:secret@localhost/shop?sslmod=require",
         "postgresql://u:secret@localhost:port/shop",
-        "mysql://u:secret@localhost/shop",
+        "mysql+mysqldb://u:secret@localhost/shop",
         "duckdb:///shop",
         "mssql+pyodbc://u:secret@localhost/shop",
         "oracle://u:secret@localhost/shop",
