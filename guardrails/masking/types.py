@@ -32,6 +32,13 @@ _FAMILIES: dict[str, Family] = {
     "interval": "interval", "uuid": "uuid", "json": "json", "jsonb": "json", "bytea": "bytes",
 }  # fmt: skip
 
+_MYSQL_BITS = {"tinyint": 8, "smallint": 16, "year": 16, "mediumint": 24, "int": 32, "bigint": 64, "float": 32}
+_MYSQL_FAMILIES: dict[str, Family] = {
+    **dict.fromkeys(("tinyint", "smallint", "mediumint", "int", "bigint", "year"), "integer"), "decimal": "numeric",
+    **dict.fromkeys(("float", "double"), "float"), "date": "date", "datetime": "timestamp", "timestamp": "timestamp",
+    "time": "interval", **dict.fromkeys(("char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"), "text"),
+    **dict.fromkeys(("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"), "bytes"), "json": "json", "uuid": "uuid",
+}  # fmt: skip
 _BLANK_PADDED = frozenset({"character", "char", "bpchar"})
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]*")
 _MODIFIER = re.compile(r"\(\s*(\d{1,9})\s*(?:,\s*(-?\d{1,9})\s*)?\)")
@@ -75,7 +82,27 @@ class ColumnType:
 def column_type(column: Column, dialect: DialectName) -> ColumnType:
     """Returns what `column.type` means in a dialect."""
     declared = " ".join(column.type.lower().split())
-    return _sqlite(declared) if dialect == "sqlite" else _postgres(declared)
+    return {"sqlite": _sqlite, "mysql": _mysql}.get(dialect, _postgres)(declared)
+
+
+def _mysql(declared: str) -> ColumnType:
+    base, _, rest = declared.partition("(")
+    name = base.split()[0] if base else ""
+    family = _MYSQL_FAMILIES.get(name)
+    if family is None:
+        return ColumnType("unknown", declared)
+    numbers = [int(n) for n in re.findall(r"\d{1,9}", rest.partition(")")[0])] if name not in ("enum", "set") else []
+    first = numbers[0] if numbers else None
+    # An unsigned type is one of a bit more, of which the lower half is never used.
+    bits = _MYSQL_BITS.get(name, 64) + ("unsigned" in declared and family == "integer")
+    return ColumnType(
+        family,
+        declared,
+        length=first if name in ("char", "varchar") else None,
+        precision=first if family == "numeric" else None,
+        scale=numbers[1] if family == "numeric" and len(numbers) > 1 else 0,
+        bits=bits,
+    )
 
 
 def _sqlite(declared: str) -> ColumnType:
