@@ -22,7 +22,6 @@ __all__ = ["open_engine"]
 _SQLITE = frozenset({"sqlite", "sqlite+pysqlite"})
 _POSTGRES = frozenset({"postgresql", "postgresql+psycopg"})
 _MYSQL = frozenset({"mysql", "mysql+pymysql", "mariadb", "mariadb+pymysql"})
-_DUCKDB = frozenset({"duckdb"})
 _JUDGED: dict[str, DialectName] = {
     "mssql": "tsql",
     "snowflake": "snowflake",
@@ -61,7 +60,7 @@ def open_engine(database: str | sa.Engine | AsyncEngine, *, role: str | None = N
             f"The dialect {_JUDGED[backend]} is judged only; nothing here runs its statements.",
             hint=f"Use `guardrails check --dialect {_JUDGED[backend]} --schema FILE`.",
         )
-    if given is None and url.drivername not in _SQLITE | _POSTGRES | _MYSQL | _DUCKDB:
+    if given is None and url.drivername not in _SQLITE | _POSTGRES | _MYSQL:
         raise UsageError(
             "usage.database_unsupported", f"The driver {url.drivername[:40]!r} of the database URL is not supported."
         )
@@ -73,8 +72,6 @@ def open_engine(database: str | sa.Engine | AsyncEngine, *, role: str | None = N
         return _open_postgres(url, given, role)
     if backend in ("mysql", "mariadb"):
         return _open_mysql(url, given)
-    if backend == "duckdb":
-        return _open_duckdb(url, given)
     raise UsageError("usage.database_unsupported", f"The database {backend[:40]!r} is not supported.")
 
 
@@ -132,10 +129,6 @@ def _open_mysql(url: URL, given: sa.Engine | AsyncEngine | None) -> Engine:
             evidence={"error": str(error)},
         ) from error
     return MysqlEngine(name, engine, is_own=True).checked()
-
-
-def _open_duckdb(url: URL, given: sa.Engine | AsyncEngine | None) -> Engine:
-    raise UsageError("usage.database_unsupported", "DuckDB is not supported yet.")
 
 
 def _open_postgres(url: URL, given: sa.Engine | AsyncEngine | None, role: str | None) -> Engine:

@@ -19,7 +19,7 @@ __all__ = ["EngineDialect", "Fence", "NamesSeen", "ascii_lower", "function_names
 NamesSeen: TypeAlias = Literal["keys", "having", "everywhere", "alone"]
 """Where a query's output names count as columns: in ORDER BY and GROUP BY only; in HAVING too; or in WHERE as well, `alone` meaning:
 when no column around the query has the name."""
-Labels: TypeAlias = Literal["postgres", "sqlite", "mysql", "duckdb", "text"]
+Labels: TypeAlias = Literal["postgres", "sqlite", "mysql", "text"]
 """Whose rules name a result column that has no alias; `text` is the expression as written."""
 _LOWER = {c: c + 32 for c in range(ord("A"), ord("Z") + 1)}
 _UPPER = {c: c - 32 for c in range(ord("a"), ord("z") + 1)}

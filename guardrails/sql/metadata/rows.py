@@ -20,7 +20,6 @@ _ARGUMENT = "gr_argument"
 """Column of what a function's argument selects by, where the engine compares."""
 _TYPES: Mapping[DialectName, Mapping[FieldType, str]] = {
     "postgres": {"name": "NAME", "text": "VARCHAR", "flag": "VARCHAR", "number": "INT"},
-    "duckdb": {"name": "VARCHAR", "text": "VARCHAR", "flag": "VARCHAR", "number": "INT"},
 }
 """What values are cast to, where a literal or NULL alone would be of another type."""
 _COLLATIONS: Mapping[DialectName, Mapping[FieldType, str]] = {"postgres": {"text": "C", "flag": "C"}}
@@ -138,8 +137,6 @@ class Rows:
             for row in others:
                 tree = exp.Union(this=tree, expression=exp.Select(expressions=[_cell(c) for c in row]), distinct=False)
             return exp.Subquery(this=tree, alias=alias)
-        if self._dialect.name == "duckdb":
-            alias.set("columns", [_name(n) for n in names])
         return exp.Values(expressions=[exp.Tuple(expressions=[_cell(c) for c in row]) for row in rows], alias=alias)
 
     def _compare(self, node: exp.Table, query: exp.Select, argument: exp.Expr) -> None:

@@ -40,6 +40,7 @@ _TYPES = frozenset(
         *(TokenType.TIMESTAMPNTZ, TokenType.TIMETZ, TokenType.DECIMAL, TokenType.BIGDECIMAL, TokenType.JSON, TokenType.UUID),
     }
 )
+_ODD_COMMENT = re.compile(r"/\*|\*/|\r(?!\n|$)")
 _INTERVAL = re.compile(r"[+-]?\d{1,9}(\s+[A-Za-z]+)?", re.ASCII)
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
@@ -110,8 +111,9 @@ def _with_calls(tokens: list[Token]) -> list[Token]:
 
 def _check(token: Token, lexing: Lexing) -> None:
     kind, text = token.token_type, token.text
-    if any("/*" in comment or "*/" in comment for comment in token.comments):
-        raise _unsupported("A comment stands inside a comment.", "Leave the comments out.")
+    if any(_ODD_COMMENT.search(comment) for comment in token.comments):
+        # Some servers end a comment there, others do not.
+        raise _unsupported("A comment holds another one, or a lone carriage return.", "Leave the comments out.")
     if kind is TokenType.IDENTIFIER:
         _check_name(text, lexing)
     elif kind in _STRINGS:
