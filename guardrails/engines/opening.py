@@ -116,7 +116,9 @@ def _open_mysql(url: URL, given: sa.Engine | AsyncEngine | None) -> Engine:
     if isinstance(given, sa.Engine) and given.driver == "pymysql":
         return MysqlEngine(name, given, is_own=False).checked()
     # The text is utf8mb4, one statement at a time, and no file of this machine is ever sent.
-    own = url.set(drivername="mysql+pymysql").difference_update_query(["charset", "local_infile", "client_flag", "init_command"])
+    own = url.set(drivername="mysql+pymysql").difference_update_query(
+        ["charset", "local_infile", "client_flag", "init_command"]
+    )
     arguments: dict[str, object] = {"charset": "utf8mb4", "local_infile": False}
     try:
         engine = sa.create_engine(own, pool_pre_ping=True, pool_timeout=10, connect_args=arguments)

@@ -264,7 +264,9 @@ class SourceResolver(ABC):
         self.functions |= {name} if described is None else set()
         alias = node.args.get("alias")
         alias_name = self.dialect.fold(alias.this) if alias is not None and alias.this else name
-        columns = column_names(node, described, self.catalog) if described is not None else list(self.dialect.table_functions[name])
+        columns = (
+            column_names(node, described, self.catalog) if described is not None else list(self.dialect.table_functions[name])
+        )
         if not columns:
             columns = [alias_name] * (len(arguments) if name == "unnest" else 1)
         offset = call.args.get("offset") if isinstance(call, exp.Unnest) else None

@@ -294,7 +294,9 @@ def model(rules: list[Rule], access: Access, principal: Principal, context: Cont
 
 @given(rules_of, principals, contexts)
 @settings(max_examples=100, deadline=None)
-def test_what_is_seen_of_the_schema_is_what_a_select_may_read(rules: list[Rule], principal: Principal, context: Context) -> None:
+def test_what_is_seen_of_the_schema_is_what_a_select_may_read(
+    rules: list[Rule], principal: Principal, context: Context
+) -> None:
     policy = bound(rules)
     seen = visible(policy, principal, context)
     for key, relation in CATALOG.relations.items():
