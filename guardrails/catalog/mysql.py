@@ -47,7 +47,7 @@ def mysql_digests(connection: Connection[Any], schemas: Iterable[str] | None = N
         schemas: Databases by name; all that the account sees when None.
     """
     names = _schemas(connection) if schemas is None else sorted(schemas)
-    parts = [_part(connection.literal(schema), relation, texts) for schema in names for relation, texts in _PARTS.items()]
+    parts = [_part(connection.escape(schema), relation, texts) for schema in names for relation, texts in _PARTS.items()]
     digests = {schema: hashlib.sha256() for schema in names}
     for schema, *values in _rows(connection, " UNION ALL ".join(parts)) if parts else ():
         digests[str(schema)].update(repr(values).encode())
@@ -138,9 +138,7 @@ class _Indexes:
 
 
 def _columns(connection: Connection[Any]) -> Mapping[tuple[str, str], list[Column]]:
-    names = (
-        "TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT, EXTRA, COLUMN_KEY, GENERATION_EXPRESSION"
-    )
+    names = "TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT, EXTRA, COLUMN_KEY, GENERATION_EXPRESSION"
     found: dict[tuple[str, str], list[Column]] = {}
     for schema, table, name, type_, nullable, default, extra, key, expression in _select(
         connection, "columns", names, "TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION"
