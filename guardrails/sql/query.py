@@ -102,7 +102,7 @@ class QueryResolver(SourceResolver):
         clause = node.args.get("with_")
         if clause is None:
             return ctes
-        if self.dialect.are_ctes_open:
+        if self.dialect.are_ctes_lazy:
             _drop_unused(node, clause, self.dialect)
         scope = dict(ctes)
         is_open = bool(clause.args.get("recursive")) or self.dialect.are_ctes_open

@@ -72,6 +72,7 @@ class EngineDialect:
         placeholders: How bound values stand in the text that runs: by name, or as `$1`, `$2`, ….
         has_question_marks: The agent may write `?` for a positional value.
         are_ctes_open: A common table expression may name itself without RECURSIVE (SQLite).
+        are_ctes_lazy: A common table expression that nothing uses is not even looked at (SQLite).
         is_on_late: A join's condition sees the whole FROM, not only what stands before it (SQLite).
         labels: Which rules name a result column without an alias; see `guardrails.sql.labels`.
         names_seen: Where output names count beside columns; see `NamesSeen`.
@@ -120,6 +121,7 @@ class EngineDialect:
     placeholders: Literal["named", "numbered"] = "named"
     has_question_marks: bool = True
     are_ctes_open: bool = False
+    are_ctes_lazy: bool = False
     is_on_late: bool = False
     names_seen: NamesSeen = "keys"
     labels: Labels = "text"

@@ -35,6 +35,7 @@ def engine_dialect() -> EngineDialect:
         is_quoted_folded=True,
         has_row_values=False,
         are_ctes_open=True,
+        are_ctes_lazy=True,
         is_on_late=True,
         labels="sqlite",
         names_seen="everywhere",
