@@ -2,7 +2,8 @@
 
 The engine stands on `guardrails.integrations.dbapi`: each write is a transaction of its own, and a rollback takes nothing back. Nothing is
 asked of the database when a connection is opened. Refusals are raised as they are (`Denied`, `ApprovalRequired`), not wrapped in
-SQLAlchemy's errors. Reflection queries system catalogs, which the guard refuses.
+SQLAlchemy's errors. Reflection shows SQLite's tables, views and columns as far as the principal may read them; what else it asks of an
+engine's own catalogs is refused.
 """
 # ruff: noqa: ARG002  SQLAlchemy gives the methods their arguments
 
