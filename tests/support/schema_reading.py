@@ -92,6 +92,13 @@ SAME_AS_THE_ENGINE = {
         "SELECT viewname FROM pg_catalog.pg_views WHERE schemaname = 'public' ORDER BY 1",
         "SELECT * FROM (SELECT matviewname FROM pg_matviews) AS x",
         "SELECT c.name, t.table_type FROM customers c JOIN information_schema.tables t ON t.table_name = c.name ORDER BY 1",
+        "SELECT c.name, t.table_name FROM customers c LEFT JOIN information_schema.tables t ON true"
+        " WHERE t.table_name = 'order' AND t.table_schema = 'public' AND (t.table_type = 'VIEW' OR c.id = 1)",
+        "SELECT c.name, t.table_name FROM customers c FULL JOIN information_schema.tables t ON t.table_name = c.name"
+        " WHERE t.table_schema = 'public' AND t.table_type = 'VIEW' ORDER BY 2",
+        "SELECT t.table_name, (SELECT count(*) FROM information_schema.columns c WHERE c.table_name = t.table_name"
+        " AND c.data_type = 'integer') FROM information_schema.tables t WHERE t.table_schema = 'public' ORDER BY 1",
+        "SELECT count(*) FROM information_schema.columns WHERE table_name = 'order ' OR table_name = 'ORDER'",
         "SELECT upper(table_name) || '!' FROM information_schema.tables WHERE table_name ~ '^[no]' AND table_schema = 'public' ORDER BY 1",
     ],
     "mysql": [

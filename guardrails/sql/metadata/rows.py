@@ -9,6 +9,7 @@ from sqlglot import exp
 
 from guardrails.errors import StatementError
 from guardrails.model import Catalog, DialectName
+from guardrails.sql.conditions import conjuncts
 from guardrails.sql.dialects import EngineDialect
 from guardrails.sql.metadata import arguments_of, column_names
 from guardrails.sql.metadata.base import Cell, Entry, Field, FieldType, SchemaRelation, Seen
@@ -24,6 +25,10 @@ _TYPES: Mapping[DialectName, Mapping[FieldType, str]] = {
 """What values are cast to, where a literal or NULL alone would be of another type."""
 _COLLATIONS: Mapping[DialectName, Mapping[FieldType, str]] = {"postgres": {"text": "C", "flag": "C"}}
 """How the engine's own relations sort text, where it is not how it sorts literals."""
+_COMPARED_EXACTLY = {"postgres", "sqlite"}
+"""Engines whose text is equal only letter by letter."""
+_LONGEST_NAME = 60
+"""Beyond some length a constant is cut off like a name (PostgreSQL)."""
 
 
 class Rows:
@@ -77,6 +82,7 @@ class Rows:
         fields = self._fields(node, relation)
         if argument is not None and relation.argument is not None:
             fields[_ARGUMENT] = Field("name", relation.argument)
+        entries = self._wanted(entries, node, fields)
         source = _free_name(argument)
         rows = [tuple(f.value(e) for f in fields.values()) for e in entries]
         query = self._select(fields, list(dict.fromkeys(rows)) if relation.is_distinct else rows, source)
@@ -98,6 +104,24 @@ class Rows:
             raise StatementError("sql.relation_unknown", f"There is no relation {wanted[:80]}.")
         return found
 
+    def _wanted(self, entries: list[Entry], node: exp.Table, fields: Mapping[str, Field]) -> list[Entry]:
+        """Leaves rows out that WHERE would, by a column that must equal a constant; the condition itself stays."""
+        query = node.find_ancestor(exp.Select, exp.Update, exp.Delete, exp.Insert, exp.Merge)
+        if (
+            not isinstance(query, exp.Select)
+            or self._dialect.name not in _COMPARED_EXACTLY
+            or node.args["alias"].args.get("columns")
+        ):
+            return entries
+        for term in conjuncts(query.args.get("where")):
+            column, value = (term.this, term.expression) if isinstance(term, exp.EQ) else (None, None)
+            if not isinstance(column, exp.Column) or not isinstance(value, exp.Literal) or not value.is_string:
+                continue
+            field = fields.get(column.name) if column.table == node.alias else None
+            if field is not None and field.type != "number" and field.function is None and len(value.name) < _LONGEST_NAME:
+                entries = [e for e in entries if field.value(e) == value.name]
+        return entries
+
     def _fields(self, node: exp.Table, relation: SchemaRelation) -> dict[str, Field]:
         fields = dict(zip(column_names(node, relation, self._catalog), relation.fields.values(), strict=True))
         alias = node.args.get("alias")
@@ -106,13 +130,16 @@ class Rows:
         return {n: f for n, f in fields.items() if n in self._used} or dict(list(fields.items())[:1])
 
     def _select(self, fields: Mapping[str, Field], rows: list[tuple[Cell, ...]], source: str) -> exp.Select:
+        kept = rows or [(None,) * len(fields)]
+        # What is the same in every row stands once, beside the rows; a row has at least one column.
+        varying = [i for i, column in enumerate(zip(*kept, strict=True)) if len(set(column)) > 1] or [0]
         expressions: list[exp.Expr] = []
-        for position, (name, field) in enumerate(fields.items(), 1):
-            value: exp.Expr = _column(source, f"column{position}")
+        for index, (name, field) in enumerate(fields.items()):
+            value = _column(source, f"column{varying.index(index) + 1}") if index in varying else _cell(kept[0][index])
             if field.function is not None:
                 value = exp.Anonymous(this=field.function, expressions=[])
             expressions.append(exp.Alias(this=self._typed(value, field.type), alias=exp.to_identifier(name, quoted=True)))
-        values = self._values(rows or [(None,) * len(fields)], source)
+        values = self._values([tuple(row[i] for i in varying) for row in kept], source)
         query = exp.Select(expressions=expressions, from_=exp.From(this=values))
         if not rows:
             query.set("where", exp.Where(this=exp.Boolean(this=False)))
