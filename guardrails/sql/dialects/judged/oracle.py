@@ -15,6 +15,7 @@ from guardrails.sql.dialects.base import EngineDialect, Fence
 from guardrails.sql.dialects.judged.base import Judged
 from guardrails.sql.dialects.judged.forms import Form, Forms, call, call_of
 from guardrails.sql.dialects.judged.lexing import Lexing
+from guardrails.sql.dialects.judged.recursion import refuse_self_named
 
 __all__ = ["engine_dialect"]
 
@@ -63,6 +64,7 @@ def engine_dialect() -> EngineDialect:
             }
         ),
         refused=frozenset({exp.Boolean, exp.CurrentTime, exp.Filter, exp.Limit}),
+        check=refuse_self_named(in_set_operations=False),
         is_quoted_folded=False,
         unquoted="upper",
         are_ctes_open=True,

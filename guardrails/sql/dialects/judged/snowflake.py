@@ -10,11 +10,11 @@ import re
 from sqlglot import exp
 from sqlglot.dialects.snowflake import Snowflake
 
-from guardrails.errors import StatementError
 from guardrails.sql.dialects.base import EngineDialect
 from guardrails.sql.dialects.judged.base import Judged
 from guardrails.sql.dialects.judged.forms import Forms, call, call_of
 from guardrails.sql.dialects.judged.lexing import Lexing
+from guardrails.sql.dialects.judged.recursion import refuse_self_named
 
 __all__ = ["engine_dialect"]
 
@@ -80,17 +80,6 @@ def _same_type(node: exp.Expr) -> exp.Expr | None:
     return None
 
 
-def _check(tree: exp.Expr) -> None:
-    """RECURSIVE may be left out in Snowflake, where a name then means the expression itself or a table, as it turns out."""
-    for clause in tree.find_all(exp.With):
-        for cte in [] if clause.args.get("recursive") else clause.expressions:
-            name = cte.args["alias"].this.this
-            own = [t for t in cte.this.find_all(exp.Table) if isinstance(t.this, exp.Identifier) and not t.args.get("db")]
-            if isinstance(cte.this, exp.SetOperation) and any(t.this.this == name for t in own):
-                message = f"{name} may mean itself or a table."
-                raise StatementError("sql.construct_unsupported", message, hint="Write WITH RECURSIVE, or rename it.")
-
-
 def engine_dialect() -> EngineDialect:
     """Returns Snowflake's rules."""
     return Judged(
@@ -111,7 +100,7 @@ def engine_dialect() -> EngineDialect:
             units=_WITH_UNITS,
             words=frozenset(_UNITS.split()),
         ),
-        check=_check,
+        check=refuse_self_named(in_set_operations=True),
         table_functions={
             "flatten": _FLATTENED,
             "split_to_table": ("SEQ", "INDEX", "VALUE"),

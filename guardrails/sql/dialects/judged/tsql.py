@@ -17,6 +17,7 @@ from guardrails.sql.dialects.judged.base import Judged
 from guardrails.sql.dialects.judged.batch import check_batch
 from guardrails.sql.dialects.judged.forms import Forms, call_of, name_of_call
 from guardrails.sql.dialects.judged.lexing import Lexing
+from guardrails.sql.dialects.judged.recursion import refuse_self_named
 
 __all__ = ["engine_dialect"]
 
@@ -42,7 +43,11 @@ MICROSECOND MCS NANOSECOND NS TZOFFSET TZ ISO_WEEK ISOWK ISOWW
 _WITH_UNITS = ("DATEADD", "DATEDIFF", "DATEDIFF_BIG", "DATENAME", "DATEPART", "DATETRUNC", "DATE_BUCKET")
 
 
+_refuse_self_named = refuse_self_named(in_set_operations=False)
+
+
 def _check(tree: exp.Expr) -> None:
+    _refuse_self_named(tree)
     for join in tree.find_all(exp.Join):
         if join.args.get("using") or join.args.get("method"):
             raise StatementError("sql.construct_unsupported", "T-SQL joins with ON only.", hint="Use ON.")
