@@ -12,7 +12,7 @@ import socket
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import psycopg
@@ -20,6 +20,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
+from tests.support.mysql import new_database
 from tests.support.schema import make_sqlite_shop
 
 
@@ -94,6 +95,13 @@ def mariadb_url() -> str:
     except OSError as error:
         _missing(f"MariaDB does not answer: {error}")
     return "mysql://root@127.0.0.1:3306/"
+
+
+@pytest.fixture(scope="session")
+def new_mariadb(mariadb_url: str) -> Iterator[Callable[[], str]]:
+    """Makes fresh empty MariaDB databases, by URL; all are dropped at the end of the session."""
+    with ExitStack() as made:
+        yield lambda: made.enter_context(new_database(mariadb_url))
 
 
 @pytest.fixture

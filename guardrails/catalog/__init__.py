@@ -1,7 +1,7 @@
 """What exists in a database: read from the live engine, or from DDL text."""
 
 from guardrails.catalog.ddl import from_ddl
-from guardrails.catalog.mysql import mysql_digests, mysql_version, read_mysql, stored_functions
+from guardrails.catalog.mysql import mysql_digests, mysql_version, read_mysql, stored_functions, versions_of
 from guardrails.catalog.postgres import postgres_digest, read_postgres
 from guardrails.catalog.sqlite import read_sqlite, sqlite_digest
 
@@ -15,4 +15,5 @@ __all__ = [
     "read_sqlite",
     "sqlite_digest",
     "stored_functions",
+    "versions_of",
 ]

@@ -9,8 +9,9 @@ Source: https://mariadb.com/kb/en/information-schema-tables/ and https://dev.mys
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from guardrails.model import Catalog, Column, Declared, Relation, RelationKind
@@ -18,7 +19,7 @@ from guardrails.model import Catalog, Column, Declared, Relation, RelationKind
 if TYPE_CHECKING:
     from pymysql.connections import Connection
 
-__all__ = ["mysql_digests", "mysql_version", "read_mysql", "stored_functions"]
+__all__ = ["mysql_digests", "mysql_version", "read_mysql", "stored_functions", "versions_of"]
 
 _SYSTEM = "('mysql', 'information_schema', 'performance_schema', 'sys')"
 _KINDS: dict[str, RelationKind] = {"BASE TABLE": "table", "SYSTEM VERSIONED": "table", "VIEW": "view"}
@@ -47,17 +48,26 @@ def mysql_digests(connection: Connection[Any], schemas: Iterable[str] | None = N
         schemas: Databases by name; all that the account sees when None.
     """
     names = _schemas(connection) if schemas is None else sorted(schemas)
-    parts = [_part(connection.escape(schema), relation, texts) for schema in names for relation, texts in _PARTS.items()]
+    parts = [_part(relation, texts) for _ in names for relation, texts in _PARTS.items()]
+    places = [place for name in names for _ in _PARTS for place in (name, name)]
     digests = {schema: hashlib.sha256() for schema in names}
-    for schema, *values in _rows(connection, " UNION ALL ".join(parts)) if parts else ():
+    for schema, *values in _rows(connection, " UNION ALL ".join(parts), places) if parts else ():
         digests[str(schema)].update(repr(values).encode())
     return {schema: digest.hexdigest() for schema, digest in digests.items()}
 
 
-def mysql_version(connection: Connection[Any], digests: Mapping[str, str]) -> str:
-    """Returns the version of a catalog: SHA-256 (hex) over the connection's database and the versions of all databases."""
-    database = _rows(connection, "SELECT DATABASE()")[0][0]
-    return hashlib.sha256(repr((database, sorted(digests.items()))).encode()).hexdigest()
+def mysql_version(digests: Mapping[str, str]) -> str:
+    """Returns the version of a catalog: the version of each database by name, so that a change of one says nothing of the others."""
+    return json.dumps(dict(sorted(digests.items())))
+
+
+def versions_of(version: str) -> Mapping[str, str]:
+    """Returns the versions that `mysql_version` joined; none when the text is of another kind."""
+    try:
+        found = json.loads(version)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _schemas(connection: Connection[Any]) -> list[str]:
@@ -65,12 +75,12 @@ def _schemas(connection: Connection[Any]) -> list[str]:
     return [str(name) for (name,) in _rows(connection, sql)]
 
 
-def _part(schema: str, relation: str, texts: str) -> str:
+def _part(relation: str, texts: str) -> str:
     """One part of a digest. The server looks up one database only where its name is compared with a constant."""
     place = "ROUTINE_SCHEMA" if relation == "routines" else "TABLE_SCHEMA"
     row = f"MD5(CONCAT_WS('\t', {texts}))"
     halves = (f"BIT_XOR(CAST(CONV({side}({row}, 16), 16, 10) AS UNSIGNED))" for side in ("LEFT", "RIGHT"))
-    return f"SELECT {schema}, COUNT(*), {', '.join(halves)} FROM information_schema.{relation.upper()} WHERE {place} = {schema}"  # noqa: S608 - quoted
+    return f"SELECT %s, COUNT(*), {', '.join(halves)} FROM information_schema.{relation.upper()} WHERE {place} = %s"  # noqa: S608 - constants
 
 
 def stored_functions(connection: Connection[Any]) -> frozenset[str]:
@@ -86,7 +96,7 @@ def read_mysql(connection: Connection[Any], digests: Mapping[str, str]) -> Catal
         connection: An open connection whose text is utf8mb4.
         digests: The versions of all databases, from before.
     """
-    version = mysql_version(connection, digests)
+    version = mysql_version(digests)
     default_schema = str(_rows(connection, "SELECT DATABASE()")[0][0] or "")
     catalog = Catalog("mysql", default_schema, {}, version)
     columns = _columns(connection)
@@ -185,7 +195,7 @@ def _select(connection: Connection[Any], relation: str, names: str, order: str =
     return _rows(connection, sql)
 
 
-def _rows(connection: Connection[Any], sql: str) -> list[Any]:
+def _rows(connection: Connection[Any], sql: str, values: Sequence[str] | None = None) -> list[Any]:
     with connection.cursor() as cursor:
-        cursor.execute(sql)
+        cursor.execute(sql, values)
         return list(cursor.fetchall())

@@ -9,7 +9,7 @@ change does elsewhere that of `mysql_changes`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pymysql
 
-from guardrails.catalog import mysql_digests, mysql_version, read_mysql, stored_functions
+from guardrails.catalog import mysql_digests, mysql_version, read_mysql, stored_functions, versions_of
 from guardrails.engines.base import RowCollector
 from guardrails.engines.mysql_changes import Changes
 from guardrails.engines.mysql_connections import Lender, RowStream, Session, is_mariadb, server_version
@@ -39,10 +39,9 @@ _DRIVER_ERRORS = (pymysql.MySQLError, OverflowError, UnicodeError)
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """The schema as it was read: the catalog, the version of each database, and the stored functions that a call may mean."""
+    """The schema as it was read: the catalog, and the stored functions that a call may mean."""
 
     catalog: Catalog
-    digests: Mapping[str, str]
     stored_functions: frozenset[str]
 
 
@@ -91,8 +90,8 @@ class MysqlEngine:
             session.prepare(seconds=60.0, is_read_only=True)
             digests = mysql_digests(session.connection)
             known = self._known
-            if known is None or known.catalog.version != mysql_version(session.connection, digests):
-                known = _Known(read_mysql(session.connection, digests), digests, stored_functions(session.connection))
+            if known is None or known.catalog.version != mysql_version(digests):
+                known = _Known(read_mysql(session.connection, digests), stored_functions(session.connection))
         self._known = known
         return known
 
@@ -101,7 +100,9 @@ class MysqlEngine:
         if plan.dialect != self.dialect:
             raise UsageError("usage.bug", "The plan is for another engine.")
         started = time.perf_counter()
-        known = self._known or self._current()
+        known = self._known
+        if known is None or plan.catalog_version not in ("", known.catalog.version):
+            known = self._current()
         lexemes = checked_lexemes(plan)
         if hidden := called_functions(lexemes) & known.stored_functions:
             raise EngineError(
@@ -205,10 +206,11 @@ def _require_version(session: Session, plan: Plan, known: _Known) -> None:
     if not plan.catalog_version:
         return
     relations = known.catalog.relations
-    schemas = {relations[u.relation].schema for u in plan.relations if u.relation in relations}
-    digests = mysql_digests(session.connection, schemas)
-    if plan.catalog_version != known.catalog.version or any(known.digests.get(s) != d for s, d in digests.items()):
-        raise EngineError("engine.schema_changed", "The schema changed since the statement was judged.")
+    schemas = {relations[u.relation].schema for u in plan.relations if u.relation in relations} | {known.catalog.default_schema}
+    judged = versions_of(plan.catalog_version)
+    for schema, digest in mysql_digests(session.connection, schemas - {""}).items():
+        if judged.get(schema) != digest:
+            raise EngineError("engine.schema_changed", "The schema changed since the statement was judged.")
 
 
 def _commit(session: Session) -> None:

@@ -19,6 +19,7 @@ from pymysql.cursors import Cursor, SSCursor
 from sqlalchemy.exc import SQLAlchemyError
 
 from guardrails.engines.mysql_failures import mysql_failure
+from guardrails.engines.mysql_text import constant
 from guardrails.errors import EngineError
 
 __all__ = ["Lender", "RowStream", "Session", "is_mariadb", "server_version"]
@@ -115,7 +116,7 @@ class Session:
         values = dict(zip(names, self.rows(f"SELECT {', '.join(f'@@SESSION.{n}' for n in names)}")[0], strict=True))
 
         def restore() -> None:
-            texts = [f"{n} = {self.connection.literal(v)}" for n, v in values.items()]
+            texts = [f"{n} = {constant(v)}" for n, v in values.items()]
             self.execute(f"SET SESSION {', '.join(texts)}")
 
         return restore

@@ -70,7 +70,8 @@ def give_mysql_forms(tree: exp.Expr) -> None:
 def _check_order(node: exp.Expr) -> None:
     """Refuses chains of predicates, which the server and the parser take in another order."""
     if isinstance(node, _PREDICATES):
-        operands = [_bare(node.args[name]) for name in ("this", "expression", "low", "high") if node.args.get(name)]
+        names = ("expression",) if isinstance(node, exp.Escape) else ("this", "expression", "low", "high")
+        operands = [_bare(node.args[name]) for name in names if node.args.get(name)]
         is_chain = any(isinstance(operand, _PREDICATES) for operand in operands)
     elif isinstance(node, exp.Collate):
         # The parser takes what follows for part of the collation's name.

@@ -85,7 +85,7 @@ def mysql_label(value: exp.Expr, text: str | None, dialect: EngineDialect) -> st
         case exp.Literal() if inner.name.startswith("0x"):
             label = written
         case exp.Literal():
-            label = written.strip("() \t\n")
+            label = written.strip("()+ \t\n")
         case _:
             label = written
     return _as_name(label)

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from guardrails.engines import open_engine
-from tests.support.twins import Database, change_hidden, fill_postgres, fill_sqlite, open_twins
+from tests.support.twins import Database, change_hidden, engine_of, fill_mysql, fill_postgres, fill_sqlite, open_twins
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +25,15 @@ def postgres_twins(new_postgres: Callable[[], str]) -> Iterator[tuple[Database, 
         database.engine.dispose()
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(scope="session")
+def mysql_twins(new_mariadb: Callable[[], str]) -> Iterator[tuple[Database, Database]]:
+    twins = open_twins([fill_mysql(new_mariadb(), secret) for secret in (1, 2)])
+    yield twins
+    for database in twins:
+        database.engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgres", "mysql"])
 def twins(request: pytest.FixtureRequest) -> tuple[Database, Database]:
     found: tuple[Database, Database] = request.getfixturevalue(f"{request.param}_twins")
     return found
@@ -37,8 +44,10 @@ def hidden_twin(twins: tuple[Database, Database], tmp_path: Path, request: pytes
     """The first twin again, with other rows where the filter on region hides them."""
     if twins[0].dialect == "sqlite":
         url = fill_sqlite(tmp_path / "hidden.db", 1)
+    elif twins[0].dialect == "mysql":
+        url = fill_mysql(request.getfixturevalue("new_mariadb")(), 1)
     else:
         url = fill_postgres(request.getfixturevalue("postgres_db"), 1)
-    database = Database(open_engine(change_hidden(url)), url)
+    database = Database(engine_of(change_hidden(url)), url)
     yield database
     database.engine.dispose()

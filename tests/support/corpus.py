@@ -26,9 +26,11 @@ _REGIONS = ["EU", "US", "APAC"]
 _STATES = ["paid", "open", "refunded"]
 
 
-def statements() -> list[str]:
+def statements(dialect: str = "sqlite") -> list[str]:
     """Returns the DDL, one statement an item."""
-    return [s.strip() for s in DDL.split(";") if s.strip()]
+    # MySQL indexes no text without a length.
+    ddl = DDL.replace(" TEXT", " VARCHAR(80)") if dialect == "mysql" else DDL
+    return [s.strip() for s in ddl.split(";") if s.strip()]
 
 
 def rows(secret: int) -> Iterator[tuple[str, tuple[object, ...]]]:
@@ -203,8 +205,96 @@ SELECT row_number() OVER () FROM employees
 SELECT name, max(salary) FROM employees
 """
 
+MYSQL_QUERIES = """
+SELECT NOW() IS NULL, CURDATE() - INTERVAL 1 DAY < CURRENT_DATE, UTC_DATE IS NULL
+SELECT DATE_FORMAT(created, '%Y-%m') AS month, SUM(amount) FROM orders WHERE created IS NOT NULL GROUP BY month ORDER BY month
+SELECT YEAR(created), MONTH(created), DAY(created), QUARTER(created), WEEK(created, 1), DAYNAME(created) FROM orders ORDER BY id
+SELECT DATE_ADD(created, INTERVAL 1 MONTH), created + INTERVAL 2 DAY, DATE_SUB(created, INTERVAL '1 2' DAY_HOUR) FROM orders ORDER BY id
+SELECT DATEDIFF('2026-12-31', created), TIMESTAMPDIFF(MONTH, created, '2026-12-31'), LAST_DAY(created), TO_DAYS(created) FROM orders ORDER BY id
+SELECT '2026-01-01' + INTERVAL 1.5 DAY, '2026-01-01' - INTERVAL -2 HOUR, DATE '2026-01-31' + INTERVAL 1 MONTH, TIME '10:00:00.25'
+SELECT TIMESTAMP '2026-01-01 10:00:00.5', STR_TO_DATE('02,05,2026', '%d,%m,%Y'), MAKEDATE(2026, 32), SEC_TO_TIME(3661), EXTRACT(YEAR_MONTH FROM '2026-05-01')
+SELECT UNIX_TIMESTAMP('2026-01-01 00:00:00') > 0, FROM_UNIXTIME(0) IS NOT NULL, CONVERT_TZ('2026-01-01 12:00:00', '+00:00', '+02:00')
+SELECT CONCAT(name, ' (', region, ')') FROM customers ORDER BY id LIMIT 5
+SELECT CONCAT_WS(', ', name, NULL, region), IFNULL(email, '-'), NULLIF(region, 'EU'), ISNULL(email) FROM customers ORDER BY id
+SELECT GROUP_CONCAT(name ORDER BY id SEPARATOR '; ') FROM customers
+SELECT region, GROUP_CONCAT(DISTINCT status ORDER BY status) FROM orders GROUP BY region ORDER BY region
+SELECT region, GROUP_CONCAT(id, ':', amount ORDER BY id DESC) FROM orders GROUP BY region ORDER BY region
+SELECT IF(amount > 20, 'big', 'small') AS size, COUNT(*) FROM orders GROUP BY size ORDER BY size
+SELECT region, SUM(amount) AS total FROM orders GROUP BY region HAVING total > 100 ORDER BY total DESC
+SELECT region, SUM(amount) AS amount FROM orders GROUP BY region HAVING amount > 100 ORDER BY amount
+SELECT name, credit AS c FROM customers HAVING c > 10 ORDER BY c, name
+SELECT region, status, COUNT(*) FROM orders GROUP BY region, status WITH ROLLUP
+SELECT IFNULL(region, 'all') AS r, SUM(amount) FROM orders GROUP BY region WITH ROLLUP
+SELECT name, region FROM customers GROUP BY id ORDER BY id
+SELECT name FROM customers WHERE name REGEXP '^[A-C]' AND name NOT RLIKE '[0-9]$' OR name LIKE 'D%' ORDER BY id
+SELECT REGEXP_REPLACE(name, '[0-9]+', '#'), REGEXP_SUBSTR(name, '[A-Za-z]+'), REGEXP_INSTR(name, ' ') FROM customers ORDER BY id
+SELECT id FROM orders ORDER BY id LIMIT 3, 4
+SELECT id FROM orders ORDER BY amount DESC, id LIMIT 4 OFFSET 2
+SELECT 7 DIV 2, 7 MOD 2, 7 % 2, MOD(7, 3), -MOD(7, 3), 7 / 2, 2 * 3 DIV 4, 5.5 DIV 2
+SELECT 1 <=> NULL, NULL <=> NULL, 1 XOR 0, !0, NOT 1, 1 && 0, 1 || 0, ~0 & 255, 5 ^ 3, 1 << 4, 255 >> 2
+SELECT 0x41, x'41', 0x41 + 0, x'41' + 0, b'101' + 0, 0b11, HEX('a'), UNHEX('41'), CONV('ff', 16, 10), BIN(5), OCT(8)
+SELECT 'it''s', "double", 'back\\\\slash', 'tab\\t', '100%', 'a\\_b', _utf8mb4'x', N'y'
+SELECT 'a' = 'A', BINARY 'a' = 'A', 'a' COLLATE utf8mb4_bin = 'A', 'a' = 'a ', 'ß' = 's', CAST('a' AS BINARY) = 'a'
+SELECT '12abc' + 1, '3' * '4', 'abc' = 0, 1 = '1x', TRUE + TRUE, NULL IS NULL, 1 IS TRUE, 0 IS NOT TRUE
+SELECT CAST('12' AS SIGNED), CAST('-1' AS UNSIGNED) > 0, CAST(12.345 AS DECIMAL(5, 1)), CAST('2026-01-02' AS DATE), CAST(5 AS CHAR), CONVERT('7', SIGNED)
+SELECT CONVERT('ä' USING latin1), CAST(amount AS CHAR(3)), CAST('2026-01-02 03:04:05.6' AS DATETIME(3)), CAST(1 AS DOUBLE) FROM orders ORDER BY id
+SELECT LEFT(name, 2), RIGHT(name, 2), SUBSTRING(name, 2, 2), SUBSTRING(name FROM 2 FOR 1), MID(name, 1, 2), SUBSTR(name, -2) FROM customers ORDER BY id
+SELECT LENGTH('ä'), CHAR_LENGTH('ä'), UPPER(name), LCASE(name), REVERSE(name), REPEAT('x', 2), REPLACE(name, 'a', 'o') FROM customers ORDER BY id
+SELECT LOCATE('a', name), INSTR(name, 'a'), POSITION('a' IN name), FIELD(region, 'EU', 'US'), FIND_IN_SET(region, 'EU,US'), ELT(1, name) FROM customers ORDER BY id
+SELECT LPAD(id, 3, '0'), RPAD('x', 3, '-'), TRIM('  x '), TRIM(LEADING 'x' FROM 'xax'), LTRIM(' a'), INSERT('abc', 2, 1, 'X'), SPACE(2) FROM customers ORDER BY id LIMIT 2
+SELECT SUBSTRING_INDEX('a,b,c', ',', 2), FORMAT(1234.5, 2), ASCII('a'), CHAR(65, 66), ORD('ä'), SOUNDEX('Ada'), QUOTE('it''s'), STRCMP('a', 'b')
+SELECT ROUND(amount), ROUND(amount, 1), TRUNCATE(amount, 1), CEIL(amount), FLOOR(amount), ABS(-amount), SIGN(amount), SQRT(amount) FROM orders ORDER BY id
+SELECT POW(2, 3), POWER(2, 3), EXP(0), LN(1), LOG(2, 8), LOG10(100), LOG2(8), PI(), GREATEST(1, 2), LEAST(1, 2), RAND(3) < 2, CRC32('a')
+SELECT MD5('a'), SHA1('a'), SHA2('a', 256), TO_BASE64('a'), FROM_BASE64('YQ=='), INET_ATON('10.0.0.1'), INET_NTOA(167772161)
+SELECT STD(amount), STDDEV_SAMP(amount), VARIANCE(amount), VAR_SAMP(amount), BIT_AND(id), BIT_OR(id), BIT_XOR(id) FROM orders
+SELECT COUNT(DISTINCT region, status), COUNT(DISTINCT region), SUM(DISTINCT amount) FROM orders
+SELECT JSON_EXTRACT('{"a": [1, 2]}', '$.a[1]'), JSON_UNQUOTE(JSON_EXTRACT('{"a": "x"}', '$.a')), JSON_VALID('{'), JSON_LENGTH('[1, 2]')
+SELECT JSON_OBJECT('id', id, 'region', region), JSON_ARRAY(id, name) FROM customers ORDER BY id LIMIT 3
+SELECT JSON_ARRAYAGG(region), JSON_OBJECTAGG(id, region) FROM customers WHERE id < 4
+SELECT JSON_VALUE('{"a": {"b": 7}}', '$.a.b'), JSON_CONTAINS('[1, 2]', '1'), JSON_KEYS('{"a": 1}'), JSON_SET('{"a": 1}', '$.b', 2), JSON_TYPE('[]')
+SELECT MEDIAN(amount) OVER (PARTITION BY region), PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY amount) OVER (PARTITION BY region) FROM orders ORDER BY id
+SELECT id, NTILE(4) OVER (ORDER BY id), CUME_DIST() OVER (ORDER BY id), PERCENT_RANK() OVER (ORDER BY id) FROM orders ORDER BY id
+SELECT id, LEAD(amount, 1) OVER w, FIRST_VALUE(amount) OVER w, NTH_VALUE(id, 2) OVER w FROM orders WINDOW w AS (PARTITION BY region ORDER BY id) ORDER BY id
+SELECT id, SUM(amount) OVER (ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 FOLLOWING) FROM orders ORDER BY id
+SELECT c.name, o.amount FROM customers c INNER JOIN orders o ON o.customer_id = c.id AND o.status = 'paid' ORDER BY o.id
+SELECT c.id, e.id FROM customers c JOIN employees e WHERE c.id = e.id ORDER BY 1
+SELECT c.id, o.id FROM employees e JOIN customers c JOIN orders o ON o.customer_id = c.id AND e.id = c.id ORDER BY 1, 2
+SELECT * FROM orders o RIGHT JOIN customers c ON o.customer_id = c.id ORDER BY c.id, o.id
+SELECT * FROM employees RIGHT JOIN customers USING (id, name) ORDER BY id
+SELECT * FROM customers NATURAL JOIN employees ORDER BY id
+SELECT id, region, customers.name FROM customers NATURAL LEFT JOIN (SELECT id, region FROM orders WHERE id < 9) o ORDER BY id
+SELECT NAME, customers.Region, `name` FROM customers ORDER BY ID LIMIT 3
+SELECT  1 +  1 , ( name ), (1), UPPER( name ), count( * ) over () FROM customers ORDER BY id LIMIT 1
+SELECT name 'the name', region AS "where", id `no` FROM customers ORDER BY id LIMIT 2
+SELECT 1 FROM dual
+SELECT 1 FROM DUAL WHERE EXISTS (SELECT 1 FROM customers WHERE id = 3)
+SELECT DISTINCTROW region FROM customers ORDER BY region
+SELECT SQL_NO_CACHE HIGH_PRIORITY id FROM customers ORDER BY id LIMIT 1
+SELECT id FROM customers WHERE region IN ('EU', 'US') AND created BETWEEN '2026-02-01' AND '2026-08-01' ORDER BY id # a comment
+SELECT id FROM orders WHERE (region, status) = ('EU', 'paid') OR ROW(region, status) IN (('US', 'open'), ('APAC', 'paid')) ORDER BY id
+SELECT id FROM orders WHERE amount > ALL (SELECT amount FROM orders WHERE region = 'EU' AND status = 'open') OR amount = ANY (SELECT 5) ORDER BY id
+SELECT id, amount IS NOT NULL = 1, (amount NOT IN (1, 5)) + 1, amount NOT BETWEEN 1 AND 9 FROM orders ORDER BY id
+SELECT id + 1 a FROM orders ORDER BY -a LIMIT 5
+SELECT COALESCE(status, '?') s, COUNT(*) n FROM orders GROUP BY s ORDER BY n DESC, s
+SELECT id FROM customers ORDER BY FIELD(region, 'US', 'EU', 'APAC'), id DESC
+SELECT region FROM customers UNION DISTINCT SELECT region FROM orders ORDER BY region DESC
+(SELECT id FROM customers WHERE id < 3) UNION ALL (SELECT id FROM orders WHERE id > 77) ORDER BY id LIMIT 3
+SELECT * FROM (VALUES (1, 'a'), (2, 'b')) AS t ORDER BY `1` DESC
+WITH t(a, b) AS (VALUES (1, 'x'), (2, 'y')) SELECT b, a FROM t ORDER BY a DESC
+SELECT (SELECT COUNT(*) FROM orders o WHERE o.customer_id = c.id) AS n FROM customers c HAVING n > 2 ORDER BY n
+SELECT id, name FROM customers WHERE name LIKE '%\\\\%%' OR name LIKE 'A|%' ESCAPE '|' ORDER BY id
+SELECT PERIOD_DIFF(202612, 202601), ADDDATE('2026-01-01', 31), SUBDATE('2026-01-01', INTERVAL 1 YEAR), WEEKDAY('2026-01-01'), YEARWEEK('2026-01-01'), TIME_FORMAT('10:05:00', '%H.%i')
+SELECT e.name, b.name boss FROM employees e LEFT JOIN employees b ON b.id = e.boss_id ORDER BY e.id
+WITH RECURSIVE days AS (SELECT DATE('2026-01-01') AS d UNION ALL SELECT d + INTERVAL 1 DAY FROM days WHERE d < '2026-01-05') SELECT d FROM days
+"""
+
+_NOT_OF_MYSQL = (" FILTER (", " AS TEXT)")
+
 
 def queries(dialect: str) -> list[str]:
     """Returns the corpus of one engine, one query a line."""
+    if dialect == "mysql":
+        common = [line for line in QUERIES.splitlines() if not any(part in line for part in _NOT_OF_MYSQL)]
+        return [line for line in [*common, *MYSQL_QUERIES.splitlines()] if line.strip()]
     text = QUERIES + (POSTGRES_QUERIES if dialect == "postgres" else SQLITE_QUERIES)
     return [line for line in text.splitlines() if line.strip()]

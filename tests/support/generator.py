@@ -165,7 +165,8 @@ class Generator:
         tables = {**TABLES, **self.ctes}
         name = self.one([*tables])
         alias = self.fresh("t")
-        spelled = name if name in self.ctes else self.one([name, name, name.upper(), f'"{name}"'])
+        quoted = [name, f"`{name}`"] if self.dialect == "mysql" else [name.upper(), f'"{name}"']
+        spelled = name if name in self.ctes else self.one([name, name, *quoted])
         return alias, tables[name], f"{spelled} {self.one(['', 'AS '])}{alias}"
 
     def column(self, kind: str, scope: dict[str, dict[str, str]]) -> str | None:
@@ -188,7 +189,7 @@ class Generator:
                 return f"(SELECT min({self.column('text', {'q': TABLES['customers']})}) FROM customers q WHERE q.id = {self.column('int', scope) or 1})"
             forms = [
                 "upper({0})",
-                "{0} || 'z'",
+                "concat({0}, 'z')" if self.dialect == "mysql" else "{0} || 'z'",
                 "coalesce({0}, 'none')",
                 "substr({0}, 1, 2)",
                 "CASE WHEN {0} LIKE 'a%' THEN 'y' ELSE {0} END",
@@ -213,7 +214,7 @@ class Generator:
                 "length({1})",
                 "cast({1} AS integer)",
                 "100 / ({0} - 21)",
-                "7",
+                "9223372036854775790 + {0}" if self.dialect == "mysql" else "7",
             ]
             return self.one(forms).format(inner, self.column("text", scope) or "'12'")
         if kind == "date":
@@ -259,4 +260,5 @@ class Generator:
 
 def statement(choose: Choose, dialect: str) -> str:
     """Returns one SELECT statement for the engine."""
-    return Generator(choose, dialect).statement()
+    sql = Generator(choose, dialect).statement()
+    return sql.replace(" AS text)", " AS char)").replace(" AS integer)", " AS signed)") if dialect == "mysql" else sql

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+import pymysql
+import sqlalchemy as sa
 
 from guardrails.engines import Engine, open_engine
 from guardrails.errors import EngineError, GuardrailsError
@@ -27,6 +29,7 @@ from guardrails.model import (
 )
 from guardrails.sql import parse, resolve, rewrite
 from tests.support.corpus import PROTECTED, rows, statements
+from tests.support.mysql import SETTLED_TIES, connect, run
 
 KEY = b"k" * 32
 LIMITS = Limits(rows=100_000, seconds=20)
@@ -64,6 +67,16 @@ def fill_postgres(url: str, secret: int) -> str:
     return url
 
 
+def fill_mysql(url: str, secret: int) -> str:
+    with closing(connect(url)) as connection, connection.cursor() as cursor:
+        for statement in statements("mysql"):
+            cursor.execute(statement)
+        for table, row in rows(secret):
+            cursor.execute(f"INSERT INTO {table} VALUES ({', '.join(['%s'] * len(row))})", row)
+        cursor.execute("ANALYZE TABLE customers, orders, employees")
+    return url
+
+
 CHANGE_HIDDEN = (
     "UPDATE customers SET name = name || 'q', credit = 77, email = 'h' || id WHERE region <> 'EU'",
     "DELETE FROM customers WHERE region <> 'EU' AND id % 2 = 0",
@@ -77,6 +90,8 @@ def change_hidden(url: str) -> str:
             for statement in CHANGE_HIDDEN:
                 connection.execute(statement)
             connection.commit()
+    elif url.startswith("mysql"):
+        run(url, "SET sql_mode = 'PIPES_AS_CONCAT'", *CHANGE_HIDDEN)
     else:
         with psycopg.connect(url) as connection:
             for statement in CHANGE_HIDDEN:
@@ -106,6 +121,13 @@ class Database:
                     cursor = connection.execute(sql)
                     return tuple(d[0] for d in cursor.description or ()), tuple(cursor.fetchall())
                 except sqlite3.Error as error:
+                    return ("error", str(error))
+        if self.dialect == "mysql":
+            with closing(connect(self.url, SETTLED_TIES)) as plain, plain.cursor() as reader:
+                try:
+                    reader.execute(sql)
+                    return tuple(d[0] for d in reader.description or ()), tuple(reader.fetchall())
+                except pymysql.MySQLError as error:
                     return ("error", str(error))
         with psycopg.connect(self.url) as connection, psycopg.RawCursor(connection) as cursor:
             try:
@@ -145,6 +167,14 @@ class Database:
         return self.run(plan)
 
 
+def engine_of(url: str) -> Engine:
+    """Opens our engine; on MariaDB over a pool of which every session decides between equals in the same way."""
+    if not url.startswith("mysql"):
+        return open_engine(url)
+    arguments = {"charset": "utf8mb4", "init_command": SETTLED_TIES}
+    return open_engine(sa.create_engine(url.replace("mysql:", "mysql+pymysql:"), connect_args=arguments))
+
+
 def open_twins(urls: Sequence[str]) -> tuple[Database, Database]:
-    one, two = (Database(open_engine(url), url) for url in urls)
+    one, two = (Database(engine_of(url), url) for url in urls)
     return one, two
