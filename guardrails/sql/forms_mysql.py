@@ -109,6 +109,8 @@ def _interval(node: exp.Interval) -> None:
 
 def _call(node: exp.Anonymous) -> None:
     """The unit of TIMESTAMPDIFF is a word, not a column; BINARY with parentheses is the same cast as without."""
+    if isinstance(node.this, str) and node.this.lower() == "values" and node.find_ancestor(exp.OnConflict) is None:
+        raise StatementError("sql.construct_unsupported", "VALUES() stands outside of ON DUPLICATE KEY UPDATE.")
     if isinstance(node.this, str) and node.this.lower() == "binary" and len(node.expressions) == 1:
         node.replace(exp.Cast(this=node.expressions[0], to=exp.DataType(this=exp.DType.BINARY, nested=False)))
         return

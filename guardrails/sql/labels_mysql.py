@@ -46,10 +46,11 @@ def numbered_selects(tree: exp.Expr) -> list[tuple[int, exp.Select]]:
     return numbered
 
 
-def note_texts(selects: Sequence[tuple[int, exp.Select]], sql: str, tokens: Sequence[Token]) -> None:
-    """Writes the texts of their projections into SELECTs.
+def note_texts(tree: exp.Expr, selects: Sequence[tuple[int, exp.Select]], sql: str, tokens: Sequence[Token]) -> None:
+    """Writes the texts of their projections into SELECTs, and into RETURNING.
 
     Args:
+        tree: The statement.
         selects: From `numbered_selects`.
         sql: The statement's text.
         tokens: Its tokens.
@@ -57,6 +58,10 @@ def note_texts(selects: Sequence[tuple[int, exp.Select]], sql: str, tokens: Sequ
     starts = [index for index, token in enumerate(tokens) if token.token_type is TokenType.SELECT]
     for number, select in selects:
         select.meta[TEXTS_META] = _texts(sql, tokens, starts[number - 1] + 1)
+    returning = tree.args.get("returning")
+    last = max((index for index, token in enumerate(tokens) if token.token_type is TokenType.RETURNING), default=None)
+    if returning is not None and last is not None:
+        returning.meta[TEXTS_META] = _texts(sql, tokens, last + 1)
 
 
 def mysql_label(value: exp.Expr, text: str | None, dialect: EngineDialect) -> str:

@@ -13,12 +13,12 @@ from guardrails.errors import StatementError
 from guardrails.model import ColumnRef, Relation, RelationUse
 from guardrails.sql.conditions import can_be_false
 from guardrails.sql.scope import Cte, Output, Scope
-from guardrails.sql.writes import WriteResolver
+from guardrails.sql.writes_mysql import MysqlWriteResolver
 
 __all__ = ["MergeResolver"]
 
 
-class MergeResolver(WriteResolver):
+class MergeResolver(MysqlWriteResolver):
     """Resolves queries, changes and MERGE."""
 
     def modification(self, node: exp.Expr, ctes: Mapping[str, Cte]) -> list[Output]:

@@ -166,7 +166,8 @@ def parse_tree(sql: str, tokens: list[Token], dialect: EngineDialect) -> exp.Exp
     with _bounded():
         selects = numbered_selects(tree) if dialect.labels == "mysql" else []
         tree = _normalise(tree, dialect)
-        note_texts(selects, sql, tokens)
+        if dialect.labels == "mysql":
+            note_texts(tree, selects, sql, tokens)
         return tree
 
 

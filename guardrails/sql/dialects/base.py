@@ -86,6 +86,7 @@ class EngineDialect:
         key_order: Rows come in the order of the primary key when nothing else is said: of one that is an integer (SQLite), or of
             every one (InnoDB).
         is_excluded_read: `excluded.c` in ON CONFLICT needs the right to read the column c (PostgreSQL).
+        has_joined_changes: UPDATE and DELETE change one of several relations that they join, and take ORDER BY and LIMIT (MySQL).
         has_merge: MERGE is understood.
         has_definitions: CREATE, ALTER, DROP and TRUNCATE are understood.
         are_references_qualified: A foreign key or an index may name its table with a schema (not in SQLite).
@@ -133,6 +134,7 @@ class EngineDialect:
     index_hint: Literal["not_indexed", "ignored", "refused"] | None = None
     key_order: Literal["integer", "every"] | None = None
     is_excluded_read: bool = False
+    has_joined_changes: bool = False
     has_merge: bool = False
     has_definitions: bool = False
     are_references_qualified: bool = True

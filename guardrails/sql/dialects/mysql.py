@@ -52,7 +52,7 @@ def engine_dialect() -> EngineDialect:
     return EngineDialect(
         name="mysql",
         sqlglot=_Mysql(),
-        functions=function_names("mysql"),
+        functions=function_names("mysql") | {"values"},
         table_functions={},
         nodes=frozenset(_NODES),
         types=frozenset(_TYPES),
@@ -64,6 +64,7 @@ def engine_dialect() -> EngineDialect:
         are_relations_exact=True,
         names_seen="having",
         fence=Fence(limit=2**63 - 1, offset=None),
+        has_joined_changes=True,
         index_hint="ignored",
         key_order="every",
         default_schema="",
