@@ -25,6 +25,8 @@ _COUNTERS = ("Handler_write", "Handler_update", "Handler_delete")
 _TRIGGER_WORDS = frozenset(
     {"BEGIN", "END", "SET", "NEW", "OLD", "IF", "THEN", "ELSE", "ELSEIF", "AND", "OR", "NOT", "IS", "NULL", "TRUE", "FALSE"}
 )
+_OWN_SYNTAX = frozenset({"cast", "char", "extract", "substring", "trim"})
+"""Functions without effects that the list lacks, since the grammar knows them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,11 @@ class Changes:
             "SELECT ACTION_STATEMENT FROM information_schema.TRIGGERS"  # noqa: S608 - quoted
             f" WHERE {target.place('EVENT_OBJECT_SCHEMA', 'EVENT_OBJECT_TABLE')} AND EVENT_MANIPULATION IN ({events})"
         )
-        if not all(_is_plain(str(statement)) for (statement,) in self._session.rows(sql)):
+        found = [statement for (statement,) in self._session.rows(sql)]
+        if None in found and not self._sees_triggers(target):
+            # MariaDB names a trigger that the account may not see, without its text: its effects are counted.
+            found = [statement for statement in found if statement is not None]
+        if not all(_is_plain(str(statement)) for statement in found):
             raise _refused("A trigger of the table may have effects on other relations.", target.key)
 
     def _check_foreign_keys(self, target: _Target) -> None:
@@ -176,7 +182,7 @@ def _is_plain_lexeme(lexemes: tuple[Lexeme, ...], index: int) -> bool:
     if before == ".":
         return True
     if after == "(":
-        return lexeme.text.lower() in function_names("mysql") or lexeme.text.upper() in _TRIGGER_WORDS
+        return lexeme.text.lower() in function_names("mysql") | _OWN_SYNTAX or lexeme.text.upper() in _TRIGGER_WORDS
     return _TRIGGER_WORDS.issuperset(lexeme.text.upper().split())
 
 

@@ -48,6 +48,7 @@ _FIRST_OF_QUERY = {"SELECT", "WITH", "("}
 _AFTER: Mapping[str, str] = {"INSERT": "", "DELETE": "", "EXPLAIN": "", "INTO": "INSERT", "UPDATE": "KEY"}
 """Words that stand at the very beginning, or after one other word alone."""
 _SIGNS = frozenset({*"(),.*+-/%=<>&|^~", "<=", ">=", "<>", "<=>", "<<", ">>"})
+_SYSTEM_DATABASES = {"information_schema", "mysql", "performance_schema", "sys"}
 _NAMED_AFTER = {"COLLATE", "SET"}
 """Words after which a collation's or a character set's name follows."""
 _ESCAPED = str.maketrans({"\\": "\\\\", "'": "''", "\0": "\\0", "\n": "\\n", "\r": "\\r", "\x1a": "\\Z"})
@@ -139,6 +140,8 @@ def _is_known(lexemes: Sequence[Lexeme], index: int, words: frozenset[str]) -> b
     match lexeme.kind:
         case "sign":
             return lexeme.text in _SIGNS
+        case "name":
+            return lexeme.text.strip("`").lower() not in _SYSTEM_DATABASES or _next(lexemes, index) != "."
         case "string":
             return lexeme.text.startswith("'")
         case "word":

@@ -123,7 +123,9 @@ class _Rewriter:
             if "insert" in done:
                 raise StatementError("mask.unsupported", "Rows cannot be inserted where row filters hold.")
             if done & {"update", "delete"} and self.resolved.tree.meta.get(JOINED_META):
-                raise StatementError("mask.unsupported", "A change over a join cannot be held to the rows that the principal may see.")
+                raise StatementError(
+                    "mask.unsupported", "A change over a join cannot be held to the rows that the principal may see."
+                )
             if done & {"update", "delete"} and not self.dialect.is_executed:
                 raise StatementError("mask.unsupported", f"Changes cannot be held to row filters in {self.dialect.name}.")
             columns = {ColumnRef(row_filter.relation, c) for c in self._predicate(row_filter).columns}

@@ -10,7 +10,29 @@ from typing import Any
 import pymysql
 from sqlalchemy.engine import make_url
 
-__all__ = ["SETTLED_TIES", "connect", "new_database", "run"]
+__all__ = ["MYSQL_SHOP", "SETTLED_TIES", "connect", "fill_shop", "new_database", "run", "without_relations"]
+
+MYSQL_SHOP = (
+    """CREATE TABLE customers (id INT PRIMARY KEY, name VARCHAR(80) NOT NULL, email VARCHAR(80) UNIQUE, ssn VARCHAR(20),
+       region VARCHAR(20) NOT NULL, created_at DATETIME NOT NULL)""",
+    """CREATE TABLE orders (id INT PRIMARY KEY, customer_id INT NOT NULL, amount DECIMAL(10, 2) NOT NULL CHECK (amount >= 0),
+       status VARCHAR(20) NOT NULL, region VARCHAR(20) NOT NULL, created_at DATETIME NOT NULL, KEY orders_customer (customer_id),
+       CONSTRAINT orders_of FOREIGN KEY (customer_id) REFERENCES customers (id) ON DELETE CASCADE)""",
+    "CREATE TABLE employees (id INT PRIMARY KEY, name VARCHAR(80) NOT NULL, salary INT NOT NULL)",
+    "CREATE TABLE tickets (id INT PRIMARY KEY, body VARCHAR(200) NOT NULL)",
+    "CREATE TABLE ticket_log (body VARCHAR(200))",
+    "CREATE VIEW customer_names AS SELECT id, name FROM customers",
+    "CREATE VIEW customer_emails AS SELECT id, email AS address FROM customers WHERE region <> 'hidden'",
+    "CREATE TRIGGER tickets_logged AFTER UPDATE ON tickets FOR EACH ROW INSERT INTO ticket_log VALUES (new.body)",
+    "CREATE TRIGGER tickets_tidied BEFORE INSERT ON tickets FOR EACH ROW SET new.body = TRIM(new.body)",
+    """INSERT INTO customers VALUES (1, 'Ada', 'ada@example.com', '078-05-1120', 'north', '2026-01-05 10:00:00'),
+       (2, 'Bo', 'bo@example.com', '219-09-9999', 'south', '2026-02-06 11:30:00'), (3, 'Cy', NULL, NULL, 'north', '2026-03-07 12:45:00')""",
+    """INSERT INTO orders VALUES (1, 1, 10.50, 'paid', 'north', '2026-04-01'), (2, 1, 20.00, 'open', 'north', '2026-04-02'),
+       (3, 2, 30.25, 'paid', 'south', '2026-04-03'), (4, 3, 0.00, 'open', 'north', '2026-04-04')""",
+    "INSERT INTO employees VALUES (1, 'Dee', 90000), (2, 'Eli', 70000)",
+    "INSERT INTO tickets VALUES (1, 'Please call me back')",
+)
+"""The shop of `tests.support.schema`, one statement an item; a second trigger changes its own row only."""
 
 SETTLED_TIES = "SET SESSION tmp_memory_table_size = 0"
 """A setting under which MariaDB sorts equals the same way in every session.
@@ -54,3 +76,21 @@ def new_database(url: str) -> Iterator[str]:
         yield make_url(url).set(database=name).render_as_string(hide_password=False)
     finally:
         run(url, f"DROP DATABASE {name}")
+
+
+def fill_shop(url: str) -> str:
+    """Makes the shop in an empty database; returns its URL."""
+    run(url, *MYSQL_SHOP)
+    return url
+
+
+def without_relations(url: str) -> None:
+    """Drops every table, view and stored function of a database."""
+    with closing(connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SET foreign_key_checks = 0")
+        cursor.execute("SELECT TABLE_TYPE, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()")
+        for kind, name in cursor.fetchall():
+            cursor.execute(f"DROP {kind if kind in ('VIEW', 'SEQUENCE') else 'TABLE'} `{name}`")
+        cursor.execute("SELECT ROUTINE_TYPE, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = DATABASE()")
+        for kind, name in cursor.fetchall():
+            cursor.execute(f"DROP {kind} `{name}`")
