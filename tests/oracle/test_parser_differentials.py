@@ -30,6 +30,13 @@ _OTHER_NAMES = {
 Twins = tuple[Database, Database]
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def twins(request: pytest.FixtureRequest) -> Twins:
+    """The engines that the corpus has texts for."""
+    found: Twins = request.getfixturevalue(f"{request.param}_twins")
+    return found
+
+
 def _asked(database: Database, sql: str) -> tuple[object, ...]:
     try:
         return database.raw(sql)
