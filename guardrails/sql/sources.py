@@ -72,7 +72,7 @@ class SourceResolver(ABC):
 
     @abstractmethod
     def expression(self, root: exp.Expr, scope: Scope) -> Lineage:
-        """Resolves an expression; see `QueryResolver.expression`."""
+        """Resolves an expression; see `ExpressionResolver.expression`."""
 
     def from_clause(self, node: exp.Expr, scope: Scope) -> None:
         """Adds everything in FROM and its joins to the scope, in order.
