@@ -167,6 +167,20 @@ def test_merge(postgres_guard: Guard) -> None:
     assert _run(postgres_guard, "SELECT id, amount FROM scratch_stock ORDER BY id") == [(1, 11), (7, 70)]
 
 
+def test_merge_sees_visible_rows_only(postgres_guard: Guard) -> None:
+    """A hidden row of the source neither merges nor fails the statement."""
+    hidden = _run(postgres_guard, "SELECT id, region FROM orders", _OWEN)
+    visible = {i for i, region in hidden if region == "north"}
+    assert visible < {i for i, _ in hidden}
+    cases = " + ".join(f"1 / (o.id - {i})" for i, region in hidden if region != "north")
+    _run(
+        postgres_guard,
+        f"MERGE INTO scratch_stock AS s USING orders AS o ON s.id = o.id + 100 AND 0 * ({cases}) = 0 "
+        "WHEN NOT MATCHED THEN INSERT (id, amount) VALUES (o.id + 100, o.id)",
+    )
+    assert {i - 100 for (i,) in _run(postgres_guard, "SELECT id FROM scratch_stock WHERE id > 100")} == visible
+
+
 @pytest.mark.parametrize(
     ("sql", "code"),
     [
