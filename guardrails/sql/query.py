@@ -267,6 +267,8 @@ class QueryResolver(ExpressionResolver):
                 outputs += [output for _, output in stars]
                 continue
             value = item.this if isinstance(item, exp.Alias) else item
+            if isinstance(item, exp.Column) and item.table:
+                self._no_renamed(scope, self.dialect.fold(item.args["table"]), self.dialect.fold(item.this))
             name = item.alias if isinstance(item, exp.Alias) else self._label(value, scope, written[index] if written else None)
             if self.dialect.nameless and not isinstance(item, (exp.Alias, exp.Column)):
                 name = self.dialect.nameless.format(len(outputs))
@@ -298,6 +300,7 @@ class QueryResolver(ExpressionResolver):
         else:
             return None
         for column in found:
+            self._no_renamed(scope, column.alias, column.key)
             self.reads |= column.output.lineage
         return [(column_node(c.alias or scope.owners.get(c.key), c.output.name), c.output) for c in found]
 
@@ -310,6 +313,14 @@ class QueryResolver(ExpressionResolver):
                     f"* stands for several columns of {source.alias} with the name {min(source.duplicates)}.",
                     hint="Give the columns of the subquery different names.",
                 )
+
+    def _no_renamed(self, scope: Scope, alias: str | None, key: str) -> None:
+        """SQLite makes a query of a join in parentheses, and gives those of its columns that share a name others, as `id:1`."""
+        if alias in scope.nested and sum(key in scope.sources[a].columns for a in scope.nested) > 1:
+            raise StatementError(
+                "sql.column_ambiguous", f"The result has the column {key} of a join in parentheses with several of that name.",
+                hint="Give it an alias, or leave the parentheses out.",
+            )  # fmt: skip
 
     def _label(self, value: exp.Expr, scope: Scope, text: str | None) -> str:
         if self.dialect.labels == "postgres":

@@ -76,6 +76,7 @@ class Scope:
     conditions: list[exp.Expr] = field(default_factory=list)
     join_conditions: list[exp.Expr] = field(default_factory=list)
     links: list[tuple[str, str]] = field(default_factory=list)
+    nested: set[str] = field(default_factory=set)  # Aliases of joins in parentheses that the engine makes a query of.
 
     def add(self, source: Source) -> None:
         """Adds a source at the end of FROM.
@@ -105,6 +106,7 @@ class Scope:
         self.late_names |= inner.late_names
         self.join_conditions += inner.join_conditions
         self.links += inner.links
+        self.nested |= inner.nested
 
     def merge(self, key: str, right: str, position: int | None) -> None:
         """Merges the column `key` of the source `right` into the one to its left (USING).

@@ -123,6 +123,7 @@ class SourceResolver(ABC):
             self._late_conditions(inner)
             scope.absorb(inner)
             if self.dialect.are_nested_joins_queries:
+                scope.nested |= inner.sources.keys()
                 self.reads |= _NOTHING.union(*(s.lineage for s in inner.sources.values()))
             return
         if isinstance(node, exp.Table) and isinstance(node.this, exp.Identifier):

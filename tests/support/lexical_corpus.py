@@ -396,6 +396,9 @@ SELECT upper /* x */ ('a')
 """
 
 _SQLITE = r"""
+SELECT e.id FROM customers c JOIN (orders o JOIN employees e ON o.id = e.id) ON c.id = o.id WHERE c.id = 1
+SELECT o.id FROM customers c JOIN (orders o JOIN employees e ON o.id = e.id) ON c.id = o.id WHERE c.id = 1
+SELECT e.id AS id, o.region, e.name FROM customers c JOIN (orders o JOIN employees e ON o.id = e.id) ON c.id = o.id WHERE c.id = 1
 SELECT [id] FROM [customers] WHERE [id] = 1
 SELECT `id` FROM `customers` WHERE `id` = 1
 SELECT `a``b` FROM (SELECT 1 AS `a``b`)
