@@ -149,7 +149,7 @@ _ARGUMENTS: Mapping[type[exp.Expr], frozenset[str]] = {
         exp.Unnest: "expressions alias offset",
         exp.With: "expressions recursive",
         exp.CTE: "this alias materialized",
-        exp.Group: "expressions grouping_sets cube rollup",
+        exp.Group: "expressions grouping_sets cube rollup all",
         exp.Distinct: "expressions on",
         exp.Order: "this expressions",
         exp.Ordered: "this desc nulls_first",
@@ -182,7 +182,7 @@ _ARGUMENTS: Mapping[type[exp.Expr], frozenset[str]] = {
         exp.Trim: "this expression position",
         exp.StrPosition: "this substr",
         exp.CurrentSchema: "",
-        exp.Star: "",
+        exp.Star: "except_",
         exp.Merge: "with_ this using on whens returning",
         exp.Whens: "expressions",
         exp.When: "matched source condition then",
@@ -245,6 +245,8 @@ def check_nodes(tree: exp.Expr, dialect: EngineDialect) -> None:
                         "sql.construct_unsupported", f"{_what(node)} with {_clause(name)} is not supported here."
                     )
         _check_names(node)
+        if isinstance(node, exp.Group) and node.args.get("all") and (dialect.name != "duckdb" or node.expressions):
+            raise StatementError("sql.construct_unsupported", "GROUP BY ALL is not supported here.")
         if isinstance(node, exp.Anonymous):
             _check_function(node, dialect)
         elif (

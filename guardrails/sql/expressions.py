@@ -76,10 +76,16 @@ class ExpressionResolver(SourceResolver):
                 if isinstance(node, exp.Anonymous):
                     self.functions.add(function_name(node))
                 elif type(node) in _CALLS:
+                    self._no_column(_CALLS[type(node)], scope)
                     self.functions.add(_CALLS[type(node)])
                 stack.extend(node.iter_expressions())
         self.reads |= lineage
         return frozenset(lineage)
+
+    def _no_column(self, name: str, scope: Scope) -> None:
+        """DuckDB takes `current_date` for a column where there is one."""
+        if self.dialect.name == "duckdb" and scope.find_column(name) is not None:
+            raise StatementError("sql.column_ambiguous", f"{name} is a column here and a function.", hint="Qualify the column.")
 
     def _part(self, node: exp.Expr, clause: Clause, scope: Scope) -> Lineage:
         """Resolves the part of an expression that has a clause of its own: PARTITION BY and ORDER BY of a window, FILTER's WHERE."""
@@ -165,4 +171,5 @@ def column_node(alias: str | None, name: str) -> exp.Column:
 
 def _is_count_star(node: exp.Expr) -> bool:
     parent = node.parent
-    return isinstance(node, exp.Star) and isinstance(parent, exp.Anonymous) and function_name(parent) == "count"
+    is_plain = isinstance(node, exp.Star) and not node.args.get("except_")
+    return is_plain and isinstance(parent, exp.Anonymous) and function_name(parent) == "count"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import zip_longest
+from itertools import count, zip_longest
 
 from sqlglot import exp
 
@@ -11,6 +11,7 @@ from guardrails.errors import StatementError
 from guardrails.model import Catalog, ColumnRef, RelationUse
 from guardrails.sql.conditions import are_related, conjuncts, has_tautology
 from guardrails.sql.dialects import EngineDialect
+from guardrails.sql.duckdb_parser import duckdb_label
 from guardrails.sql.expressions import NOTHING, ExpressionResolver, column_node
 from guardrails.sql.labels import postgres_label, sqlite_label
 from guardrails.sql.labels_mysql import TEXTS_META, mysql_label
@@ -186,7 +187,9 @@ class QueryResolver(ExpressionResolver):
         ]
         if len({len(r) for r in rows}) != 1:
             raise StatementError("sql.syntax", "The rows of VALUES have different lengths.")
-        return [Output(f"column{i + 1}", NOTHING.union(*column)) for i, column in enumerate(zip(*rows, strict=True))]
+        label = self.dialect.values_label
+        names = (label.format(i) if label else f"column{i + 1}" for i in count())
+        return [Output(name, NOTHING.union(*column)) for name, column in zip(names, zip(*rows, strict=True), strict=False)]
 
     def _select(
         self, node: exp.Select, outer: Scope | None, ctes: Ctes, labels: Sequence[str], texts: Sequence[str]
@@ -195,11 +198,13 @@ class QueryResolver(ExpressionResolver):
         self.from_clause(node, scope)
         if self.dialect.names_seen == "having":
             check_window_names(node, scope, self.dialect)
+        if self.dialect.names_seen == "mixed":
+            scope.are_names_visible = scope.are_names_alone = scope.are_names_mixed = True
         outputs = self._projections(node, scope, labels, texts)
         scope.names = {self.dialect.fold_name(o.name): o.lineage for o in outputs}
         # SQLite lets WHERE, GROUP BY and HAVING see output names where no column has that name; PostgreSQL only GROUP BY.
-        scope.are_names_visible = self.dialect.names_seen in ("everywhere", "alone")
-        scope.are_names_alone = not self.dialect.is_executed
+        scope.are_names_visible = self.dialect.names_seen in ("everywhere", "alone", "mixed")
+        scope.are_names_alone = not self.dialect.is_executed or scope.are_names_mixed
         distinct = node.args.get("distinct")
         on = distinct.args.get("on") if distinct else None
         self.conditions([node.args.get("where")], scope)
@@ -215,13 +220,23 @@ class QueryResolver(ExpressionResolver):
         if group is not None:
             self._group(group, scope, outputs)
         order = node.args.get("order")
-        if order is not None:
+        if order is not None and any(isinstance(o.this, exp.Var) for o in order.expressions):
+            self._order_all(order, outputs)
+        elif order is not None:
             self._keys([o.this for o in order.expressions], scope, "ordered", outputs)
         self._limits(node, outer, ctes)
         return outputs
 
+    def _order_all(self, order: exp.Order, outputs: Sequence[Output]) -> None:
+        """ORDER BY ALL: every column of the result, from the left (DuckDB)."""
+        if len(order.expressions) != 1 or order.expressions[0].this.name.upper() != "ALL" or self.dialect.name != "duckdb":
+            raise StatementError("sql.construct_unsupported", "A sort key is neither an expression nor a name.")
+        self.clauses["ordered"] |= NOTHING.union(*(o.lineage for o in outputs))
+
     def _group(self, group: exp.Group, scope: Scope, outputs: Sequence[Output]) -> None:
         self._keys(group.expressions, scope, "grouped", outputs, names_first=False)
+        if group.args.get("all"):
+            self.clauses["grouped"] |= NOTHING.union(*(o.lineage for o in outputs))
         if self.dialect.are_keys_wrapped and group.expressions:
             keys = [exp.Paren(this=k) if _is_bound(k) else k for k in group.expressions]
             group.set("expressions", keys)
@@ -243,6 +258,9 @@ class QueryResolver(ExpressionResolver):
             if isinstance(key, exp.Column) and not key.table and isinstance(key.this, exp.Identifier):
                 name = self.dialect.fold(key.this)
                 is_input = any(name in s.columns for s in scope.sources.values())
+                if name in scope.names and is_input and scope.are_names_mixed:
+                    self.clauses[clause] |= self.expression(key, scope)
+                    continue
                 if name in scope.names and (names_first or not is_input):
                     if scope.are_names_alone and not names_first:
                         scope.require_alone(name)
@@ -277,6 +295,9 @@ class QueryResolver(ExpressionResolver):
             now = node.expressions[index]
             columns.append(now.this if isinstance(now, exp.Alias) else now)
             outputs.append(Output(name, lineage))
+            if scope.are_names_mixed:
+                key = self.dialect.fold_name(name)
+                scope.names[key] = scope.names.get(key, NOTHING) | lineage
         if labels:
             if len(labels) != len(outputs):
                 raise StatementError("sql.syntax", "The number of columns does not fit their names.")
@@ -299,10 +320,19 @@ class QueryResolver(ExpressionResolver):
             found = [StarColumn(alias, key, output) for key, output in scope.sources[alias].columns.items()]
         else:
             return None
+        found = self._but(item if isinstance(item, exp.Star) else item.this, found)
         for column in found:
             self._no_renamed(scope, column.alias, column.key)
             self.reads |= column.output.lineage
         return [(column_node(c.alias or scope.owners.get(c.key), c.output.name), c.output) for c in found]
+
+    def _but(self, star: exp.Expr, found: Sequence[StarColumn]) -> list[StarColumn]:
+        """Leaves out what `* EXCLUDE (…)` names, each of which has to be there."""
+        names = star.args.get("except_") or []
+        excluded = {self.dialect.fold(n.this) for n in names if isinstance(n, exp.Column) and not n.table}
+        if len(excluded) != len(names) or not excluded <= {c.key for c in found}:
+            raise StatementError("sql.column_unknown", "* leaves out a column that is not there, or not by its plain name.")
+        return [c for c in found if c.key not in excluded]
 
     def _no_duplicates(self, sources: Iterable[Source]) -> None:
         """A star over columns of one name cannot be spelled out: each alone would be ambiguous."""
@@ -327,6 +357,17 @@ class QueryResolver(ExpressionResolver):
             return postgres_label(value)
         if self.dialect.labels == "mysql":
             return mysql_label(value, text, self.dialect)
+        if self.dialect.labels == "duckdb" and not isinstance(value, exp.Column):
+            select = value.find_ancestor(exp.Select)
+            windows = select.args.get("windows") or [] if select is not None else []
+            named = (
+                ", ".join(self._written(w).replace(" OVER (", " AS (", 1) for w in windows) if value.find(exp.Window) else ""
+            )
+            label = duckdb_label(text or self._written(value), named)
+            if label is None:
+                message = "A result column has no name that is known before the query runs."
+                raise StatementError("sql.construct_unsupported", message, hint="Give it an alias.")
+            return label
         if isinstance(value, exp.Column) and isinstance(value.this, exp.Identifier):
             if self.dialect.labels == "sqlite" and text is None:
                 # Only the outermost query shows a column by its own name; a subquery's is called as it is written there.
@@ -340,6 +381,9 @@ class QueryResolver(ExpressionResolver):
                     if key in source.columns and alias in (None, source.alias):
                         return source.columns[key].name
         return text or sqlite_label(value, self.dialect)
+
+    def _written(self, node: exp.Expr) -> str:
+        return self.dialect.sqlglot.generate(node, comments=False, normalize_functions=False)
 
     def conditions(self, nodes: Iterable[exp.Expr | None], scope: Scope) -> None:
         """Resolves WHERE, HAVING and QUALIFY."""

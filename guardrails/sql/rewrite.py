@@ -267,7 +267,7 @@ class _Rewriter:
             self.reads |= {ColumnRef(key, c) for f in row_filter for c in self._predicate(f).columns}
             # A fence: no predicate of the agent may run on hidden rows, where an error would tell of them.
             fence = self.dialect.fence
-            if not self.dialect.is_executed:
+            if not self.dialect.is_executed or self.dialect.are_hidden_nulled:
                 self._hide(columns, visible, masks)
             if fence.is_fetch:
                 rows_only = exp.LimitOptions(percent=False, rows=True, with_ties=False)

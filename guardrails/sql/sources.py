@@ -97,7 +97,14 @@ class SourceResolver(ABC):
         """Refuses names of relations that are also names of columns, or schemas: `a.b` could mean a field, or an array in a row."""
         levels = list(scope.levels())
         named = {alias for level in levels for alias in level.sources}
-        others = {key for level in levels for source in level.sources.values() for key in source.columns}
+        others = {
+            key
+            for level in levels
+            for source in level.sources.values()
+            for key in source.columns
+            # A function's one column may be called like the function.
+            if source.relation is not None or source.columns.keys() != {source.alias}
+        }
         bound = [self.catalog.relations[s.relation] for s in scope.sources.values() if s.relation is not None]
         others |= {self.dialect.fold_name(r.schema) for r in bound}
         if both := named & others:

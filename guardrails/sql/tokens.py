@@ -68,6 +68,7 @@ _NAME_TOKENS = {
     TokenType.INSERT,
     TokenType.LEFT,
     TokenType.LIKE,
+    TokenType.LIST,
     TokenType.MAP,
     TokenType.RANGE,
     TokenType.REPLACE,
@@ -190,7 +191,8 @@ def _repair(sql: str, tokens: list[Token], dialect: EngineDialect) -> Iterator[T
         _check_pair(sql, token, before, dialect)
         if kind is TokenType.PLACEHOLDER and dialect.has_question_marks:
             position += 1
-            yield _as(token, TokenType.COLON, ":")
+            # `x: a` gives an alias in DuckDB.
+            yield _as(token, TokenType.PARAMETER, "$") if dialect.name == "duckdb" else _as(token, TokenType.COLON, ":")
             yield _as(token, TokenType.VAR, f"{POSITION_PREFIX}{position}")
         elif kind is TokenType.BYTE_STRING and dialect.name == "postgres":
             yield _as(token, TokenType.STRING, _decode(sql[token.start : token.end + 1]))
@@ -204,8 +206,10 @@ def _repair(sql: str, tokens: list[Token], dialect: EngineDialect) -> Iterator[T
             # sqlglot takes `.5` for a number in some places only.
             constants[index + 1] = None
             yield Token(TokenType.NUMBER, f"0.{after.text}", token.line, token.col, token.start, after.end)
-        elif kind is TokenType.UNNEST and before is not None and before.token_type is TokenType.L_PAREN:
-            # The first of a join in parentheses, where the grammar takes any other function.
+        elif kind is TokenType.UNNEST and (
+            dialect.name == "duckdb" or (before is not None and before.token_type is TokenType.L_PAREN)
+        ):
+            # The first of a join in parentheses, where the grammar takes any other function; in DuckDB a function everywhere.
             yield _as(token, TokenType.VAR, FUNCTION_PREFIX + token.text)
         elif kind in (TokenType.HEREDOC_STRING, TokenType.RAW_STRING):
             yield _as(token, TokenType.STRING, token.text)
@@ -309,7 +313,11 @@ def _is_reserved(text: str) -> bool:
 
 
 def _is_own_position(token: Token, before: Token | None) -> bool:
-    return token.text.startswith(POSITION_PREFIX) and before is not None and before.token_type is TokenType.COLON
+    return (
+        token.text.startswith(POSITION_PREFIX)
+        and before is not None
+        and before.token_type in (TokenType.COLON, TokenType.PARAMETER)
+    )
 
 
 def _check_pair(sql: str, token: Token, before: Token | None, dialect: EngineDialect) -> None:
