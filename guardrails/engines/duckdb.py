@@ -1,8 +1,8 @@
 """DuckDB: one transaction a plan, on a connection without files, network, extensions, variables, and settings that anybody may change.
 
 Reads run in a READ ONLY transaction, which still lets temporary relations, ATTACH and settings of the session through: each plan has a
-connection of its own, its text is one statement of the kind that was judged by DuckDB's own parser, and every call in it is the
-built-in one. A clock beside it interrupts what takes too long.
+connection of its own, its text is one statement of the kind that was judged by DuckDB's own parser, and no macro stands in the
+place of a built-in function. A clock beside it interrupts what takes too long.
 Source: https://duckdb.org/docs/stable/operations_manual/securing_duckdb/overview
 """
 
@@ -18,18 +18,18 @@ from typing import Any, cast
 
 import duckdb
 
-from guardrails.catalog import duckdb_digest, duckdb_macros, read_duckdb
+from guardrails.catalog import duckdb_digest, read_duckdb, shadowing_macros
 from guardrails.engines.base import RowCollector
 from guardrails.engines.duckdb_failures import duckdb_failure
 from guardrails.errors import EngineError, UsageError
 from guardrails.model import Catalog, DialectName, Execution, Plan, Row, Value
-from guardrails.sql.dialects.base import function_names
 from guardrails.sql.duckdb_parser import LOCKED
 from guardrails.sql.lexemes import lexemes_of
 
 __all__ = ["DuckdbEngine", "plain_value"]
 
 _ROWS_AT_ONCE = 100
+_MACROS_SECONDS = 1.0
 _KINDS = {
     "select": duckdb.StatementType.SELECT,
     "insert": duckdb.StatementType.INSERT,
@@ -55,7 +55,7 @@ class DuckdbEngine:
         self.name = name
         self._lock = threading.Lock()
         self._catalog: Catalog | None = None
-        self._macros: frozenset[str] = frozenset()
+        self._macros_read_at = -_MACROS_SECONDS
         try:
             config: dict[str, str | bool | int | float | list[str]] = {
                 **(settings or {}),
@@ -85,10 +85,10 @@ class DuckdbEngine:
     def catalog(self) -> Catalog:
         """Returns the schema as it is now; cached as long as its digest stays the same."""
         with self._lend() as connection, _transaction(connection, is_read_only=True):
+            self._check_macros(connection)
             known = self._catalog
             if known is None or known.version != duckdb_digest(connection):
                 known = read_duckdb(connection)
-                self._macros = duckdb_macros(connection)
         self._catalog = known
         return known
 
@@ -104,6 +104,7 @@ class DuckdbEngine:
             clock.start()
             try:
                 with _transaction(connection, is_read_only=plan.is_read_only):
+                    self._check_macros(connection)
                     if plan.catalog_version and duckdb_digest(connection) != plan.catalog_version:
                         raise EngineError("engine.schema_changed", "The schema changed since the statement was judged.")
                     columns, collected, changed = _run(connection, plan)
@@ -119,7 +120,7 @@ class DuckdbEngine:
         self._root.close()
 
     def _check(self, plan: Plan) -> None:
-        """DuckDB's own parser, and the macros of users, have the last word on the text."""
+        """DuckDB's own parser has the last word on the text."""
         try:
             statements = duckdb.extract_statements(plan.sql)
         except duckdb.Error as error:
@@ -127,12 +128,20 @@ class DuckdbEngine:
         allowed = {_KINDS[a] for a in plan.actions if a in _KINDS} if not plan.is_explain else {duckdb.StatementType.EXPLAIN}
         if len(statements) != 1 or statements[0].type not in allowed:
             raise EngineError("engine.refused", "The engine takes the text for another kind of statement.")
-        called = {x.text.lower() for x in lexemes_of(plan.sql, "duckdb") if x.kind in ("word", "name")}
-        shadowed = called & self._macros & function_names("duckdb")
-        if shadowed:
+
+    def _check_macros(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """A macro may stand in the place of any built-in function, and even of `+`; looked for once a second."""
+        now = time.monotonic()
+        if now < self._macros_read_at + _MACROS_SECONDS:
+            return
+        if found := shadowing_macros(connection):
             raise EngineError(
-                "engine.refused", "A macro has the name of a built-in function.", evidence={"functions": sorted(shadowed)}
+                "engine.refused",
+                "A macro has the name of a built-in function, so that no statement means what it says.",
+                hint="An administrator must drop or rename it.",
+                evidence={"macros": found[:20]},
             )
+        self._macros_read_at = now
 
     @contextmanager
     def _lend(self) -> Iterator[duckdb.DuckDBPyConnection]:

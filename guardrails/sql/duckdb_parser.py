@@ -32,8 +32,14 @@ LOCKED: dict[str, str] = {
 }
 """Settings of every connection: no file, no network, no extension, no variable of the process, and NULL sorted last."""
 
-_DROPPED = {"query_location", "query_location_length", "qualified_name", "named_param_map"}
+_DROPPED = {"query_location", "query_location_length", "qualified_name", "named_param_map", "is_operator"}
 _POSITION_PREFIX = "gr_pos_"
+_NEGATED = {
+    "OPERATOR_IS_NULL": "OPERATOR_IS_NOT_NULL",
+    "COMPARE_NOT_DISTINCT_FROM": "COMPARE_DISTINCT_FROM",
+    "COMPARE_DISTINCT_FROM": "COMPARE_NOT_DISTINCT_FROM",
+}
+_SAME_FUNCTION = {"^@": "starts_with", "position": "strpos"}
 _LOCAL = threading.local()
 _SERIALIZE = "SELECT json_serialize_sql(?, skip_default := true, skip_empty := true, skip_null := true)"
 
@@ -93,17 +99,26 @@ def _plain(node: Any) -> Any:
             kept["type_name"] = _types().get(str(node.get("type_name")).lower(), str(node.get("type_name")).lower())
         case "COLUMN_REF", _:
             kept["column_names"] = [str(n).lower() for n in node.get("column_names", [])]
-        case "OPERATOR", "OPERATOR_NOT" if _is_null_test(kept):
-            return kept["children"][0] | {"type": "OPERATOR_IS_NOT_NULL"}
+        case "OPERATOR", "OPERATOR_NOT" if kept["children"][0].get("type") in _NEGATED:
+            # sqlglot writes `a IS NOT NULL` as `NOT a IS NULL`.
+            alias = {"alias": kept["alias"]} if "alias" in kept else {}
+            return kept["children"][0] | {"type": _NEGATED[kept["children"][0]["type"]], **alias}
         case "CONSTANT", _:
             kept["literal"] = _constant(node.get("literal"))
         case "FUNCTION" | "WINDOW", _:
-            kept["function_name"] = str(node.get("function_name")).lower()
+            name = str(node.get("function_name")).lower()
+            kept["function_name"] = _SAME_FUNCTION.get(name, name)
             arguments = kept.get("arguments", [])
             if kept["function_name"] == "+" and len(arguments) == 1 and _is_number(arguments[0].get("expression")):
                 return arguments[0]["expression"]
-            if str(kept["function_name"]).startswith("to_"):
+            if name.startswith("to_"):
                 _unify_unit(kept)
+            elif name == "date_part" and arguments:
+                _lower_text(arguments[0].get("expression"))
+    if node.get("alias") == "_values":
+        # What VALUES is called where it has no name.
+        kept["alias"] = "valueslist"
+        return _unwrapped(kept)
     if "null_order" in node:
         # The connection's settings say what the default is.
         kept["null_order"] = "NULLS LAST" if node["null_order"] == "ORDER_DEFAULT" else node["null_order"]
@@ -125,9 +140,22 @@ def _constant(literal: Any) -> Any:
     return literal | {"text": str(literal.get("text")).replace("_", "").lower()}
 
 
-def _is_null_test(negation: dict[str, Any]) -> bool:
-    """Whether what is negated is IS NULL; sqlglot writes IS NOT NULL so."""
-    return bool(negation["children"][0].get("type") == "OPERATOR_IS_NULL")
+def _unwrapped(source: dict[str, Any]) -> dict[str, Any]:
+    """`(SELECT * FROM (VALUES …))` without a name is how sqlglot writes VALUES where a query stands."""
+    inner = source.get("subquery", {}).get("node", {})
+    rows = inner.get("from_table", {})
+    is_plain = inner.keys() <= {"type", "cte_map", "select_list", "from_table", "aggregate_handling"}
+    is_star = inner.get("select_list") == [{"class": "STAR", "type": "STAR"}]
+    if source.get("type") == "SUBQUERY" and is_plain and is_star and rows.get("type") == "EXPRESSION_LIST":
+        found: dict[str, Any] = rows
+        return found
+    return source
+
+
+def _lower_text(node: Any) -> None:
+    literal = node.get("literal") if isinstance(node, dict) else None
+    if isinstance(literal, dict):
+        literal["text"] = str(literal.get("text")).lower()
 
 
 def _unify_unit(call: dict[str, Any]) -> None:

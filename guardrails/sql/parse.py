@@ -263,7 +263,7 @@ def _unify(node: exp.Expr, dialect: EngineDialect) -> None:
         node.set("end", "CURRENT ROW")
     elif isinstance(node, exp.Trim) and node.args.get("position") in _SIDED_TRIMS and node.args.get("expression") is None:
         node.replace(exp.Anonymous(this=_SIDED_TRIMS[node.args["position"]], expressions=[node.this]))
-    elif isinstance(node, exp.Distinct) and dialect.name == "postgres" and isinstance(node.parent, exp.Anonymous):
+    elif isinstance(node, exp.Distinct) and dialect.name in ("duckdb", "postgres") and isinstance(node.parent, exp.Anonymous):
         first, *rest = node.expressions
         node.set("expressions", [first])
         for argument in rest:

@@ -262,7 +262,7 @@ def _is_cast_constant(tokens: list[Token], index: int) -> bool:
     token, before = tokens[index], tokens[index - 1] if index else None
     is_zone = token.text.upper() == "ZONE" and index > 1 and tokens[index - 2].text.upper() != "AT"
     if token.token_type not in Parser.TYPE_TOKENS:
-        is_type = is_zone or token.token_type is TokenType.R_PAREN
+        is_type = is_zone or _ends_modifier(tokens, index)
     else:
         is_type = before is not None and before.token_type in Parser.TYPE_TOKENS | {TokenType.DOT}
         if token.token_type is TokenType.INTERVAL:
@@ -272,6 +272,18 @@ def _is_cast_constant(tokens: list[Token], index: int) -> bool:
             "sql.construct_unsupported", "A constant of a type of several words is cast.", hint="Put it in parentheses."
         )
     return token.token_type in Parser.TYPE_TOKENS
+
+
+def _ends_modifier(tokens: list[Token], index: int) -> bool:
+    """Whether a parenthesis closes what a type has in parentheses, as in `numeric(3, 1)`."""
+    depth = 0
+    if tokens[index].token_type is not TokenType.R_PAREN:
+        return False
+    for position in range(index, -1, -1):
+        depth += {TokenType.R_PAREN: 1, TokenType.L_PAREN: -1}.get(tokens[position].token_type, 0)
+        if depth == 0:
+            return position > 0 and tokens[position - 1].token_type in Parser.TYPE_TOKENS
+    return False
 
 
 @cache

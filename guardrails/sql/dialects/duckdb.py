@@ -28,6 +28,7 @@ _NODES = {
     exp.BitwiseXor,
     exp.Bracket,
     exp.Cube,
+    exp.Dot,
     exp.Extract,
     exp.Glob,
     exp.GroupingSets,
@@ -68,6 +69,9 @@ _WITHIN_GROUP = {"percentile_cont": "quantile_cont", "percentile_disc": "quantil
 
 def _give_forms(tree: exp.Expr) -> None:
     """`$name` is a named placeholder, `$1` a position; WITHIN GROUP is the ORDER BY of another function, `~` is one."""
+    for position in list(tree.find_all(exp.StrPosition)):
+        if {k for k, v in position.args.items() if v} == {"this", "substr"}:
+            position.replace(exp.Anonymous(this="strpos", expressions=[position.this, position.args["substr"]]))
     for like in list(tree.find_all(exp.RegexpLike)):
         if like.args.get("flag") is None:
             like.replace(exp.Anonymous(this="regexp_matches", expressions=[like.this, like.expression]))
