@@ -29,6 +29,7 @@ from guardrails.sql.lexemes import lexemes_of
 __all__ = ["DuckdbEngine", "plain_value"]
 
 _ROWS_AT_ONCE = 100
+_FIRST_WORDS = frozenset({"(", "SELECT", "VALUES", "WITH", "INSERT", "UPDATE", "DELETE"})
 _MACROS_SECONDS = 1.0
 _KINDS = {
     "select": duckdb.StatementType.SELECT,
@@ -56,17 +57,10 @@ class DuckdbEngine:
         self._lock = threading.Lock()
         self._catalog: Catalog | None = None
         self._macros_read_at = -_MACROS_SECONDS
-        try:
-            config: dict[str, str | bool | int | float | list[str]] = {
-                **(settings or {}),
-                **LOCKED,
-                "lock_configuration": "true",
-            }
-            self._root = duckdb.connect(str(path), read_only=is_read_only, config=config)
-        except duckdb.Error as error:
-            raise UsageError(
-                "usage.database_unreachable", "The DuckDB file cannot be opened.", evidence={"engine_text": str(error)}
-            ) from error
+        self._path = path
+        self._is_read_only = is_read_only
+        self._settings = dict(settings or {})
+        self._root = self._connected()
 
     def checked(self) -> DuckdbEngine:
         """Returns itself once the database has answered.
@@ -119,6 +113,15 @@ class DuckdbEngine:
         """Closes what this engine opened itself."""
         self._root.close()
 
+    def _connected(self) -> duckdb.DuckDBPyConnection:
+        config: dict[str, str | bool | int | float | list[str]] = {**self._settings, **LOCKED, "lock_configuration": "true"}
+        try:
+            return duckdb.connect(str(self._path), read_only=self._is_read_only, config=config)
+        except duckdb.Error as error:
+            raise UsageError(
+                "usage.database_unreachable", "The DuckDB file cannot be opened.", evidence={"engine_text": str(error)}
+            ) from error
+
     def _check(self, plan: Plan) -> None:
         """DuckDB's own parser has the last word on the text."""
         try:
@@ -126,7 +129,9 @@ class DuckdbEngine:
         except duckdb.Error as error:
             raise duckdb_failure(error) from error
         allowed = {_KINDS[a] for a in plan.actions if a in _KINDS} if not plan.is_explain else {duckdb.StatementType.EXPLAIN}
-        if len(statements) != 1 or statements[0].type not in allowed:
+        is_one = len(statements) == 1 and statements[0].type in allowed
+        # DESCRIBE and SUMMARIZE are queries to the engine.
+        if not is_one or not (plan.is_explain or lexemes_of(plan.sql, "duckdb")[0].text.upper() in _FIRST_WORDS):
             raise EngineError("engine.refused", "The engine takes the text for another kind of statement.")
 
     def _check_macros(self, connection: duckdb.DuckDBPyConnection) -> None:
@@ -154,7 +159,15 @@ class DuckdbEngine:
             finally:
                 connection.close()
         except _DRIVER_ERRORS as error:
+            if isinstance(error, (duckdb.FatalException, duckdb.InternalException)):
+                self._restart()
             raise duckdb_failure(error) from error
+
+    def _restart(self) -> None:
+        """After a fatal error DuckDB takes nothing more until the file is opened again; what was committed is in it."""
+        with self._lock:
+            self._root.close()
+            self._root = self._connected()
 
 
 @contextmanager

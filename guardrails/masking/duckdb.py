@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal
 from uuid import UUID
 
 from guardrails.errors import PolicyError
@@ -24,8 +24,9 @@ __all__ = ["apply", "expression"]
 
 _COLUMN = '"__column__"'
 _BLOCK_BYTES = 64
-_MOST_DIGITS = 36
-"""Digits before the point of a decimal that is masked by arithmetic; DuckDB's decimals end at 38."""
+_MOST_DIGITS = 18
+"""Digits of a decimal that is masked by arithmetic; a product of two such still fits DuckDB's decimals of 38."""
+_EXACT = Context(prec=100)
 _Build = Callable[[ColumnType, Options], str]
 _BuildKeyed = Callable[[ColumnType], str]
 
@@ -48,7 +49,8 @@ def expression(mask: Mask, type_: ColumnType, options: Options, key: bytes) -> M
 def apply(mask: Mask, type_: ColumnType, options: Options, value: Value | None, key: bytes) -> Value | None:
     """Returns what the expression yields for a stored value (the Python twin), as the driver returns it."""
     if mask.kind in {"full", "null", "fixed"}:
-        return constant(mask, type_, options, "postgres")
+        whole = constant(mask, type_, options, "postgres")
+        return json.dumps(whole) if isinstance(whole, (dict, list)) else whole
     match mask.kind, value:
         case ("hash" | "pseudonym", _) if value is not None:
             return _keyed(mask.kind, type_, value, subkey(key, mask.kind))
@@ -68,8 +70,9 @@ def apply(mask: Mask, type_: ColumnType, options: Options, value: Value | None, 
         case ("round", int()):
             return min(max(_rounded(value, int(options["digits"])), _lowest(type_)), _highest(type_))
         case ("round", Decimal()):
-            scaled = int(value.scaleb(type_.scale))
-            return _held(Decimal(_rounded(scaled, int(options["digits"]) - type_.scale)).scaleb(-type_.scale), type_)
+            scaled = int(_EXACT.scaleb(value, type_.scale))
+            rounded = Decimal(_rounded(scaled, int(options["digits"]) - type_.scale))
+            return _held(_EXACT.scaleb(rounded, -type_.scale), type_)
     return None
 
 
@@ -93,8 +96,8 @@ def _rounded(value: int, digits: int) -> int:
 
 
 def _held(value: Decimal, type_: ColumnType) -> Decimal:
-    most = Decimal(10 ** (type_.precision or 18) - 1).scaleb(-type_.scale)
-    return min(max(value, -most), most).quantize(Decimal(1).scaleb(-type_.scale))
+    most = _EXACT.scaleb(Decimal(10 ** (type_.precision or 18) - 1), -type_.scale)
+    return min(max(value, most.copy_negate()), most).quantize(Decimal(1).scaleb(-type_.scale), context=_EXACT)
 
 
 def _is_unsigned(type_: ColumnType) -> bool:
@@ -175,7 +178,8 @@ def _email(_: ColumnType, __: Options) -> str:
     text = f"CAST({_COLUMN} AS text)"
     domain = f"split_part({text}, '@', 2)"
     has_one_at = f"length({text}) - length(replace({text}, '@', '')) = 1"
-    is_plain = f"{domain} <> '' AND translate({domain}, '{DOMAIN_CHARACTERS}', '') = ''"
+    # By length: the comparison of split_part with '' is one that DuckDB 2.0 cannot bind.
+    is_plain = f"length({domain}) > 0 AND length(translate({domain}, '{DOMAIN_CHARACTERS}', '')) = 0"
     return f"CASE WHEN {has_one_at} AND {is_plain} THEN '{HIDDEN}@' || {domain} ELSE '{HIDDEN}' END"
 
 
@@ -210,7 +214,8 @@ def _round(type_: ColumnType, options: Options) -> str:
         if digits >= type_.scale:
             return _COLUMN
         scaled = f"CAST(CAST({_COLUMN} AS decimal(38, {type_.scale})) * {10**type_.scale} AS int128)"
-        back = f"CAST({_rounded_sql(scaled, digits - type_.scale)} AS decimal(38, 0)) / {10**type_.scale}"
+        unit = format(_EXACT.scaleb(Decimal(1), -type_.scale), "f")
+        back = f"CAST({_rounded_sql(scaled, digits - type_.scale)} AS decimal(19, 0)) * CAST('{unit}' AS decimal(18, {type_.scale}))"
         return _held_sql(f"CAST({back} AS decimal(38, {type_.scale}))", type_)
     whole = f"CAST({_COLUMN} AS int128)"
     if digits >= 0:
@@ -220,7 +225,7 @@ def _round(type_: ColumnType, options: Options) -> str:
 
 
 def _held_sql(number: str, type_: ColumnType) -> str:
-    most = format(Decimal(10 ** (type_.precision or 18) - 1).scaleb(-type_.scale), "f")
+    most = format(_EXACT.scaleb(Decimal(10 ** (type_.precision or 18) - 1), -type_.scale), "f")
     low, high = f"CAST('-{most}' AS decimal(38, {type_.scale}))", f"CAST('{most}' AS decimal(38, {type_.scale}))"
     return f"least(greatest({number}, {low}), {high})"
 

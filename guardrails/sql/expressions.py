@@ -30,6 +30,33 @@ _CALLS: dict[type[exp.Expr], str] = {
     exp.Trim: "trim",
 }
 """Calls with a syntax of their own."""
+_LISTS = frozenset(
+    {
+        *(
+            "flatten",
+            "generate_series",
+            "json_keys",
+            "list",
+            "list_agg",
+            "list_append",
+            "list_cat",
+            "list_concat",
+            "list_distinct",
+        ),
+        *("list_grade_up", "list_intersect", "list_pack", "list_prepend", "list_resize", "list_reverse", "list_reverse_sort"),
+        *("list_slice", "list_sort", "list_value", "list_zip", "map_keys", "map_values", "range", "regexp_extract_all"),
+        *(
+            "regexp_split_to_array",
+            "split",
+            "str_split",
+            "str_split_regex",
+            "string_split",
+            "string_split_regex",
+            "string_to_list",
+        ),
+    }
+)
+"""Functions of DuckDB's that return lists; `array_` is another word for `list_`."""
 
 
 class ExpressionResolver(SourceResolver):
@@ -75,12 +102,48 @@ class ExpressionResolver(SourceResolver):
             else:
                 if isinstance(node, exp.Anonymous):
                     self.functions.add(function_name(node))
+                    if self.dialect.name == "duckdb" and function_name(node) == "unnest":
+                        self._unnested(node, scope)
                 elif type(node) in _CALLS:
                     self._no_column(_CALLS[type(node)], scope)
                     self.functions.add(_CALLS[type(node)])
                 stack.extend(node.iter_expressions())
         self.reads |= lineage
         return frozenset(lineage)
+
+    def _unnested(self, node: exp.Anonymous, scope: Scope) -> None:
+        """DuckDB's `unnest` makes a row of each item of a list, and a column of each field of a struct: only lists are let through.
+
+        Raises:
+            StatementError: What is unnested is not certain to be a list.
+        """
+        value = node.expressions[0] if len(node.expressions) == 1 else None
+        while isinstance(value, exp.Paren):
+            value = value.this
+        match value:
+            case exp.Array() | exp.Cast(to=exp.DataType(this=exp.DataType.Type.ARRAY)):
+                return
+            case exp.Bracket() if isinstance(value.expressions[0], exp.Slice):
+                return
+            case exp.Anonymous() if function_name(value).replace("array_", "list_") in _LISTS:
+                return
+            case exp.Column() if isinstance(value.this, exp.Identifier) and self._is_list(value, scope):
+                return
+        raise StatementError(
+            "sql.construct_unsupported",
+            "unnest is supported for what is certain to be a list.",
+            hint="Cast it, as in x::INT[].",
+        )
+
+    def _is_list(self, column: exp.Column, scope: Scope) -> bool:
+        """Whether it is a column of a relation of the catalog that holds lists."""
+        key = self.dialect.fold(column.this)
+        found = scope.find_column(key) if not column.table else (self.dialect.fold(column.args["table"]), NOTHING)
+        source = scope.find_source(found[0]) if found is not None and found[0] is not None else None
+        if source is None or source.relation is None or key not in source.columns:
+            return False
+        types = {self.dialect.fold_name(c.name): c.type for c in self.catalog.relations[source.relation].columns}
+        return types.get(key, "").endswith("]")
 
     def _no_column(self, name: str, scope: Scope) -> None:
         """DuckDB takes `current_date` for a column where there is one."""

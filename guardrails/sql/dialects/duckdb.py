@@ -28,7 +28,6 @@ _NODES = {
     exp.BitwiseXor,
     exp.Bracket,
     exp.Cube,
-    exp.Dot,
     exp.Extract,
     exp.Glob,
     exp.GroupingSets,
@@ -64,11 +63,17 @@ _TABLE_FUNCTIONS: dict[str, tuple[str, ...]] = {
 }
 
 
+_TRIMS = {"BOTH": "trim", "LEADING": "ltrim", "TRAILING": "rtrim"}
 _WITHIN_GROUP = {"percentile_cont": "quantile_cont", "percentile_disc": "quantile_disc"}
 
 
 def _give_forms(tree: exp.Expr) -> None:
     """`$name` is a named placeholder, `$1` a position; WITHIN GROUP is the ORDER BY of another function, `~` is one."""
+    for trim in list(tree.find_all(exp.Trim)):
+        side = _TRIMS.get(str(trim.args.get("position") or "BOTH").upper())
+        if side is not None:
+            arguments = [a for a in (trim.this, trim.expression) if a]
+            trim.replace(exp.Anonymous(this=side, expressions=arguments))
     for position in list(tree.find_all(exp.StrPosition)):
         if {k for k, v in position.args.items() if v} == {"this", "substr"}:
             position.replace(exp.Anonymous(this="strpos", expressions=[position.this, position.args["substr"]]))

@@ -110,7 +110,7 @@ DUCKDB = Flavour(
     ],
     joins=["JOIN", "LEFT JOIN", "INNER JOIN", "RIGHT JOIN", "FULL JOIN", "LEFT OUTER JOIN", "FULL OUTER JOIN"],
     features=frozenset(
-        ["lateral", "rows", "distinct_on", "grouping_sets", "full_join", "nulls_order", "materialized", "column_alias", "cte_columns", "update_from", "delete_using", "returning", "on_conflict", "default_values", "schemas", "row_in", "with_writes", "values_from", "named_window", "exclude", "union_types"]
+        ["lateral", "distinct_on", "grouping_sets", "full_join", "nulls_order", "materialized", "column_alias", "cte_columns", "update_from", "delete_using", "returning", "on_conflict", "default_values", "schemas", "row_in", "with_writes", "values_from", "named_window", "exclude", "union_types"]
     ),
     hostile=_HOSTILE,
     hostile_statements=_STATEMENTS,

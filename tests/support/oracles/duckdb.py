@@ -57,15 +57,18 @@ class DuckdbOracle:
         self._seconds = seconds
         self._folder = tempfile.TemporaryDirectory()
         self.path = Path(self._folder.name) / "oracle.duckdb"
+        self._open()
+        fill_duckdb_grammar(self.connection)
+        self._catalog = read_duckdb(self.connection)
+        self._tables = [k for k, r in self._catalog.relations.items() if r.kind == "table"]
+
+    def _open(self) -> None:
         config: dict[str, str | bool | int | float | list[str]] = {**LOCKED, "threads": "1"}
         self.connection = duckdb.connect(str(self.path), config=config)
-        fill_duckdb_grammar(self.connection)
         optimizers = [n for (n,) in self.connection.execute("SELECT * FROM duckdb_optimizers()").fetchall()]
         self._planner = self.connection.cursor()
         others = ",".join(n for n in optimizers if n != "unused_columns")
         self._planner.execute(f"SET disabled_optimizers = '{others}'")
-        self._catalog = read_duckdb(self.connection)
-        self._tables = [k for k, r in self._catalog.relations.items() if r.kind == "table"]
 
     def catalog(self) -> Catalog:
         return self._catalog
@@ -93,11 +96,17 @@ class DuckdbOracle:
             verdict.add("relations", f"lacks {sorted(unknown)}")
         views = {k for k, r in self._catalog.relations.items() if r.kind == "view"}
         verdict.unread = frozenset(c for c in access.reads if c not in read and c.relation not in views)
-        if access.is_read_only:
-            if is_run:
+        try:
+            if not access.is_read_only:
+                self._change(sql, access, verdict)
+            elif is_run:
                 self._read(sql, verdict)
-        else:
-            self._change(sql, access, verdict)
+        except (duckdb.FatalException, duckdb.InternalException):
+            # A defect of the engine's; it takes nothing more until it is opened again.
+            verdict.has_failed = True
+            self._planner.close()
+            self.connection.close()
+            self._open()
         return verdict
 
     def close(self) -> None:
@@ -179,6 +188,8 @@ class DuckdbOracle:
                 pass
         except duckdb.InterruptException:
             verdict.is_late = True
+        except (duckdb.FatalException, duckdb.InternalException):
+            raise
         except duckdb.Error as error:
             verdict.has_failed = True
             if "read-only mode" in str(error):
