@@ -95,7 +95,7 @@ def read_duckdb(connection: duckdb.DuckDBPyConnection) -> Catalog:
             raise CatalogError("sql.view_opaque", message, evidence={"view": name})
         shown = tuple(columns.get((schema, name), ()))
         relations[catalog.key(schema, name)] = Relation(schema, name, "view", shown, definition=definition)
-    return Catalog("duckdb", "main", relations, catalog.version)
+    return Catalog("duckdb", "main", dict(sorted(relations.items())), catalog.version)
 
 
 def _with_bases(column: Column, columns: list[Column], expression: str | None) -> Column:
