@@ -66,9 +66,6 @@ _POLICY = {
     "policy.contradiction": Code("Two parts of the policy contradict each other", "Keep one of them."),
     "policy.condition_invalid": Code("A condition is not valid CEL", "See https://cel.dev for the language."),
     "policy.mask_invalid": Code("A mask does not fit its column", "Choose another mask, its options or the column."),
-    "policy.derived_unmasked": Code(
-        "A generated column shows what a masked one hides", "Give the generated column a mask too, `deny` for instance."
-    ),
     "policy.row_filter_invalid": Code("A row filter is not a plain predicate", "Use columns, principal.* and literals."),
 }
 

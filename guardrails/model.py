@@ -154,21 +154,12 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a relation.
-
-    Args:
-        name: Its name.
-        type: The engine's own type text in lower case.
-        is_nullable: Whether it may hold NULL.
-        declared: How the schema spells it, None where nobody asked the engine.
-        derives_from: Columns of the same relation that a generated column is computed from; it may name more than that.
-    """
+    """A column of a relation; `type` is the engine's own type text in lower case; `declared` is None where nobody asked the engine."""
 
     name: str
     type: str = ""
     is_nullable: bool = True
     declared: Declared | None = field(default=None, compare=False)
-    derives_from: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from guardrails.catalog.view_text import view_definition
@@ -102,4 +103,4 @@ def _with_bases(column: Column, columns: list[Column], expression: str | None) -
     if expression is None:
         return column
     others = [c.name for c in columns if c.name != column.name]
-    return Column(column.name, column.type, column.is_nullable, column.declared, mentioned(expression, others))
+    return replace(column, computed_from=tuple(n for n in others if n in mentioned(expression, others)))

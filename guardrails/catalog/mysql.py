@@ -12,11 +12,9 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from guardrails.model import Catalog, Column, Declared, Relation, RelationKind
-from guardrails.sql.mentions import mentioned
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
@@ -152,7 +150,6 @@ class _Indexes:
 def _columns(connection: Connection[Any]) -> Mapping[tuple[str, str], list[Column]]:
     names = "TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT, EXTRA, COLUMN_KEY, GENERATION_EXPRESSION"
     found: dict[tuple[str, str], list[Column]] = {}
-    expressions: dict[tuple[str, str, str], str] = {}
     for schema, table, name, type_, nullable, default, extra, key, expression in _select(
         connection, "columns", names, "TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION"
     ):
@@ -163,12 +160,6 @@ def _columns(connection: Connection[Any]) -> Mapping[tuple[str, str], list[Colum
             computed = "virtual" if "VIRTUAL" in extra.upper() else "stored"
         declared = Declared(type_, default, nullable == "NO", computed, key, extra)
         found.setdefault((schema, table), []).append(Column(name, type_.lower(), nullable == "YES", declared))
-        if expression:
-            expressions[schema, table, name] = expression
-    for (schema, table, name), expression in expressions.items():
-        columns = found[schema, table]
-        derived = mentioned(expression, [c.name for c in columns if c.name != name])
-        found[schema, table] = [replace(c, derives_from=derived) if c.name == name else c for c in columns]
     return found
 
 

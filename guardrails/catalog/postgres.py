@@ -8,11 +8,9 @@ Source: https://www.postgresql.org/docs/current/catalogs.html
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from guardrails.model import Catalog, Column, Declared, Relation, RelationKind
-from guardrails.sql.mentions import mentioned
 
 if TYPE_CHECKING:
     import psycopg
@@ -97,7 +95,7 @@ _COLUMNS = "".join(
         _WANTED,
         """
     SELECT a.attrelid, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull,
-           pg_catalog.pg_get_expr(d.adbin, d.adrelid), a.attgenerated,
+           CASE WHEN a.attgenerated = '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END, a.attgenerated,
            CASE WHEN t.typtype = 'd' THEN pg_catalog.format_type(t.typbasetype, t.typtypmod) END
     FROM pg_catalog.pg_attribute a JOIN wanted w ON w.oid = a.attrelid JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
     LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
@@ -146,16 +144,9 @@ def read_postgres(connection: psycopg.Connection[Any]) -> Catalog:
     connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
     version = postgres_digest(connection)
     columns: dict[int, list[Column]] = {}
-    expressions: dict[tuple[int, str], str] = {}
     for oid, name, type_text, is_not_null, default, generated, base in connection.execute(_COLUMNS):
-        declared = Declared(base or type_text, None if generated else default, is_not_null, _GENERATED.get(generated, ""))
+        declared = Declared(base or type_text, default, is_not_null, _GENERATED.get(generated, ""))
         columns.setdefault(oid, []).append(Column(name, type_text.lower(), not is_not_null, declared))
-        if generated:
-            expressions[oid, name] = default
-    for oid, name in expressions:
-        others = [c.name for c in columns[oid] if c.name != name]
-        derived = mentioned(expressions[oid, name], others)
-        columns[oid] = [replace(c, derives_from=derived) if c.name == name else c for c in columns[oid]]
     indexed: dict[int, set[str]] = {}
     for oid, name in connection.execute(_INDEXED):
         indexed.setdefault(oid, set()).add(name)

@@ -9,13 +9,12 @@ from __future__ import annotations
 import hashlib
 import re
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Literal
 
 from guardrails.catalog.view_text import TOKEN, view_definition
 from guardrails.errors import CatalogError
 from guardrails.model import Catalog, Column, Declared, Relation, RelationKind
-from guardrails.sql.mentions import mentioned
 
 __all__ = ["read_sqlite", "sqlite_digest"]
 
@@ -75,14 +74,8 @@ def _relation(connection: sqlite3.Connection, name: str, kind: RelationKind, sql
     # A key column may hold NULL in SQLite unless it is the row id itself; https://www.sqlite.org/lang_createtable.html
     rowid = keys[0] if len(keys) == 1 and any(r[0] == keys[0] and r[1].upper() == "INTEGER" for r in shown) else None
     declared = [Declared(r[1] or "", r[5], bool(r[2]), _GENERATED.get(r[4], "")) for r in shown]
-    names = [r[0] for r in shown]
-    texts = _column_texts(sql) if any(d.generated for d in declared) else {}
-    columns = tuple(
-        Column(
-            d[0], t.type.lower(), not d[2] and d[0] != rowid, t, _derived(d[0], texts, names) if t.generated else frozenset()
-        )
-        for d, t in zip(shown, declared, strict=True)
-    )
+    columns = tuple(Column(d[0], t.type.lower(), not d[2] and d[0] != rowid, t) for d, t in zip(shown, declared, strict=True))
+    names = [c.name for c in columns]
     return Relation(
         schema="main",
         name=name,
@@ -92,30 +85,6 @@ def _relation(connection: sqlite3.Connection, name: str, kind: RelationKind, sql
         indexed_columns=frozenset(keys) | _indexed(connection, name, names) if kind == "table" else frozenset(),
         definition=_definition(name, sql) if kind == "view" else None,
     )
-
-
-def _column_texts(sql: str) -> dict[str, str]:
-    """Returns what stands after each column's name in CREATE TABLE, by the name in lower case; constraints are among them."""
-    found: dict[str, str] = {}
-    depth, start = 0, 0
-    tokens = [m for m in TOKEN.finditer(sql) if not m["blank"]]
-    for position, token in enumerate(tokens):
-        mark = token.group() if token["mark"] else ""
-        depth += {"(": 1, ")": -1}.get(mark, 0)
-        is_first = mark == "(" and depth == 1
-        if start and ((mark == "," and depth == 1) or (mark == ")" and depth == 0)):
-            # A constraint may begin with a word that is a column's name; columns come first.
-            found.setdefault(_name(tokens[start]).lower(), sql[tokens[start].end() : token.start()])
-        if is_first or (mark == "," and depth == 1):
-            start = position + 1
-    return found
-
-
-def _derived(column: str, texts: Mapping[str, str], names: Iterable[str]) -> frozenset[str]:
-    """Returns the columns that a generated one derives from: every other one where its expression is not found."""
-    others = [n for n in names if n != column]
-    text = texts.get(column.lower())
-    return frozenset(others) if text is None else mentioned(text, others)
 
 
 def _indexed(connection: sqlite3.Connection, table: str, columns: Iterable[str]) -> frozenset[str]:

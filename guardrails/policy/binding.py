@@ -19,7 +19,6 @@ from guardrails.sql.dialects import dialect_of
 __all__ = ["BoundColumn", "BoundPolicy", "BoundRow", "BoundRule", "bind"]
 
 _MOST_SUGGESTIONS = 20
-_NO_COLUMNS: frozenset[ColumnRef] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +108,6 @@ def bind(
     binder = _Binder(document, Names(catalog), [], {})
     rules = tuple(binder.rule(rule, index, conditions.get(rule.id)) for index, rule in enumerate(file.rules))
     columns = [c for name, rule in file.columns.items() for c in binder.column(name, rule)]
-    binder.check_derived({c.mask.column for c in columns})
     rows = [r for name, rule in file.rows.items() for r in binder.row(name, rule)]
     raise_all(binder.problems)
     return BoundPolicy(catalog, digest, limits, rules, tuple(columns), tuple(rows), frozenset(file.purposes))
@@ -159,16 +157,6 @@ class _Binder:
                 self._add(error.code, error.message, (*path, "mask"), hint=error.hint)
         return bound
 
-    def check_derived(self, masked: set[ColumnRef]) -> None:
-        """A generated column computed from a masked one needs a mask of its own."""
-        for base in sorted(masked):
-            path = self.claims[base]
-            for column in self.names.catalog.relations[base.relation].columns:
-                derived = ColumnRef(base.relation, column.name)
-                if base.column in column.derives_from and derived not in masked:
-                    message = f"The generated column {derived} is computed from {base}, which is masked."
-                    self._add("policy.derived_unmasked", message, path, of_key=True)
-
     def row(self, name: str, rule: RowRule) -> list[BoundRow]:
         path: Path = ("rows", name)
         place: Path = (*path, "predicate") if (*path, "predicate") in self.document.values else path
@@ -211,23 +199,8 @@ class _Binder:
         if keys and not inside and (is_literal or rule.effect == "allow"):
             self._add("policy.contradiction", f"The rule `{rule.id}` is not about the relation of `{pattern}`.", path)
         found = self.names.columns(inside, column)
-        if rule.effect == "deny":
-            found |= self._derived(found)
         if inside and not found and ((is_literal and not is_glob(column)) or rule.effect == "allow"):
             self._no_column(relation, column, inside, path)
-        return found
-
-    def _derived(self, denied: frozenset[ColumnRef]) -> frozenset[ColumnRef]:
-        """Returns the generated columns that show what denied ones hold, directly or by way of another."""
-        found, before = denied, _NO_COLUMNS
-        while found != before:
-            before = found
-            found |= {
-                ColumnRef(base.relation, column.name)
-                for base in before
-                for column in self.names.catalog.relations[base.relation].columns
-                if base.column in column.derives_from
-            }
         return found
 
     def _require_columns(self, rule: Rule, path: Path, touched: frozenset[str]) -> None:

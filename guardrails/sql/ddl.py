@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
 
 from sqlglot import exp
@@ -13,7 +12,6 @@ from sqlglot.errors import SqlglotError
 from guardrails.errors import CatalogError
 from guardrails.model import Catalog, Column, Declared, DialectName, Relation, RelationKind
 from guardrails.sql.dialects import EngineDialect, dialect_of
-from guardrails.sql.mentions import mentioned
 
 __all__ = ["catalog_from_ddl"]
 
@@ -73,12 +71,11 @@ def _table(create: exp.Create, rules: EngineDialect, catalog: Catalog) -> Relati
         raise CatalogError("usage.input_invalid", "The schema file has a CREATE TABLE without a column list.")
     where, name = _name(schema.this, rules, catalog)
     columns: list[Column] = []
-    expressions: dict[str, str] = {}
     keys: list[str] = []
     indexed: set[str] = set()
     for item in schema.expressions:
         if isinstance(item, exp.ColumnDef):
-            named = _fold(item.this, rules)
+            column = _fold(item.this, rules)
             kinds = [c.kind for c in item.args.get("constraints") or []]
             is_key = any(isinstance(k, exp.PrimaryKeyColumnConstraint) for k in kinds)
             is_not_null = any(isinstance(k, exp.NotNullColumnConstraint) and not k.args.get("allow_null") for k in kinds)
@@ -86,20 +83,15 @@ def _table(create: exp.Create, rules: EngineDialect, catalog: Catalog) -> Relati
             data_type = item.args.get("kind")
             type_text = data_type.sql(rules.sqlglot) if data_type else ""
             declared = Declared(type_text, default, is_not_null, _generated(kinds))
-            columns.append(Column(named, type_text.lower(), not is_key and not is_not_null, declared))
-            expressions |= {named: " ".join(k.sql(rules.sqlglot) for k in kinds)} if declared.generated else {}
-            keys += [named] if is_key else []
-            indexed |= {named} if is_key or any(isinstance(k, exp.UniqueColumnConstraint) for k in kinds) else set()
+            columns.append(Column(column, type_text.lower(), not is_key and not is_not_null, declared))
+            keys += [column] if is_key else []
+            indexed |= {column} if is_key or any(isinstance(k, exp.UniqueColumnConstraint) for k in kinds) else set()
         elif isinstance(item, (exp.PrimaryKey, exp.UniqueColumnConstraint, exp.Constraint)):
             names = [_fold(i, rules) for i in item.find_all(exp.Identifier)]
-            of_key = [n for n in names if n in {c.name for c in columns}]
-            indexed |= set(of_key)
+            named = [n for n in names if n in {c.name for c in columns}]
+            indexed |= set(named)
             if isinstance(item, exp.PrimaryKey) or item.find(exp.PrimaryKey):
-                keys += of_key
-    for index, column in enumerate(columns):
-        if column.name in expressions:
-            others = [c.name for c in columns if c is not column]
-            columns[index] = replace(column, derives_from=mentioned(expressions[column.name], others))
+                keys += named
     return Relation(where, name, "table", tuple(columns), tuple(keys), frozenset(indexed))
 
 

@@ -44,15 +44,6 @@ def _own(connection: pymysql.Connection[Any]) -> str:
         return str(name)
 
 
-def test_generated_columns_tell_what_they_are_computed_from(connection: pymysql.Connection[Any]) -> None:
-    catalog = _catalog(
-        connection,
-        "CREATE TABLE derived (a VARCHAR(9), `b c` VARCHAR(9), d VARCHAR(20) AS (concat(A, `B c`)), e INT AS (length(d)) STORED)",
-    )
-    derived = {c.name: set(c.derives_from) for c in catalog.relations["derived"].columns if c.derives_from}
-    assert derived == {"d": {"a", "b c"}, "e": {"d"}}
-
-
 def test_shop_is_read_with_views_keys_and_indexes(connection: pymysql.Connection[Any]) -> None:
     catalog = _catalog(connection, *MYSQL_SHOP)
     assert catalog.default_schema == _own(connection)

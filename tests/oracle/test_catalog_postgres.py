@@ -50,16 +50,6 @@ def test_other_schemas_are_qualified_and_the_systems_own_are_absent(connection: 
     assert "scratch" not in {r.name for r in catalog.relations.values()}
 
 
-def test_generated_columns_tell_what_they_are_computed_from(connection: psycopg.Connection[Any]) -> None:
-    catalog = _catalog(
-        connection,
-        'CREATE TABLE derived (a text DEFAULT lower(\'B\'), "B c" text, d text GENERATED ALWAYS AS (lower(a) || "B c") STORED, '
-        "e int GENERATED ALWAYS AS IDENTITY, f int GENERATED ALWAYS AS (length(a)) STORED)",
-    )
-    derived = {c.name: set(c.derives_from) for c in catalog.relations["derived"].columns if c.derives_from}
-    assert derived == {"d": {"a", "B c"}, "f": {"a"}}
-
-
 def test_every_kind_of_relation_is_told_apart(connection: psycopg.Connection[Any]) -> None:
     catalog = _catalog(
         connection,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -54,16 +53,6 @@ def test_columns_in_expressions_and_conditions_of_an_index_count() -> None:
 def test_generated_columns_are_shown() -> None:
     catalog = _catalog("CREATE TABLE t (a, v GENERATED ALWAYS AS (a) VIRTUAL, s AS (a) STORED)")
     assert catalog.relations["t"].column_names == ("a", "v", "s")
-
-
-@pytest.mark.parametrize("read", [lambda ddl: _catalog(ddl), lambda ddl: from_ddl(ddl, "sqlite")], ids=["live", "ddl"])
-def test_generated_columns_tell_what_they_are_computed_from(read: Callable[[str], Catalog]) -> None:
-    catalog = read(
-        'CREATE TABLE t (a TEXT DEFAULT "x,y", "b c" TEXT, d INT, "check" TEXT GENERATED ALWAYS AS (lower(A || "b c")), '
-        "e INT AS (max(d, 1) + 1) STORED, CHECK (length(a) > 0))"
-    )
-    derived = {c.name: c.derives_from & set(catalog.relations["t"].column_names) for c in catalog.relations["t"].columns}
-    assert {k: v for k, v in derived.items() if v} == {"check": {"a", "b c"}, "e": {"d"}}
 
 
 def test_virtual_tables_are_shown_without_hidden_columns_and_shadows() -> None:

@@ -27,26 +27,6 @@ def test_the_smallest_useful_policy_binds(dialect: DialectName) -> None:
     assert bound.rules[0].relations == {"orders", "customers"}
 
 
-_DERIVED = "CREATE TABLE orders (id INTEGER, ssn TEXT, tail TEXT AS (substr(ssn, -4)), last TEXT AS (tail || 'x') STORED);"
-
-
-def test_a_generated_column_of_a_masked_one_needs_a_mask() -> None:
-    catalog = from_ddl(_DERIVED, "sqlite")
-    masks = f"{_HEAD}columns:\n  orders.ssn: {{mask: full}}\n"
-    for lacking, more in [("tail", ""), ("last", "  orders.tail: {mask: full}\n")]:
-        with pytest.raises(PolicyError) as caught:
-            Policy.from_text(masks + more).bind(catalog)
-        assert (caught.value.code, caught.value.line) == ("policy.derived_unmasked", 5 if lacking == "tail" else 6)
-        assert f"orders.{lacking} " in caught.value.message
-    Policy.from_text(f"{masks}  orders.tail: {{mask: full}}\n  orders.last: {{mask: deny}}\n").bind(catalog)
-
-
-def test_a_deny_of_a_column_is_one_of_what_is_computed_from_it() -> None:
-    text = _HEAD + "  - {id: b, effect: deny, actions: [select], relations: [orders], columns: [orders.ssn]}\n"
-    bound = Policy.from_text(text).bind(from_ddl(_DERIVED, "sqlite"))
-    assert bound.rules[1].columns == {ColumnRef("orders", c) for c in ("ssn", "tail", "last")}
-
-
 @pytest.mark.parametrize(
     ("code", "marked", "said"),
     [
