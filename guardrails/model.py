@@ -154,12 +154,21 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a relation; `type` is the engine's own type text in lower case; `declared` is None where nobody asked the engine."""
+    """A column of a relation.
+
+    Args:
+        name: Its name.
+        type: The engine's own type text in lower case.
+        is_nullable: Whether it may hold NULL.
+        declared: How the schema spells it; None where nobody asked the engine.
+        computed_from: Of a generated column the columns of its relation that its expression names.
+    """
 
     name: str
     type: str = ""
     is_nullable: bool = True
     declared: Declared | None = field(default=None, compare=False)
+    computed_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +184,10 @@ class Relation:
         indexed_columns: Columns in any index.
         definition: A view's SELECT.
         indexes: Each index by name with its columns, where the engine can be told to leave one alone.
-        stored_by: Columns in whose order the rows are stored, where that is another order than the primary key's.
+        stored_by: Columns in whose order the rows are stored, where that is another order than the primary key's; of a partitioned
+            table and its partitions the columns that decide about a row's partition.
+        parents: Keys of the relations that its rows are rows of as well: of a partition the partitioned table, of an inheritance
+            child what it inherits from.
     """
 
     schema: str
@@ -187,6 +199,7 @@ class Relation:
     definition: str | None = None
     indexes: tuple[tuple[str, frozenset[str]], ...] = ()
     stored_by: tuple[str, ...] = ()
+    parents: tuple[str, ...] = ()
 
     @property
     def column_names(self) -> tuple[str, ...]:

@@ -1,13 +1,14 @@
 """The catalog of a live PostgreSQL database: every schema but the system's own.
 
-Partitions and inheritance children are left out: their rows belong to the parent, whose masks and row filters a statement on the
-child would go round. Definitions and types are read with an empty search path, so that every name in them is qualified.
+Partitions and inheritance children know their parents, as rows of theirs are rows of the parents too. Definitions and types are read
+with an empty search path, so that every name in them is qualified.
 Source: https://www.postgresql.org/docs/current/catalogs.html
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from guardrails.model import Catalog, Column, Declared, Relation, RelationKind
@@ -84,7 +85,6 @@ _RELATIONS = "".join(
             JOIN pg_catalog.pg_attribute a ON a.attrelid = w.oid AND a.attnum = k.attnum
             WHERE i.indrelid = w.oid AND i.indisprimary AND k.position <= i.indnkeyatts)
     FROM wanted w
-    WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid = w.oid)
     ORDER BY w.nspname, w.relname
 """,
     )
@@ -123,6 +123,47 @@ _INDEXED = r"""
 """
 
 
+# A generated column is computed from the columns that its expression names; number 0 would be the whole row.
+_COMPUTED = r"""
+    SELECT DISTINCT d.adrelid, a.attname, used.attname
+    FROM pg_catalog.pg_attrdef d
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum AND a.attgenerated <> ''
+    CROSS JOIN LATERAL pg_catalog.regexp_matches(d.adbin::text, ':varattno (-?\d+)', 'g') AS named(groups)
+    JOIN pg_catalog.pg_attribute used ON used.attrelid = d.adrelid AND used.attnum > 0 AND NOT used.attisdropped
+        AND named.groups[1]::int IN (0, used.attnum)
+    ORDER BY 1, 2, 3
+"""
+
+_EDGES = "".join(
+    (
+        _WANTED,
+        """
+    SELECT h.inhrelid, h.inhparent FROM pg_catalog.pg_inherits h
+    JOIN wanted child ON child.oid = h.inhrelid JOIN wanted parent ON parent.oid = h.inhparent
+    ORDER BY h.inhrelid, h.inhseqno
+""",
+    )
+)
+
+# What a row's partition depends on, in the partitioned table and in each partition beneath it.
+_PARTITIONED = r"""
+    WITH RECURSIVE keys(relid, attname) AS (
+        SELECT p.partrelid, a.attname
+        FROM pg_catalog.pg_partitioned_table p
+        CROSS JOIN LATERAL (
+            SELECT k.attnum::int FROM pg_catalog.unnest(p.partattrs::int2[]) AS k(attnum) WHERE k.attnum <> 0
+            UNION ALL
+            SELECT named.groups[1]::int
+            FROM pg_catalog.regexp_matches(p.partexprs::text, ':varattno (-?\d+)', 'g') AS named(groups)
+        ) AS used(attnum)
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = p.partrelid AND a.attnum > 0 AND used.attnum IN (0, a.attnum)
+        UNION
+        SELECT h.inhrelid, k.attname FROM keys k JOIN pg_catalog.pg_inherits h ON h.inhparent = k.relid
+    )
+    SELECT relid, attname FROM keys ORDER BY relid, attname
+"""
+
+
 def postgres_digest(connection: psycopg.Connection[Any]) -> str:
     """Returns the version of the schema: SHA-256 (hex) over relations, columns, defaults, view rules, indexes, inheritance and user types.
 
@@ -143,23 +184,44 @@ def read_postgres(connection: psycopg.Connection[Any]) -> Catalog:
     default_schema = row[0] if row and row[0] else "public"
     connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
     version = postgres_digest(connection)
-    columns: dict[int, list[Column]] = {}
-    for oid, name, type_text, is_not_null, default, generated, base in connection.execute(_COLUMNS):
-        declared = Declared(base or type_text, default, is_not_null, _GENERATED.get(generated, ""))
-        columns.setdefault(oid, []).append(Column(name, type_text.lower(), not is_not_null, declared))
-    indexed: dict[int, set[str]] = {}
-    for oid, name in connection.execute(_INDEXED):
-        indexed.setdefault(oid, set()).add(name)
+    columns = _columns(connection)
+    indexed = _by_relation(connection.execute(_INDEXED))
+    parents = _by_relation(connection.execute(_EDGES))
+    stored = _by_relation(connection.execute(_PARTITIONED))
     catalog = Catalog("postgres", default_schema, {}, version)
-    relations: dict[str, Relation] = {}
-    for oid, schema, name, kind, definition, keys in connection.execute(_RELATIONS):
-        relations[catalog.key(schema, name)] = Relation(
+    rows = connection.execute(_RELATIONS).fetchall()
+    keys = {oid: catalog.key(schema, name) for oid, schema, name, *_ in rows}
+    relations = {
+        keys[oid]: Relation(
             schema=schema,
             name=name,
             kind=_KINDS[kind],
             columns=tuple(columns.get(oid, ())),
-            primary_key=tuple(keys or ()),
+            primary_key=tuple(primary_key or ()),
             indexed_columns=frozenset(indexed.get(oid, ())),
             definition=definition.strip().rstrip(";") if definition else None,
+            stored_by=tuple(stored.get(oid, ())),
+            parents=tuple(keys[parent] for parent in parents.get(oid, ())),
         )
+        for oid, schema, name, kind, definition, primary_key in rows
+    }
     return Catalog("postgres", default_schema, relations, version)
+
+
+def _columns(connection: psycopg.Connection[Any]) -> Mapping[int, list[Column]]:
+    computed: dict[tuple[int, str], list[str]] = {}
+    for oid, name, used in connection.execute(_COMPUTED):
+        computed.setdefault((oid, name), []).append(used)
+    columns: dict[int, list[Column]] = {}
+    for oid, name, type_text, is_not_null, default, generated, base in connection.execute(_COLUMNS):
+        declared = Declared(base or type_text, default, is_not_null, _GENERATED.get(generated, ""))
+        used = tuple(computed.get((oid, name), ()))
+        columns.setdefault(oid, []).append(Column(name, type_text.lower(), not is_not_null, declared, used))
+    return columns
+
+
+def _by_relation(rows: Iterable[tuple[int, Any]]) -> Mapping[int, list[Any]]:
+    found: dict[int, list[Any]] = {}
+    for oid, value in rows:
+        found.setdefault(oid, []).append(value)
+    return found
