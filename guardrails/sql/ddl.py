@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from sqlglot import exp
@@ -73,6 +74,7 @@ def _table(create: exp.Create, rules: EngineDialect, catalog: Catalog) -> Relati
     columns: list[Column] = []
     keys: list[str] = []
     indexed: set[str] = set()
+    computed: dict[str, set[str]] = {}
     for item in schema.expressions:
         if isinstance(item, exp.ColumnDef):
             column = _fold(item.this, rules)
@@ -83,6 +85,8 @@ def _table(create: exp.Create, rules: EngineDialect, catalog: Catalog) -> Relati
             data_type = item.args.get("kind")
             type_text = data_type.sql(rules.sqlglot) if data_type else ""
             declared = Declared(type_text, default, is_not_null, _generated(kinds))
+            named = (i for k in kinds if isinstance(k, exp.ComputedColumnConstraint) for i in k.find_all(exp.Identifier))
+            computed[column] = {rules.fold_name(_fold(i, rules)) for i in named}
             columns.append(Column(column, type_text.lower(), not is_key and not is_not_null, declared))
             keys += [column] if is_key else []
             indexed |= {column} if is_key or any(isinstance(k, exp.UniqueColumnConstraint) for k in kinds) else set()
@@ -92,6 +96,9 @@ def _table(create: exp.Create, rules: EngineDialect, catalog: Catalog) -> Relati
             indexed |= set(named)
             if isinstance(item, exp.PrimaryKey) or item.find(exp.PrimaryKey):
                 keys += named
+    columns = [
+        replace(c, computed_from=tuple(o.name for o in columns if rules.fold_name(o.name) in computed[c.name])) for c in columns
+    ]
     return Relation(where, name, "table", tuple(columns), tuple(keys), frozenset(indexed))
 
 
