@@ -85,8 +85,8 @@ def _table(create: exp.Create, rules: EngineDialect, catalog: Catalog) -> Relati
             data_type = item.args.get("kind")
             type_text = data_type.sql(rules.sqlglot) if data_type else ""
             declared = Declared(type_text, default, is_not_null, _generated(kinds))
-            named = (i for k in kinds if isinstance(k, exp.ComputedColumnConstraint) for i in k.find_all(exp.Identifier))
-            computed[column] = {rules.fold_name(_fold(i, rules)) for i in named}
+            inside = (i for k in kinds if isinstance(k, exp.ComputedColumnConstraint) for i in k.find_all(exp.Identifier))
+            computed[column] = {rules.fold_name(_fold(i, rules)) for i in inside}
             columns.append(Column(column, type_text.lower(), not is_key and not is_not_null, declared))
             keys += [column] if is_key else []
             indexed |= {column} if is_key or any(isinstance(k, exp.UniqueColumnConstraint) for k in kinds) else set()
