@@ -162,6 +162,7 @@ class Column:
         is_nullable: Whether it may hold NULL.
         declared: How the schema spells it; None where nobody asked the engine.
         computed_from: Of a generated column the columns of its relation that its expression names.
+        has_user_code: Code of users runs when a value of its type is converted, compared or written.
     """
 
     name: str
@@ -169,6 +170,7 @@ class Column:
     is_nullable: bool = True
     declared: Declared | None = field(default=None, compare=False)
     computed_from: tuple[str, ...] = ()
+    has_user_code: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,8 @@ class Relation:
             table and its partitions the columns that decide about a row's partition.
         parents: Keys of the relations that its rows are rows of as well: of a partition the partitioned table, of an inheritance
             child what it inherits from.
+        effects: What a change sets off beyond itself, where that is not known to be harmless: the action, and whether it is a
+            `trigger`, a `rule` or a `check`. Changes that go on to other relations bring theirs along.
     """
 
     schema: str
@@ -200,6 +204,7 @@ class Relation:
     indexes: tuple[tuple[str, frozenset[str]], ...] = ()
     stored_by: tuple[str, ...] = ()
     parents: tuple[str, ...] = ()
+    effects: tuple[tuple[Action, str], ...] = ()
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -215,12 +220,14 @@ class Catalog:
         default_schema: The schema that an unqualified name means (`main` in SQLite, usually `public` in PostgreSQL).
         relations: By relation key.
         version: A digest of the schema; a different schema has a different version.
+        effects: As of a relation, of statements whatever they name; the action `*` is every one.
     """
 
     dialect: DialectName
     default_schema: str
     relations: Mapping[str, Relation]
     version: str = ""
+    effects: tuple[tuple[Action, str], ...] = ()
 
     def key(self, schema: str | None, name: str) -> str:
         """Returns the relation key for a schema (None for the default) and a name."""

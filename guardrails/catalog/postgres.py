@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+from guardrails.catalog.postgres_effects import PARTS, general_effects, relation_effects, types_with_code
 from guardrails.model import Catalog, Column, Declared, Relation, RelationKind
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _GENERATED: dict[str, Literal["virtual", "stored"]] = {"s": "stored", "v": "virt
 
 _WANTED = r"""
     WITH wanted AS MATERIALIZED (
-        SELECT c.oid, n.nspname, c.relname, c.relkind
+        SELECT c.oid, n.nspname, c.relname, c.relkind, c.relrowsecurity, c.relforcerowsecurity
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
           AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname !~ '^pg_(toast_)?temp_'
@@ -66,7 +67,9 @@ _DIGEST = "".join(
         UNION ALL
         SELECT pg_catalog.md5(pg_catalog.string_agg(
             pg_catalog.concat_ws(',', t.oid, pg_catalog.quote_ident(t.typname)), ';' ORDER BY t.oid))
-        FROM pg_catalog.pg_type t WHERE t.oid >= 16384 AND t.typrelid = 0 AND t.typcategory <> 'A'
+        FROM pg_catalog.pg_type t WHERE t.oid >= 16384 AND t.typrelid = 0 AND t.typcategory <> 'A'""",
+        PARTS,
+        """
     )
     SELECT pg_catalog.array_agg(part)::text FROM parts
 """,
@@ -96,7 +99,7 @@ _COLUMNS = "".join(
         """
     SELECT a.attrelid, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull,
            CASE WHEN a.attgenerated = '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END, a.attgenerated,
-           CASE WHEN t.typtype = 'd' THEN pg_catalog.format_type(t.typbasetype, t.typtypmod) END
+           CASE WHEN t.typtype = 'd' THEN pg_catalog.format_type(t.typbasetype, t.typtypmod) END, a.atttypid
     FROM pg_catalog.pg_attribute a JOIN wanted w ON w.oid = a.attrelid JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
     LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     WHERE a.attnum > 0 AND NOT a.attisdropped
@@ -165,7 +168,8 @@ _PARTITIONED = r"""
 
 
 def postgres_digest(connection: psycopg.Connection[Any]) -> str:
-    """Returns the version of the schema: SHA-256 (hex) over relations, columns, defaults, view rules, indexes, inheritance and user types.
+    """Returns the version of the schema: SHA-256 (hex) over relations, columns, defaults, rules, indexes, inheritance and user types,
+    triggers, constraints, row-level security, and users' functions, operators and casts.
 
     Args:
         connection: An open connection; the answer is of the moment of the call, as the system catalogs always are.
@@ -184,7 +188,9 @@ def read_postgres(connection: psycopg.Connection[Any]) -> Catalog:
     default_schema = row[0] if row and row[0] else "public"
     connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
     version = postgres_digest(connection)
-    columns = _columns(connection)
+    types = types_with_code(connection)
+    columns = _columns(connection, types)
+    effects = relation_effects(connection)
     indexed = _by_relation(connection.execute(_INDEXED))
     parents = _by_relation(connection.execute(_EDGES))
     stored = _by_relation(connection.execute(_PARTITIONED))
@@ -202,21 +208,23 @@ def read_postgres(connection: psycopg.Connection[Any]) -> Catalog:
             definition=definition.strip().rstrip(";") if definition else None,
             stored_by=tuple(stored.get(oid, ())),
             parents=tuple(keys[parent] for parent in parents.get(oid, ())),
+            effects=effects.get(oid, ()),
         )
         for oid, schema, name, kind, definition, primary_key in rows
     }
-    return Catalog("postgres", default_schema, relations, version)
+    return Catalog("postgres", default_schema, relations, version, general_effects(connection, types))
 
 
-def _columns(connection: psycopg.Connection[Any]) -> Mapping[int, list[Column]]:
+def _columns(connection: psycopg.Connection[Any], types: frozenset[int]) -> Mapping[int, list[Column]]:
     computed: dict[tuple[int, str], list[str]] = {}
     for oid, name, used in connection.execute(_COMPUTED):
         computed.setdefault((oid, name), []).append(used)
     columns: dict[int, list[Column]] = {}
-    for oid, name, type_text, is_not_null, default, generated, base in connection.execute(_COLUMNS):
+    for oid, name, type_text, is_not_null, default, generated, base, type_oid in connection.execute(_COLUMNS):
         declared = Declared(base or type_text, default, is_not_null, _GENERATED.get(generated, ""))
         used = tuple(computed.get((oid, name), ()))
-        columns.setdefault(oid, []).append(Column(name, type_text.lower(), not is_not_null, declared, used))
+        column = Column(name, type_text.lower(), not is_not_null, declared, used, type_oid in types)
+        columns.setdefault(oid, []).append(column)
     return columns
 
 

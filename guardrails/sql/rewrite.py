@@ -27,6 +27,7 @@ from guardrails.model import (
     Value,
 )
 from guardrails.sql.dialects import EngineDialect, Fence, dialect_of
+from guardrails.sql.effects import require_known_effects
 from guardrails.sql.filters import Predicate, parse_predicate
 from guardrails.sql.grouping import keep_functional_dependency
 from guardrails.sql.metadata import schema_relation
@@ -67,9 +68,11 @@ def rewrite(resolved: Resolved, obligations: Obligations, catalog: Catalog, mask
         mask_sql: Gives a mask as SQL of the dialect for a column.
 
     Raises:
-        StatementError: An obligation cannot be fulfilled for this statement (codes `mask.*`, `policy.row_filter_invalid`), the
-            parameters do not fit (``sql.params_mismatch``), or the text does not parse to the same tree (``sql.roundtrip``).
+        StatementError: It sets off unknown code (``sql.effects_unknown``), an obligation cannot be fulfilled for this statement
+            (codes `mask.*`, `policy.row_filter_invalid`), the parameters do not fit (``sql.params_mismatch``), or the text does not
+            parse to the same tree (``sql.roundtrip``).
     """
+    require_known_effects(resolved.access, catalog)
     rewriter = _Rewriter(resolved, obligations, catalog, mask_sql)
     rewriter.check_writes(resolved.access)
     tree = resolved.tree.copy()
