@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+import sqlalchemy as sa
 
 from guardrails import Guard, Policy, Principal
 from guardrails.errors import GuardrailsError
+from guardrails.flow import Event
 
 __all__ = ["Live", "open_live", "run_postgres"]
 
@@ -34,12 +36,21 @@ class Live:
 
 
 @contextmanager
-def open_live(url: str, policy: str, folder: Path, *groups: str, **attributes: str) -> Iterator[Live]:
+def open_live(
+    database: str | sa.Engine,
+    policy: str,
+    folder: Path,
+    *groups: str,
+    observer: Callable[[Event], None] | None = None,
+    **attributes: str,
+) -> Iterator[Live]:
     """Opens a guard on a database with a policy; the principal is in the groups and has the attributes."""
     ledger = f"sqlite:///{folder / 'audit.db'}"
     principal = Principal("ana@example.com", frozenset(groups), attributes)
     with (
-        Guard.open(Policy.from_text(policy), database=url, ledger=ledger, unsafe_without_scan=True) as guard,
+        Guard.open(
+            Policy.from_text(policy), database=database, ledger=ledger, observer=observer, unsafe_without_scan=True
+        ) as guard,
         guard.session(principal=principal, agent="agent"),
     ):
         yield Live(guard)
