@@ -88,10 +88,6 @@ class BoundPolicy:
                 if not self._has_own_mask(relation, name):
                     yield replace(bound, mask=Mask(ColumnRef(relation, name), "deny"))
 
-    def is_declared(self, column: ColumnRef) -> bool:
-        """Whether the policy has a mask for a column, exemptions aside."""
-        return any(bound.mask.column == column for bound in self.masks_of(column.relation))
-
     def _has_own_mask(self, relation: str, column: str) -> bool:
         """Whether the policy itself says what a generated column shows, there or where all of its rows are rows as well."""
         named = (b.mask.column for b in self.columns if b.mask.column.column == column)
