@@ -131,7 +131,7 @@ _COMPUTED = r"""
     SELECT DISTINCT d.adrelid, a.attname, used.attname
     FROM pg_catalog.pg_attrdef d
     JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum AND a.attgenerated <> ''
-    CROSS JOIN LATERAL pg_catalog.regexp_matches(d.adbin::text, ':varattno (-?\d+)', 'g') AS named(groups)
+    CROSS JOIN LATERAL pg_catalog.regexp_matches(d.adbin::text, ':varattno (-?[0-9]+)', 'g') AS named(groups)
     JOIN pg_catalog.pg_attribute used ON used.attrelid = d.adrelid AND used.attnum > 0 AND NOT used.attisdropped
         AND named.groups[1]::int IN (0, used.attnum)
     ORDER BY 1, 2, 3
@@ -157,7 +157,7 @@ _PARTITIONED = r"""
             SELECT k.attnum::int FROM pg_catalog.unnest(p.partattrs::int2[]) AS k(attnum) WHERE k.attnum <> 0
             UNION ALL
             SELECT named.groups[1]::int
-            FROM pg_catalog.regexp_matches(p.partexprs::text, ':varattno (-?\d+)', 'g') AS named(groups)
+            FROM pg_catalog.regexp_matches(p.partexprs::text, ':varattno (-?[0-9]+)', 'g') AS named(groups)
         ) AS used(attnum)
         JOIN pg_catalog.pg_attribute a ON a.attrelid = p.partrelid AND a.attnum > 0 AND used.attnum IN (0, a.attnum)
         UNION
@@ -190,7 +190,7 @@ def read_postgres(connection: psycopg.Connection[Any]) -> Catalog:
     version = postgres_digest(connection)
     types = types_with_code(connection)
     columns = _columns(connection, types)
-    effects = relation_effects(connection)
+    effects = relation_effects(connection, {oid for oid, found in columns.items() if any(c.has_user_code for c in found)})
     indexed = _by_relation(connection.execute(_INDEXED))
     parents = _by_relation(connection.execute(_EDGES))
     stored = _by_relation(connection.execute(_PARTITIONED))

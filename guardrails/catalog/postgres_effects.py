@@ -7,7 +7,7 @@ Source: https://www.postgresql.org/docs/current/catalogs.html, https://www.postg
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from guardrails.catalog.plpgsql import is_plain_body, is_plain_path
@@ -48,7 +48,8 @@ _OWN = """
 """
 
 _TRIGGERS = """
-    SELECT t.tgrelid, t.tgtype::int, l.lanname, p.prosrc, p.proconfig, t.tgqual::text ~ ':(op)?funcid (1[6-9]\\d{3}|[2-9]\\d{4}|\\d{6,}) '
+    SELECT t.tgrelid, t.tgtype::int, l.lanname, p.prosrc, p.proconfig,
+           t.tgqual::text ~ ':(op)?funcid (1[6-9][0-9]{3}|[2-9][0-9]{4}|[0-9]{6,}) '
     FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid JOIN pg_catalog.pg_language l ON l.oid = p.prolang
     WHERE t.tgenabled <> 'D' AND p.oid >= 16384
 """
@@ -123,16 +124,22 @@ PARTS = "".join(
 """What of this the version of the schema is made of, after the relations' own parts."""
 
 
-def relation_effects(connection: psycopg.Connection[Any]) -> Mapping[int, tuple[tuple[Action, str], ...]]:
+def relation_effects(
+    connection: psycopg.Connection[Any], with_code: Collection[int]
+) -> Mapping[int, tuple[tuple[Action, str], ...]]:
     """Returns by relation what changes of it set off beyond themselves: the action, and what it is.
 
     Changes go on: to children and partitions, and along foreign keys that change other relations.
+
+    Args:
+        connection: As for the catalog.
+        with_code: Relations with columns whose types run code of users; no trigger of theirs is plain.
     """
     found: dict[_Node, set[str]] = {}
     for relation, event in connection.execute(_REWRITES):
         found.setdefault((relation, _RULES[event]), set()).add("rule")
     for relation, bits, language, body, settings, has_condition in connection.execute(_TRIGGERS.encode()):
-        if not has_condition and _is_plain(language, body, settings or ()):
+        if not has_condition and relation not in with_code and _is_plain(language, body, settings or ()):
             continue
         for bit, event in _EVENTS.items():
             if bits & bit:

@@ -204,6 +204,8 @@ class _Binder:
         """Of two masks of relations that share rows, one must be the stricter."""
         paths = {ref: path for ref, path in self.claims.items() if isinstance(ref, ColumnRef)}
         for ref, path in paths.items():
+            if len(bound.reach.kin(ref.relation)) == 1:
+                continue
             own = next((b.mask for b in bound.columns if b.mask.column == ref), None)
             for other in bound.columns:
                 met = other.mask

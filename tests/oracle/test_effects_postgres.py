@@ -272,6 +272,20 @@ def test_a_cast_that_calls_a_function_taints_its_type(spied: str, spying: Live, 
     assert spying.code("SELECT p FROM t") == "ok"
 
 
+def test_a_trigger_may_convert_values_of_such_a_type(spied: str, spying: Live) -> None:
+    run_postgres(
+        spied,
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.d := NEW.p; RETURN NEW; END'",
+        "CREATE TRIGGER g BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f()",
+    )
+    try:
+        assert spying.code("UPDATE t SET id = 1") == "ok"
+        run_postgres(spied, "CREATE CAST (pair AS text) WITH FUNCTION spy(pair) AS ASSIGNMENT")
+        assert spying.code("UPDATE t SET id = 1") == "sql.effects_unknown"
+    finally:
+        run_postgres(spied, "DROP CAST IF EXISTS (pair AS text)", "DROP FUNCTION f() CASCADE")
+
+
 def test_an_operator_class_taints_its_type(spied: str, spying: Live) -> None:
     run_postgres(spied, *OPERATORS, OPERATOR_CLASS)
     try:
