@@ -47,6 +47,7 @@ _SQL = {
     "sql.roundtrip": Code("The statement does not survive regeneration", "Rewrite it in plainer SQL."),
     "sql.parsers_disagree": Code("The engine's own parser reads it otherwise", "Write it in a plainer form."),
     "sql.view_opaque": Code("A view's definition is not understood", "Query its base relations instead."),
+    "sql.effects_unknown": Code("It would set off code whose effects are not known", "Leave the relation or the column out."),
     "sql.params_mismatch": Code("Parameters and placeholders differ", "Give one value for each placeholder."),
 }
 

@@ -324,7 +324,8 @@ def _perform(judgement: Judgement, plan: Plan | None, intent: Appended, context:
 
 def _declared(access: Access, policy: BoundPolicy) -> frozenset[str]:
     """The result columns that derive from declared columns alone; a name that another column shares is not among them."""
-    declared = {c.mask.column for c in policy.columns}
+    relations = {source.relation for output in access.returned for source in output.sources}
+    declared = {bound.mask.column for relation in relations for bound in policy.masks_of(relation)}
     views = {key for key, relation in policy.catalog.relations.items() if relation.kind == "view"}
     names: dict[str, bool] = {}
     for output in access.returned:

@@ -154,12 +154,23 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a relation; `type` is the engine's own type text in lower case; `declared` is None where nobody asked the engine."""
+    """A column of a relation.
+
+    Args:
+        name: Its name.
+        type: The engine's own type text in lower case.
+        is_nullable: Whether it may hold NULL.
+        declared: How the schema spells it; None where nobody asked the engine.
+        computed_from: Of a generated column the columns of its relation that its expression names.
+        has_user_code: Code of users runs when a value of its type is converted, compared or written.
+    """
 
     name: str
     type: str = ""
     is_nullable: bool = True
     declared: Declared | None = field(default=None, compare=False)
+    computed_from: tuple[str, ...] = ()
+    has_user_code: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +186,12 @@ class Relation:
         indexed_columns: Columns in any index.
         definition: A view's SELECT.
         indexes: Each index by name with its columns, where the engine can be told to leave one alone.
-        stored_by: Columns in whose order the rows are stored, where that is another order than the primary key's.
+        stored_by: Columns in whose order the rows are stored, where that is another order than the primary key's; of a partitioned
+            table and its partitions the columns that decide about a row's partition.
+        parents: Keys of the relations that its rows are rows of as well: of a partition the partitioned table, of an inheritance
+            child what it inherits from.
+        effects: What a change sets off beyond itself, where that is not known to be harmless: the action, and whether it is a
+            `trigger`, a `rule` or a `check`. Changes that go on to other relations bring theirs along.
     """
 
     schema: str
@@ -187,6 +203,8 @@ class Relation:
     definition: str | None = None
     indexes: tuple[tuple[str, frozenset[str]], ...] = ()
     stored_by: tuple[str, ...] = ()
+    parents: tuple[str, ...] = ()
+    effects: tuple[tuple[Action, str], ...] = ()
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -202,12 +220,14 @@ class Catalog:
         default_schema: The schema that an unqualified name means (`main` in SQLite, usually `public` in PostgreSQL).
         relations: By relation key.
         version: A digest of the schema; a different schema has a different version.
+        effects: As of a relation, of statements whatever they name; the action `*` is every one.
     """
 
     dialect: DialectName
     default_schema: str
     relations: Mapping[str, Relation]
     version: str = ""
+    effects: tuple[tuple[Action, str], ...] = ()
 
     def key(self, schema: str | None, name: str) -> str:
         """Returns the relation key for a schema (None for the default) and a name."""

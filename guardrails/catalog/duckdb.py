@@ -10,10 +10,10 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from guardrails.catalog.mentions import mentioned
 from guardrails.catalog.view_text import view_definition
 from guardrails.errors import CatalogError
 from guardrails.model import Catalog, Column, Declared, Relation
-from guardrails.sql.mentions import mentioned
 
 if TYPE_CHECKING:
     import duckdb

@@ -150,17 +150,32 @@ class _Indexes:
 def _columns(connection: Connection[Any]) -> Mapping[tuple[str, str], list[Column]]:
     names = "TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT, EXTRA, COLUMN_KEY, GENERATION_EXPRESSION"
     found: dict[tuple[str, str], list[Column]] = {}
-    for schema, table, name, type_, nullable, default, extra, key, expression in _select(
-        connection, "columns", names, "TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION"
-    ):
+    rows = _select(connection, "columns", names, "TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION")
+    expressions: dict[tuple[str, str], dict[str, frozenset[str]]] = {}
+    for schema, table, name, *_, expression in rows:
+        expressions.setdefault((schema, table), {})[name] = _words(expression or "")
+    for schema, table, name, type_, nullable, default, extra, key, expression in rows:
         if "INVISIBLE" in extra.upper():
             continue
         computed: Literal["", "virtual", "stored"] = ""
         if expression:
             computed = "virtual" if "VIRTUAL" in extra.upper() else "stored"
         declared = Declared(type_, default, nullable == "NO", computed, key, extra)
-        found.setdefault((schema, table), []).append(Column(name, type_.lower(), nullable == "YES", declared))
+        used = _computed(name, expressions[schema, table]) if expression else ()
+        found.setdefault((schema, table), []).append(Column(name, type_.lower(), nullable == "YES", declared, used))
     return found
+
+
+def _computed(name: str, expressions: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
+    """Returns the columns that a generated column is computed from, through others that no catalog shows as well."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        words = expressions[waiting.pop()]
+        used = {column for column in expressions if column.lower() in words} - found
+        found |= used
+        waiting += used
+    return tuple(sorted(found))
 
 
 def _indexes(connection: Connection[Any]) -> Mapping[tuple[str, str], list[tuple[str, int, str | None, int, str | None]]]:

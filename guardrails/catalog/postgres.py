@@ -1,15 +1,17 @@
 """The catalog of a live PostgreSQL database: every schema but the system's own.
 
-Partitions and inheritance children are left out: their rows belong to the parent, whose masks and row filters a statement on the
-child would go round. Definitions and types are read with an empty search path, so that every name in them is qualified.
+Partitions and inheritance children know their parents, as rows of theirs are rows of the parents too. Definitions and types are read
+with an empty search path, so that every name in them is qualified.
 Source: https://www.postgresql.org/docs/current/catalogs.html
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+from guardrails.catalog.postgres_effects import PARTS, general_effects, relation_effects, types_with_code
 from guardrails.model import Catalog, Column, Declared, Relation, RelationKind
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ _GENERATED: dict[str, Literal["virtual", "stored"]] = {"s": "stored", "v": "virt
 
 _WANTED = r"""
     WITH wanted AS MATERIALIZED (
-        SELECT c.oid, n.nspname, c.relname, c.relkind
+        SELECT c.oid, n.nspname, c.relname, c.relkind, c.relrowsecurity, c.relforcerowsecurity
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
           AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname !~ '^pg_(toast_)?temp_'
@@ -65,7 +67,9 @@ _DIGEST = "".join(
         UNION ALL
         SELECT pg_catalog.md5(pg_catalog.string_agg(
             pg_catalog.concat_ws(',', t.oid, pg_catalog.quote_ident(t.typname)), ';' ORDER BY t.oid))
-        FROM pg_catalog.pg_type t WHERE t.oid >= 16384 AND t.typrelid = 0 AND t.typcategory <> 'A'
+        FROM pg_catalog.pg_type t WHERE t.oid >= 16384 AND t.typrelid = 0 AND t.typcategory <> 'A'""",
+        PARTS,
+        """
     )
     SELECT pg_catalog.array_agg(part)::text FROM parts
 """,
@@ -84,7 +88,6 @@ _RELATIONS = "".join(
             JOIN pg_catalog.pg_attribute a ON a.attrelid = w.oid AND a.attnum = k.attnum
             WHERE i.indrelid = w.oid AND i.indisprimary AND k.position <= i.indnkeyatts)
     FROM wanted w
-    WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid = w.oid)
     ORDER BY w.nspname, w.relname
 """,
     )
@@ -96,7 +99,7 @@ _COLUMNS = "".join(
         """
     SELECT a.attrelid, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull,
            CASE WHEN a.attgenerated = '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END, a.attgenerated,
-           CASE WHEN t.typtype = 'd' THEN pg_catalog.format_type(t.typbasetype, t.typtypmod) END
+           CASE WHEN t.typtype = 'd' THEN pg_catalog.format_type(t.typbasetype, t.typtypmod) END, a.atttypid
     FROM pg_catalog.pg_attribute a JOIN wanted w ON w.oid = a.attrelid JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
     LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     WHERE a.attnum > 0 AND NOT a.attisdropped
@@ -123,8 +126,50 @@ _INDEXED = r"""
 """
 
 
+# A generated column is computed from the columns that its expression names; number 0 would be the whole row.
+_COMPUTED = r"""
+    SELECT DISTINCT d.adrelid, a.attname, used.attname
+    FROM pg_catalog.pg_attrdef d
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum AND a.attgenerated <> ''
+    CROSS JOIN LATERAL pg_catalog.regexp_matches(d.adbin::text, ':varattno (-?[0-9]+)', 'g') AS named(groups)
+    JOIN pg_catalog.pg_attribute used ON used.attrelid = d.adrelid AND used.attnum > 0 AND NOT used.attisdropped
+        AND named.groups[1]::int IN (0, used.attnum)
+    ORDER BY 1, 2, 3
+"""
+
+_EDGES = "".join(
+    (
+        _WANTED,
+        """
+    SELECT h.inhrelid, h.inhparent FROM pg_catalog.pg_inherits h
+    JOIN wanted child ON child.oid = h.inhrelid JOIN wanted parent ON parent.oid = h.inhparent
+    ORDER BY h.inhrelid, h.inhseqno
+""",
+    )
+)
+
+# What a row's partition depends on, in the partitioned table and in each partition beneath it.
+_PARTITIONED = r"""
+    WITH RECURSIVE keys(relid, attname) AS (
+        SELECT p.partrelid, a.attname
+        FROM pg_catalog.pg_partitioned_table p
+        CROSS JOIN LATERAL (
+            SELECT k.attnum::int FROM pg_catalog.unnest(p.partattrs::int2[]) AS k(attnum) WHERE k.attnum <> 0
+            UNION ALL
+            SELECT named.groups[1]::int
+            FROM pg_catalog.regexp_matches(p.partexprs::text, ':varattno (-?[0-9]+)', 'g') AS named(groups)
+        ) AS used(attnum)
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = p.partrelid AND a.attnum > 0 AND used.attnum IN (0, a.attnum)
+        UNION
+        SELECT h.inhrelid, k.attname FROM keys k JOIN pg_catalog.pg_inherits h ON h.inhparent = k.relid
+    )
+    SELECT relid, attname FROM keys ORDER BY relid, attname
+"""
+
+
 def postgres_digest(connection: psycopg.Connection[Any]) -> str:
-    """Returns the version of the schema: SHA-256 (hex) over relations, columns, defaults, view rules, indexes, inheritance and user types.
+    """Returns the version of the schema: SHA-256 (hex) over relations, columns, defaults, rules, indexes, inheritance and user types,
+    triggers, constraints, row-level security, and users' functions, operators and casts.
 
     Args:
         connection: An open connection; the answer is of the moment of the call, as the system catalogs always are.
@@ -143,23 +188,48 @@ def read_postgres(connection: psycopg.Connection[Any]) -> Catalog:
     default_schema = row[0] if row and row[0] else "public"
     connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
     version = postgres_digest(connection)
-    columns: dict[int, list[Column]] = {}
-    for oid, name, type_text, is_not_null, default, generated, base in connection.execute(_COLUMNS):
-        declared = Declared(base or type_text, default, is_not_null, _GENERATED.get(generated, ""))
-        columns.setdefault(oid, []).append(Column(name, type_text.lower(), not is_not_null, declared))
-    indexed: dict[int, set[str]] = {}
-    for oid, name in connection.execute(_INDEXED):
-        indexed.setdefault(oid, set()).add(name)
+    types = types_with_code(connection)
+    columns = _columns(connection, types)
+    effects = relation_effects(connection, {oid for oid, found in columns.items() if any(c.has_user_code for c in found)})
+    indexed = _by_relation(connection.execute(_INDEXED))
+    parents = _by_relation(connection.execute(_EDGES))
+    stored = _by_relation(connection.execute(_PARTITIONED))
     catalog = Catalog("postgres", default_schema, {}, version)
-    relations: dict[str, Relation] = {}
-    for oid, schema, name, kind, definition, keys in connection.execute(_RELATIONS):
-        relations[catalog.key(schema, name)] = Relation(
+    rows = connection.execute(_RELATIONS).fetchall()
+    keys = {oid: catalog.key(schema, name) for oid, schema, name, *_ in rows}
+    relations = {
+        keys[oid]: Relation(
             schema=schema,
             name=name,
             kind=_KINDS[kind],
             columns=tuple(columns.get(oid, ())),
-            primary_key=tuple(keys or ()),
+            primary_key=tuple(primary_key or ()),
             indexed_columns=frozenset(indexed.get(oid, ())),
             definition=definition.strip().rstrip(";") if definition else None,
+            stored_by=tuple(stored.get(oid, ())),
+            parents=tuple(keys[parent] for parent in parents.get(oid, ())),
+            effects=effects.get(oid, ()),
         )
-    return Catalog("postgres", default_schema, relations, version)
+        for oid, schema, name, kind, definition, primary_key in rows
+    }
+    return Catalog("postgres", default_schema, relations, version, general_effects(connection, types))
+
+
+def _columns(connection: psycopg.Connection[Any], types: frozenset[int]) -> Mapping[int, list[Column]]:
+    computed: dict[tuple[int, str], list[str]] = {}
+    for oid, name, used in connection.execute(_COMPUTED):
+        computed.setdefault((oid, name), []).append(used)
+    columns: dict[int, list[Column]] = {}
+    for oid, name, type_text, is_not_null, default, generated, base, type_oid in connection.execute(_COLUMNS):
+        declared = Declared(base or type_text, default, is_not_null, _GENERATED.get(generated, ""))
+        used = tuple(computed.get((oid, name), ()))
+        column = Column(name, type_text.lower(), not is_not_null, declared, used, type_oid in types)
+        columns.setdefault(oid, []).append(column)
+    return columns
+
+
+def _by_relation(rows: Iterable[tuple[int, Any]]) -> Mapping[int, list[Any]]:
+    found: dict[int, list[Any]] = {}
+    for oid, value in rows:
+        found.setdefault(oid, []).append(value)
+    return found

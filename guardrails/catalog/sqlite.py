@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from guardrails.catalog.view_text import TOKEN, view_definition
@@ -70,11 +70,15 @@ def _relation(connection: sqlite3.Connection, name: str, kind: RelationKind, sql
         "SELECT name, type, \"notnull\", pk, hidden, dflt_value FROM pragma_table_xinfo(?, 'main') ORDER BY cid", (name,)
     ).fetchall()
     shown = [r for r in rows if r[4] != _HIDDEN_IN_VIRTUAL_TABLE]
+    computed = _computed([r[0] for r in shown], [r[0] for r in shown if r[4] in _GENERATED], sql)
     keys = tuple(r[0] for r in sorted((r for r in shown if r[3]), key=lambda r: int(r[3])))
     # A key column may hold NULL in SQLite unless it is the row id itself; https://www.sqlite.org/lang_createtable.html
     rowid = keys[0] if len(keys) == 1 and any(r[0] == keys[0] and r[1].upper() == "INTEGER" for r in shown) else None
     declared = [Declared(r[1] or "", r[5], bool(r[2]), _GENERATED.get(r[4], "")) for r in shown]
-    columns = tuple(Column(d[0], t.type.lower(), not d[2] and d[0] != rowid, t) for d, t in zip(shown, declared, strict=True))
+    columns = tuple(
+        Column(d[0], t.type.lower(), not d[2] and d[0] != rowid, t, computed.get(d[0], ()))
+        for d, t in zip(shown, declared, strict=True)
+    )
     names = [c.name for c in columns]
     return Relation(
         schema="main",
@@ -85,6 +89,35 @@ def _relation(connection: sqlite3.Connection, name: str, kind: RelationKind, sql
         indexed_columns=frozenset(keys) | _indexed(connection, name, names) if kind == "table" else frozenset(),
         definition=_definition(name, sql) if kind == "view" else None,
     )
+
+
+def _computed(columns: Sequence[str], generated: Sequence[str], sql: str) -> Mapping[str, tuple[str, ...]]:
+    """By generated column every other column whose name occurs in its definition; all others where the definition is not found."""
+    definitions = _column_definitions(sql) if generated else {}
+    found: dict[str, tuple[str, ...]] = {}
+    for name in generated:
+        words = definitions.get(name.lower())
+        found[name] = tuple(c for c in columns if c != name and (words is None or c.lower() in words))
+    return found
+
+
+def _column_definitions(sql: str) -> Mapping[str, frozenset[str]]:
+    """Returns by the first name of each item in `CREATE TABLE name (items)` the words after it, folded to lower case."""
+    found: dict[str, frozenset[str]] = {}
+    depth, item = 0, list[str]()
+    for token in TOKEN.finditer(sql):
+        if token["blank"]:
+            continue
+        text = token.group() if token["mark"] else ""
+        depth += {"(": 1, ")": -1}.get(text, 0)
+        is_end = (text == "," and depth == 1) or (text == ")" and depth == 0)
+        if is_end and item:
+            found.setdefault(item[0], frozenset(item[1:]))
+        if is_end or (text == "(" and depth == 1):
+            item = []
+        elif depth and not token["mark"]:
+            item.append(_name(token).lower())
+    return found
 
 
 def _indexed(connection: sqlite3.Connection, table: str, columns: Iterable[str]) -> frozenset[str]:

@@ -97,7 +97,8 @@ class PostgresEngine:
     def catalog(self) -> Catalog:
         """Returns the schema as it is now; cached as long as its digest stays the same."""
         with self._lend() as connection, _translated():
-            connection.execute("BEGIN READ ONLY")
+            # One snapshot, so that digest, relations and what hangs on them are of one state.
+            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             try:
                 self._assume_role(connection)
                 known = self._catalog

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from guardrails.errors import PolicyError, StatementError
 from guardrails.masking import check_mask
@@ -12,13 +12,16 @@ from guardrails.policy.checks import principal_names
 from guardrails.policy.conditions import Condition
 from guardrails.policy.document import Document, Path, raise_all
 from guardrails.policy.names import Names, is_glob, meant, split_column
+from guardrails.policy.reach import Reach
 from guardrails.policy.schema import ACTION_WORDS, ColumnRule, Exemption, PolicyFile, RowRule, Rule, sql_actions
 from guardrails.sql import check_predicate
 from guardrails.sql.dialects import dialect_of
 
-__all__ = ["BoundColumn", "BoundPolicy", "BoundRow", "BoundRule", "bind"]
+__all__ = ["BoundColumn", "BoundPolicy", "BoundRow", "BoundRule", "bind", "strictness"]
 
 _MOST_SUGGESTIONS = 20
+_STRICTEST = ("deny", "null", "full", "fixed")
+"""Masks that show nothing of a value, before those that keep a part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,25 @@ class BoundPolicy:
     columns: tuple[BoundColumn, ...]
     rows: tuple[BoundRow, ...]
     purposes: frozenset[str]
+    reach: Reach = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reach", Reach(self.catalog))
+
+    def masks_of(self, relation: str) -> Iterator[BoundColumn]:
+        """Yields the masks that hold for a relation: its own, those of relations that share rows with it, and of what is computed."""
+        for bound in self.columns:
+            declared = bound.mask.column
+            if self.reach.shows(relation, declared):
+                yield replace(bound, mask=replace(bound.mask, column=ColumnRef(relation, declared.column)))
+            for name in self.reach.computed(relation, declared):
+                if not self._has_own_mask(relation, name):
+                    yield replace(bound, mask=Mask(ColumnRef(relation, name), "deny"))
+
+    def _has_own_mask(self, relation: str, column: str) -> bool:
+        """Whether the policy itself says what a generated column shows, there or where all of its rows are rows as well."""
+        named = (b.mask.column for b in self.columns if b.mask.column.column == column)
+        return any(self.reach.is_within(relation, ref.relation) for ref in named)
 
     @property
     def masks(self) -> Mapping[ColumnRef, Mask]:
@@ -92,6 +114,11 @@ class BoundPolicy:
             raise PolicyError("policy.purpose_unknown", message)
 
 
+def strictness(kind: str) -> int:
+    """Returns where a kind of mask stands when several hold for one column; the smallest goes first."""
+    return _STRICTEST.index(kind) if kind in _STRICTEST else len(_STRICTEST)
+
+
 def bind(
     file: PolicyFile,
     document: Document,
@@ -109,8 +136,10 @@ def bind(
     rules = tuple(binder.rule(rule, index, conditions.get(rule.id)) for index, rule in enumerate(file.rules))
     columns = [c for name, rule in file.columns.items() for c in binder.column(name, rule)]
     rows = [r for name, rule in file.rows.items() for r in binder.row(name, rule)]
+    bound = BoundPolicy(catalog, digest, limits, rules, tuple(columns), tuple(rows), frozenset(file.purposes))
+    binder.require_agreement(bound)
     raise_all(binder.problems)
-    return BoundPolicy(catalog, digest, limits, rules, tuple(columns), tuple(rows), frozenset(file.purposes))
+    return bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +199,22 @@ class _Binder:
             except StatementError as error:
                 self._add("policy.row_filter_invalid", error.message, place)
         return bound
+
+    def require_agreement(self, bound: BoundPolicy) -> None:
+        """Of two masks of relations that share rows, one must be the stricter."""
+        paths = {ref: path for ref, path in self.claims.items() if isinstance(ref, ColumnRef)}
+        for ref, path in paths.items():
+            if len(bound.reach.kin(ref.relation)) == 1:
+                continue
+            own = next((b.mask for b in bound.columns if b.mask.column == ref), None)
+            for other in bound.columns:
+                met = other.mask
+                is_met = met.column < ref and bound.reach.shows(ref.relation, met.column) and met.column.column == ref.column
+                if own is None or not is_met or (own.kind, own.options) == (met.kind, met.options):
+                    continue
+                if strictness(own.kind) == strictness(met.kind):
+                    message = f"`{met.column}` and `{ref}` share rows and have different masks, none of which is the stricter."
+                    self._add("policy.contradiction", message, path, of_key=True, hint="Give both the same mask.")
 
     def _claim(self, meaning: ColumnRef | str, path: Path) -> None:
         """Two names of the file must not mean the same thing, as `orders` and `public.orders` may."""

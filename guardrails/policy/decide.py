@@ -15,7 +15,7 @@ from guardrails.model import Access, ColumnRef, Context, Decision, Obligations, 
 from guardrails.policy.binding import BoundPolicy, BoundRule
 from guardrails.policy.conditions import ConditionError, cel_values, variables_of
 from guardrails.policy.names import Names
-from guardrails.policy.obligations import approval_terms, denied_columns, masks_for, row_filters_for
+from guardrails.policy.obligations import approval_terms, denied_columns, hidden_rows, masks_for, row_filters_for
 from guardrails.policy.schema import SQL_ACTIONS, Rule
 
 __all__ = ["decide", "decide_action"]
@@ -46,6 +46,8 @@ def decide(access: Access, policy: BoundPolicy, principal: Principal, context: C
     masks = masks_for(access, policy, principal, context)
     for column in sorted(denied_columns(access, masks)):
         court.deny_column(column, access, frozenset(mask.column for mask in masks if mask.kind == "deny"))
+    for relation in hidden_rows(access, policy, principal, context):
+        court.deny_hidden_rows(relation, access)
     filters, lacking = row_filters_for(access, policy, principal, context)
     for name in lacking:
         message = f"The rows that this principal may see depend on principal.{name}, which is not known."
@@ -110,10 +112,12 @@ class _Court:
         for bound in self.policy.rules:
             if bound.rule.effect == "allow":
                 continue
-            action = next((a for a in actions if self._is_about(bound, a, use.relation)), None)
-            if action is None or (bound.columns and not bound.columns & touched[action]):
+            action = next((a for a in actions if self._about(bound, a, use.relation)), None)
+            if action is None or (
+                bound.columns and not self.policy.reach.touches(use.relation, touched[action], bound.columns)
+            ):
                 continue
-            if self._holds(bound, action, use.relation):
+            if any(self._holds(bound, action, relation) for relation in self._about(bound, action, use.relation)):
                 self._apply(bound.rule, f"{action} on {shown}")
 
     def require_grant(self, use: RelationUse, access: Access) -> None:
@@ -162,6 +166,13 @@ class _Court:
         others = _listed([n for n in names if ColumnRef(column.relation, n) not in denied])
         hint = f"Use only these columns of {shown}: {others}." if others else "Name the columns you need instead of `*`."
         self.deny("policy.column_denied", f"A column of {shown} may not be used.", hint)
+
+    def deny_hidden_rows(self, relation: str, access: Access) -> None:
+        """Refuses a relation whose rows come from others as well, where a row filter of one of those cannot be applied."""
+        direct = {u.relation for u in access.relations if u.via is None}
+        shown = relation if relation in direct else "a relation"
+        message = f"{shown} shows rows of another relation of which this principal may see only some."
+        self.deny("policy.obligation", message, "Ask the partition or the inheriting table itself.")
 
     def judge_tool(self, name: str) -> None:
         """Judges a tool by its name; a name of an SQL action is never a tool's."""
@@ -259,6 +270,13 @@ class _Court:
         declared = f"declared {self.context.purpose}" if self.context.purpose else "declared none"
         message = f"{what} is for the purpose {' or '.join(purposes)}; this task {declared}."
         self.deny("policy.purpose_required", message, "Only tasks with that purpose may do it; leave it out.")
+
+    def _about(self, bound: BoundRule, action: str, relation: str) -> list[str]:
+        """Returns what a rule that restricts is about: the relation, and every other one that shares rows with it."""
+        kin = self.policy.reach.kin(relation) if relation in self.policy.catalog.relations else frozenset((relation,))
+        if bound.relations is not None and len(kin) > 1:
+            kin &= bound.relations
+        return [other for other in sorted(kin) if self._is_about(bound, action, other)]
 
     def _is_about(self, bound: BoundRule, action: str, relation: str) -> bool:
         if action not in bound.actions:

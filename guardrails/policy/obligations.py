@@ -8,10 +8,10 @@ from decimal import Decimal
 from uuid import UUID
 
 from guardrails.model import Access, ApprovalTerms, ColumnRef, Context, Mask, Principal, RowFilter, Value
-from guardrails.policy.binding import BoundPolicy
+from guardrails.policy.binding import BoundPolicy, strictness
 from guardrails.policy.schema import ApprovalRule, Exemption, Rule
 
-__all__ = ["approval_terms", "denied_columns", "is_exempt", "masks_for", "row_filters_for"]
+__all__ = ["approval_terms", "denied_columns", "hidden_rows", "is_exempt", "masks_for", "row_filters_for"]
 
 _SCALARS = (bool, int, float, str, bytes, Decimal, datetime, date, time, UUID)
 
@@ -25,14 +25,16 @@ def is_exempt(exemption: Exemption | None, principal: Principal, context: Contex
 
 
 def masks_for(access: Access, policy: BoundPolicy, principal: Principal, context: Context) -> tuple[Mask, ...]:
-    """Returns the masks of every relation that is touched, however it is reached, sorted by column."""
-    touched = {use.relation for use in access.relations}
-    found = [
-        column.mask
-        for column in policy.columns
-        if column.mask.column.relation in touched and not is_exempt(column.exemption, principal, context)
-    ]
-    return tuple(sorted(found, key=lambda mask: mask.column))
+    """Returns the masks of every relation that is touched, however it is reached, sorted by column; of several the strictest."""
+    found: dict[ColumnRef, Mask] = {}
+    for relation in {use.relation for use in access.relations}:
+        for bound in policy.masks_of(relation):
+            mask, known = bound.mask, found.get(bound.mask.column)
+            if is_exempt(bound.exemption, principal, context):
+                continue
+            if known is None or strictness(mask.kind) < strictness(known.kind):
+                found[mask.column] = mask
+    return tuple(sorted(found.values(), key=lambda mask: mask.column))
 
 
 def denied_columns(access: Access, masks: Iterable[Mask]) -> frozenset[ColumnRef]:
@@ -48,20 +50,33 @@ def row_filters_for(
 ) -> tuple[tuple[RowFilter, ...], tuple[str, ...]]:
     """Returns the row filters of every relation that is touched, with the principal's values, sorted by relation.
 
+    A filter holds for what inherits from its relation, too.
+
     Returns:
         The filters, and the names after `principal.` for which the principal has no usable value.
     """
-    touched = {use.relation for use in access.relations}
     known: dict[str, object] = {**principal.attributes, "id": principal.id, "groups": sorted(principal.groups)}
     filters: list[RowFilter] = []
     lacking: set[str] = set()
-    for row in policy.rows:
-        if row.row_filter.relation not in touched or is_exempt(row.exemption, principal, context):
-            continue
-        lacking |= {name for name in row.names if not _is_usable(known.get(name))}
-        bindings = tuple(sorted(_bound(row.names, known).items()))
-        filters.append(RowFilter(row.row_filter.relation, row.row_filter.predicate, bindings))
-    return tuple(sorted(filters, key=lambda f: f.relation)), tuple(sorted(lacking))
+    for relation in {use.relation for use in access.relations}:
+        for row in policy.rows:
+            is_held = policy.reach.is_within(relation, row.row_filter.relation)
+            if not is_held or is_exempt(row.exemption, principal, context):
+                continue
+            lacking |= {name for name in row.names if not _is_usable(known.get(name))}
+            bindings = tuple(sorted(_bound(row.names, known).items()))
+            filters.append(RowFilter(relation, row.row_filter.predicate, bindings))
+    return tuple(sorted(filters, key=lambda f: (f.relation, f.predicate))), tuple(sorted(lacking))
+
+
+def hidden_rows(access: Access, policy: BoundPolicy, principal: Principal, context: Context) -> tuple[str, ...]:
+    """Returns the touched relations through which rows come that a filter of theirs hides: one of a child cannot hold in a parent."""
+    filtered = [r.row_filter.relation for r in policy.rows if not is_exempt(r.exemption, principal, context)]
+    return tuple(
+        relation
+        for relation in sorted({use.relation for use in access.relations})
+        if any(f in policy.reach.kin(relation) and not policy.reach.is_within(relation, f) for f in filtered)
+    )
 
 
 def approval_terms(rules: Iterable[Rule]) -> ApprovalTerms | None:

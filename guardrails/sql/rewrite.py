@@ -27,6 +27,7 @@ from guardrails.model import (
     Value,
 )
 from guardrails.sql.dialects import EngineDialect, Fence, dialect_of
+from guardrails.sql.effects import require_known_effects
 from guardrails.sql.filters import Predicate, parse_predicate
 from guardrails.sql.grouping import keep_functional_dependency
 from guardrails.sql.metadata import schema_relation
@@ -68,9 +69,11 @@ def rewrite(resolved: Resolved, obligations: Obligations, catalog: Catalog, mask
         mask_sql: Gives a mask as SQL of the dialect for a column.
 
     Raises:
-        StatementError: An obligation cannot be fulfilled for this statement (codes `mask.*`, `policy.row_filter_invalid`), the
-            parameters do not fit (``sql.params_mismatch``), or the text does not parse to the same tree (``sql.roundtrip``).
+        StatementError: It sets off unknown code (``sql.effects_unknown``), an obligation cannot be fulfilled for this statement
+            (codes `mask.*`, `policy.row_filter_invalid`), the parameters do not fit (``sql.params_mismatch``), or the text does not
+            parse to the same tree (``sql.roundtrip``).
     """
+    require_known_effects(resolved.access, catalog)
     rewriter = _Rewriter(resolved, obligations, catalog, mask_sql)
     rewriter.check_writes(resolved.access)
     tree = resolved.tree.copy()
@@ -193,20 +196,20 @@ class _Rewriter:
 
     def guard_targets(self, tree: exp.Expr) -> None:
         """Restricts UPDATE and DELETE to visible rows; the agent's predicate is evaluated on those alone."""
-        filters = {f.relation: f for f in self.obligations.row_filters}
         for node in list(tree.find_all(exp.Update, exp.Delete)):
             target = node.this
             # The branches of MERGE have no target of their own; merging into filtered rows is refused.
             key = relation_of(target) if isinstance(target, exp.Table) else None
-            if key not in filters:
+            filters = [self._predicate(f) for f in self.obligations.row_filters if f.relation == key]
+            if key is None or not filters:
                 continue
-            visible = self._predicate(filters[key]).tree(target.alias)
+            visible = exp.and_(*(exp.Paren(this=f.tree(target.alias)) for f in filters), copy=False)
             where = node.args.get("where")
             # CASE fixes the order of evaluation: an error in the agent's predicate cannot tell of hidden rows.
             own = where.this if where is not None else exp.Boolean(this=True)
             case = exp.Case(ifs=[exp.If(this=visible, true=exp.Paren(this=own.copy()))], default=exp.Boolean(this=False))
             node.set("where", exp.Where(this=case))
-            self.reads |= {ColumnRef(key, c) for c in self._predicate(filters[key]).columns}
+            self.reads |= {ColumnRef(key, c) for f in filters for c in f.columns}
 
     def _is_protected(self, key: str) -> bool:
         return any(m.column.relation == key for m in self.obligations.masks) or any(
@@ -247,6 +250,8 @@ class _Rewriter:
         ordering = {c.name for c in relation.columns if c.name in masks and (is_ordering or c.type.lower() == "integer")}
         if self.dialect.key_order and set(relation.stored_by or relation.primary_key) & ordering:
             raise StatementError("mask.unsupported", f"The key of {key} is protected, and its rows are stored in that order.")
+        if masks.keys() & set(relation.stored_by):
+            raise StatementError("mask.unsupported", f"A protected column of {key} decides about the partition of its rows.")
         columns: list[exp.Expr] = []
         for column in relation.columns:
             mask = masks.get(column.name)

@@ -59,8 +59,36 @@ def test_every_kind_of_relation_is_told_apart(connection: psycopg.Connection[Any
         "CREATE FOREIGN TABLE far (a int) SERVER s; CREATE SEQUENCE seq; CREATE TYPE composite AS (a int)",
     )
     kinds = {k: r.kind for k, r in catalog.relations.items()}
-    assert kinds == {"base": "table", "parent": "table", "mat": "materialized_view", "far": "foreign_table"}
+    tables = dict.fromkeys(("base", "part", "parent", "child"), "table")
+    assert kinds == {**tables, "mat": "materialized_view", "far": "foreign_table"}
     assert catalog.relations["mat"].definition
+
+
+def test_partitions_and_children_know_their_parents(connection: psycopg.Connection[Any]) -> None:
+    catalog = _catalog(
+        connection,
+        "CREATE SCHEMA s; CREATE TABLE base (a int, b int, c int) PARTITION BY RANGE (a, (b + 1));"
+        "CREATE TABLE s.mid PARTITION OF base FOR VALUES FROM (1, 1) TO (9, 9) PARTITION BY LIST (c);"
+        "CREATE TABLE leaf PARTITION OF s.mid DEFAULT; CREATE TABLE other (c int, b int, a int);"
+        "ALTER TABLE s.mid ATTACH PARTITION other FOR VALUES IN (1); ALTER TABLE s.mid DETACH PARTITION other;"
+        "CREATE TABLE two (x int); CREATE TABLE mixed () INHERITS (other, two); CREATE TABLE three () INHERITS (two);"
+        "ALTER TABLE three NO INHERIT two; CREATE TEMP TABLE gone () INHERITS (two)",
+    )
+    parents = {k: r.parents for k, r in catalog.relations.items() if r.parents}
+    assert parents == {"s.mid": ("base",), "leaf": ("s.mid",), "mixed": ("other", "two")}
+    stored = {k: r.stored_by for k, r in catalog.relations.items() if r.stored_by}
+    assert stored == {"base": ("a", "b"), "s.mid": ("a", "b", "c"), "leaf": ("a", "b", "c")}
+
+
+def test_generated_columns_know_what_they_are_computed_from(connection: psycopg.Connection[Any]) -> None:
+    catalog = _catalog(
+        connection,
+        "CREATE TABLE t (a text, b text, g text GENERATED ALWAYS AS (lower(a) || 'b') STORED,"
+        " h text GENERATED ALWAYS AS ('a') STORED, d text DEFAULT lower('x')); CREATE TABLE u () INHERITS (t)",
+    )
+    for key in ("t", "u"):
+        computed = {c.name: c.computed_from for c in catalog.relations[key].columns}
+        assert computed == {"a": (), "b": (), "g": ("a",), "h": (), "d": ()}
 
 
 @pytest.mark.parametrize(
