@@ -173,14 +173,13 @@ class Scope:
         """
         for scope in self.levels():
             hits = [s for s in scope.sources.values() if key in s.columns]
+            if scope.are_names_mixed and key in scope.names:
+                around = scope.parent.find_column(key) if scope.parent is not None and not hits else None
+                return None, scope.names[key].union(*(s.columns[key].lineage for s in hits), around[1] if around else ())
             merged = scope.merged.get(key, set())
             others = [s for s in hits if s.alias not in merged]
             if len(others) + bool(merged) > 1 or any(key in s.duplicates for s in hits):
                 raise StatementError("sql.column_ambiguous", f"The column {key} fits several relations.")
-            if scope.are_names_mixed and key in scope.names and hits:
-                scope.require_alone(key)
-                lineage = scope.names[key].union(*(s.columns[key].lineage for s in hits))
-                return None, lineage
             if merged:
                 return scope.owners.get(key), frozenset().union(*(scope.sources[a].columns[key].lineage for a in merged))
             if others:
