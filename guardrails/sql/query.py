@@ -357,6 +357,9 @@ class QueryResolver(ExpressionResolver):
             return postgres_label(value)
         if self.dialect.labels == "mysql":
             return mysql_label(value, text, self.dialect)
+        if self.dialect.labels in ("duckdb", "sqlite"):
+            # To these a column in parentheses is a column.
+            value = value.unnest()
         if self.dialect.labels == "duckdb" and not isinstance(value, exp.Column):
             select = value.find_ancestor(exp.Select)
             windows = select.args.get("windows") or [] if select is not None else []

@@ -325,7 +325,10 @@ class SourceResolver(ABC):
         if len(names) > len(outputs):
             raise StatementError("sql.syntax", f"{alias.name} has fewer columns than its alias names.")
         columns = [Output(n, o.lineage) for n, o in zip(names, outputs, strict=False)] + list(outputs[len(names) :])
-        return self._source(self.dialect.fold(alias.this), columns, None)
+        name = self.dialect.fold(alias.this)
+        # As references to it are written: MySQL tells aliases apart by case.
+        _set_alias(node, name)
+        return self._source(name, columns, None)
 
     def _source(self, alias: str, columns: Sequence[Output], relation: str | None) -> Source:
         keys = [self.dialect.fold_name(c.name) for c in columns]

@@ -396,6 +396,9 @@ SELECT upper /* x */ ('a')
 """
 
 _SQLITE = r"""
+SELECT (ID), ((customers.NAME)) FROM customers ORDER BY id LIMIT 1
+SELECT DISTINCT(REGION) FROM customers ORDER BY 1
+SELECT * FROM (SELECT (ID), (c.nAme) FROM customers c) ORDER BY 1 LIMIT 1
 SELECT e.id FROM customers c JOIN (orders o JOIN employees e ON o.id = e.id) ON c.id = o.id WHERE c.id = 1
 SELECT o.id FROM customers c JOIN (orders o JOIN employees e ON o.id = e.id) ON c.id = o.id WHERE c.id = 1
 SELECT e.id AS id, o.region, e.name FROM customers c JOIN (orders o JOIN employees e ON o.id = e.id) ON c.id = o.id WHERE c.id = 1
