@@ -2,10 +2,11 @@
 
     python -m benchmarks.fidelity --engine postgres --count 50000 --seed 1 --jobs 2
     python -m benchmarks.fidelity --engine sqlite --count 50000 --seed 1 --jobs 2
+    python -m benchmarks.fidelity --engine duckdb --count 20000 --seed 1 --jobs 2
 
 Columns' names and types, rows (in order where the statement orders them totally, else as multisets) and errors must be equal.
 Half of the statements come from `tests.support.grammar`, half from `tests.support.generator`. Refused for fidelity means a code of
-`sql.roundtrip`, `sql.construct_unsupported` or `sql.syntax` for a statement that the engine accepts.
+`sql.roundtrip`, `sql.parsers_disagree`, `sql.construct_unsupported` or `sql.syntax` for a statement that the engine accepts.
 PostgreSQL: `--server` or GUARDRAILS_TEST_POSTGRES_URL names a maintenance database; databases of its own are made and dropped.
 """
 
@@ -22,6 +23,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import duckdb
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from guardrails.errors import GuardrailsError, StatementError
@@ -30,6 +33,8 @@ from tests.support import corpus, generator, twins
 from tests.support.grammar import FLAVOURS, Choose, query, seeded
 from tests.support.grammar.shrink import shrink
 from tests.support.oracles.answers import Answers, PostgresAnswers, SqliteAnswers
+from tests.support.oracles.answers_duckdb import DuckdbAnswers
+from tests.support.oracles.duckdb import fill_duckdb_grammar
 from tests.support.oracles.fidelity import Side, difference_of
 from tests.support.oracles.postgres import fill as fill_grammar_postgres
 from tests.support.oracles.sqlite import fill as fill_grammar_sqlite
@@ -37,7 +42,7 @@ from tests.support.oracles.sqlite import fill as fill_grammar_sqlite
 _SERVER = "postgresql://postgres@127.0.0.1:5432/postgres"
 _SEEDS = 10_000_000
 _SHRUNK = 5
-_FIDELITY = ("sql.roundtrip", "sql.construct_unsupported", "sql.syntax")
+_FIDELITY = ("sql.roundtrip", "sql.parsers_disagree", "sql.construct_unsupported", "sql.syntax")
 
 
 def _fill_corpus_sqlite(connection: sqlite3.Connection) -> None:
@@ -47,6 +52,13 @@ def _fill_corpus_sqlite(connection: sqlite3.Connection) -> None:
         connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
 
 
+def _fill_corpus_duckdb(connection: duckdb.DuckDBPyConnection) -> None:
+    for statement in corpus.statements():
+        connection.execute(statement)
+    for table, row in corpus.rows(1):
+        connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", list(row))
+
+
 Opener = Callable[[str], Answers]
 ENGINES: dict[DialectName, tuple[Opener, Opener]] = {
     "postgres": (
@@ -54,6 +66,10 @@ ENGINES: dict[DialectName, tuple[Opener, Opener]] = {
         lambda server: PostgresAnswers(server, lambda url: twins.fill_postgres(url, 1)),
     ),
     "sqlite": (lambda _server: SqliteAnswers(fill_grammar_sqlite), lambda _server: SqliteAnswers(_fill_corpus_sqlite)),
+    "duckdb": (
+        lambda _server: DuckdbAnswers(fill_duckdb_grammar),
+        lambda _server: DuckdbAnswers(_fill_corpus_duckdb),
+    ),
 }
 """Databases with the grammar's schema and with the corpus'; another engine is another line."""
 

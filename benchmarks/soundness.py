@@ -2,6 +2,7 @@
 
     python -m benchmarks.soundness --engine postgres --count 100000 --seed 1 --jobs 2
     python -m benchmarks.soundness --engine sqlite --count 100000 --seed 1 --jobs 2
+    python -m benchmarks.soundness --engine duckdb --count 20000 --seed 1 --jobs 2
 
 Statement number i of a run is made from the seed `seed * 10_000_000 + i`, so every one can be made again. Two lines must show 0:
 statements that a policy which allows every read lets through and the engine shows to write, and columns that the engine reads and

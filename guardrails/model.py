@@ -71,7 +71,7 @@ Row: TypeAlias = tuple[Value, ...]
 Params: TypeAlias = Mapping[str, Value] | Sequence[Value]
 
 DialectName: TypeAlias = Literal[
-    "sqlite", "postgres", "mysql", "tsql", "snowflake", "bigquery", "redshift", "databricks", "oracle", "trino"
+    "sqlite", "postgres", "mysql", "duckdb", "tsql", "snowflake", "bigquery", "redshift", "databricks", "oracle", "trino"
 ]
 """Whose SQL it is; `mysql` is MariaDB too. From `tsql` on, statements are judged only: nothing here runs them."""
 Effect: TypeAlias = Literal["allow", "deny", "approve"]

@@ -6,8 +6,9 @@ text of a query, a relation, an object id of the system or an engine-internal ty
 
     python -m tools.generate_functions --postgres URL [--postgres URL …] --mysql URL [--mysql URL …]
 
-writes `functions_sqlite.txt`, `functions_postgres.txt` and `functions_mysql.txt`: one lower-case name a line, sorted. PostgreSQL's list
-is the union over the servers; a name that any of them disqualifies is left out. MySQL's is reviewed in `tools.mysql_functions`.
+writes `functions_sqlite.txt`, `functions_duckdb.txt`, `functions_postgres.txt` and `functions_mysql.txt`: one lower-case name a line,
+sorted. PostgreSQL's list is the union over the servers; a name that any of them disqualifies is left out. MySQL's is reviewed in
+`tools.mysql_functions`, DuckDB's in `tools.duckdb_functions`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import psycopg
 
+from tools.duckdb_functions import duckdb_functions
 from tools.mysql_functions import mysql_functions
 
 __all__ = [
@@ -219,6 +221,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with sqlite3.connect(":memory:") as connection:
         _write("sqlite", sqlite_functions(connection))
+    _write("duckdb", duckdb_functions())
     if arguments.postgres:
         _write("postgres", postgres_functions(arguments.postgres))
     if arguments.mysql:

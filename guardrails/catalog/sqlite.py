@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
+from guardrails.catalog.view_text import TOKEN, view_definition
 from guardrails.errors import CatalogError
 from guardrails.model import Catalog, Column, Declared, Relation, RelationKind
 
@@ -23,12 +24,6 @@ _KINDS: dict[str, RelationKind] = {"table": "table", "virtual": "foreign_table",
 _HIDDEN_IN_VIRTUAL_TABLE = 1
 _GENERATED: dict[int, Literal["virtual", "stored"]] = {2: "virtual", 3: "stored"}
 """By the `hidden` of `pragma_table_xinfo`."""
-
-_TOKEN = re.compile(
-    r"""(?P<blank>\s+|--[^\n]*(?:\n|\Z)|/\*.*?(?:\*/|\Z))"""
-    r"""|(?P<quoted>"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|'(?:[^']|'')*')|(?P<word>[\w$]+)|(?P<mark>.)""",
-    re.DOTALL,
-)
 
 
 def sqlite_digest(connection: sqlite3.Connection) -> str:
@@ -138,7 +133,7 @@ def _indexed(connection: sqlite3.Connection, table: str, columns: Iterable[str])
 
 
 def _words(sql: str) -> frozenset[str]:
-    tokens = _TOKEN.finditer(sql)
+    tokens = TOKEN.finditer(sql)
     return frozenset(_name(m).lower() for m in tokens if m["word"] or m["quoted"])
 
 
@@ -151,12 +146,7 @@ def _name(token: re.Match[str]) -> str:
 
 
 def _definition(name: str, sql: str) -> str:
-    """Returns the SELECT of `CREATE VIEW name [(columns)] AS select`, the only form that SQLite keeps."""
-    tokens = [m for m in _TOKEN.finditer(sql) if not m["blank"]]
-    depth = 0
-    for position, token in enumerate(tokens):
-        depth += {"(": 1, ")": -1}.get(token.group(), 0) if token["mark"] else 0
-        # Position 2 is the view's name, which may be the bare word `as`.
-        if position > 2 and depth == 0 and token["word"] and token.group().upper() == "AS":
-            return sql[token.end() :].strip().rstrip(";").strip()
-    raise CatalogError("sql.view_opaque", f"The definition of the view {name} is not understood.", evidence={"view": name})
+    found = view_definition(sql)
+    if found is None:
+        raise CatalogError("sql.view_opaque", f"The definition of the view {name} is not understood.", evidence={"view": name})
+    return found

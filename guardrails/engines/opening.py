@@ -38,9 +38,10 @@ def open_engine(database: str | sa.Engine | AsyncEngine, *, role: str | None = N
     """Opens a database for guarded execution and checks that it answers.
 
     Args:
-        database: `sqlite:///path`, `sqlite:////absolute/path`, `postgresql://…`, `postgresql+psycopg://…`, or an engine of
-            SQLAlchemy's. An engine with the drivers `sqlite3` or `psycopg` is used through its own pool; of any other, an
-            asynchronous one for instance, only the URL is used.
+        database: `sqlite:///path`, `sqlite:////absolute/path`, `postgresql://…`, `postgresql+psycopg://…`, `mysql://…`,
+            `duckdb:///path` (with `?access_mode=read_only` other processes may read the file too), or an engine of SQLAlchemy's.
+            An engine with the drivers `sqlite3`, `psycopg` or `pymysql` is used through its own pool; of any other, an asynchronous
+            one for instance, only the URL is used.
         role: PostgreSQL only: the role that every statement runs as (`SET LOCAL ROLE`); the login must be a member of it.
 
     Returns:
@@ -60,7 +61,7 @@ def open_engine(database: str | sa.Engine | AsyncEngine, *, role: str | None = N
             f"The dialect {_JUDGED[backend]} is judged only; nothing here runs its statements.",
             hint=f"Use `guardrails check --dialect {_JUDGED[backend]} --schema FILE`.",
         )
-    if given is None and url.drivername not in _SQLITE | _POSTGRES | _MYSQL:
+    if given is None and url.drivername not in _SQLITE | _POSTGRES | _MYSQL | {"duckdb"}:
         raise UsageError(
             "usage.database_unsupported", f"The driver {url.drivername[:40]!r} of the database URL is not supported."
         )
@@ -70,6 +71,8 @@ def open_engine(database: str | sa.Engine | AsyncEngine, *, role: str | None = N
         return _open_sqlite(url, given)
     if backend == "postgresql":
         return _open_postgres(url, given, role)
+    if backend == "duckdb":
+        return _open_duckdb(url)
     if backend in ("mysql", "mariadb"):
         return _open_mysql(url, given)
     raise UsageError("usage.database_unsupported", f"The database {backend[:40]!r} is not supported.")
@@ -103,6 +106,32 @@ def _open_sqlite(url: URL, given: sa.Engine | AsyncEngine | None) -> Engine:
     if not path.is_file():
         raise UsageError("usage.database_unreachable", f"There is no file {url.database!r}; it is not created.")
     return SqliteEngine(name, UrlConnections(path.absolute())).checked()
+
+
+def _open_duckdb(url: URL) -> Engine:
+    try:
+        from guardrails.engines.duckdb import DuckdbEngine
+    except ImportError as error:
+        raise UsageError("usage.extra_missing", "DuckDB is not installed.", hint="Install guardrails-sql[duckdb].") from error
+
+    if not url.database or url.database.startswith(":memory:") or url.host or url.username or url.password or url.port:
+        raise UsageError(
+            "usage.database_unsupported",
+            "A DuckDB database is a file, with three slashes before its path.",
+            hint="Use duckdb:///shop.duckdb.",
+        )
+    mode = url.query.get("access_mode", "read_write")
+    settings = {k: str(v) for k, v in url.query.items() if k in ("threads", "memory_limit")}
+    if set(url.query) - settings.keys() - {"access_mode"} or mode not in ("read_only", "read_write"):
+        raise UsageError(
+            "usage.database_unsupported",
+            "A DuckDB URL has the options access_mode (read_only or read_write), threads and memory_limit.",
+        )
+    path = Path(url.database)
+    if not path.is_file():
+        raise UsageError("usage.database_unreachable", f"There is no file {url.database!r}; it is not created.")
+    name = URL.create("duckdb", database=url.database).render_as_string()
+    return DuckdbEngine(name, path.absolute(), is_read_only=mode == "read_only", settings=settings).checked()
 
 
 def _open_mysql(url: URL, given: sa.Engine | AsyncEngine | None) -> Engine:

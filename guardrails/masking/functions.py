@@ -26,7 +26,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from guardrails.errors import StatementError
-from guardrails.masking import judged, mysql, postgres, sqlite, values
+from guardrails.masking import duckdb, judged, mysql, postgres, sqlite, values
 from guardrails.masking.judged_types import JUDGED_TYPES
 from guardrails.masking.kinds import Options, constant, options_of
 from guardrails.masking.types import ColumnType
@@ -38,11 +38,13 @@ _EXPRESSIONS: dict[DialectName, Callable[[Mask, ColumnType, Options, bytes], Mas
     "sqlite": sqlite.expression,
     "postgres": postgres.expression,
     "mysql": mysql.expression,
+    "duckdb": duckdb.expression,
     **judged.JUDGED_EXPRESSIONS,
 }
 _TWINS: dict[DialectName, Callable[[Mask, ColumnType, Options, Value | None, bytes], Value | None]] = {
     "sqlite": sqlite.apply,
     "mysql": mysql.apply,
+    "duckdb": duckdb.apply,
     **dict.fromkeys(JUDGED_TYPES, judged.apply),
 }
 

@@ -39,6 +39,16 @@ _MYSQL_FAMILIES: dict[str, Family] = {
     "time": "interval", **dict.fromkeys(("char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"), "text"),
     **dict.fromkeys(("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"), "bytes"), "json": "json", "uuid": "uuid",
 }  # fmt: skip
+_DUCKDB_BITS = {
+    "tinyint": 8, "smallint": 16, "integer": 32, "bigint": 64, "utinyint": 9, "usmallint": 17, "uinteger": 33, "ubigint": 65, "float": 32,
+}  # fmt: skip
+_DUCKDB_FAMILIES: dict[str, Family] = {
+    **dict.fromkeys(("tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger", "ubigint"), "integer"),
+    "varchar": "text", "decimal": "numeric", "double": "float", "float": "float", "boolean": "boolean", "date": "date",
+    "timestamp": "timestamp", "timestamp with time zone": "timestamptz", "time": "time", "interval": "interval", "uuid": "uuid",
+    "blob": "bytes", "json": "json",
+}  # fmt: skip
+_DECIMAL = re.compile(r"decimal\((\d{1,2}),\s*(\d{1,2})\)")
 _BLANK_PADDED = frozenset({"character", "char", "bpchar"})
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]*")
 _MODIFIER = re.compile(r"\(\s*(\d{1,9})\s*(?:,\s*(-?\d{1,9})\s*)?\)")
@@ -82,7 +92,7 @@ class ColumnType:
 def column_type(column: Column, dialect: DialectName) -> ColumnType:
     """Returns what `column.type` means in a dialect."""
     declared = " ".join(column.type.lower().split())
-    return {"sqlite": _sqlite, "mysql": _mysql}.get(dialect, _postgres)(declared)
+    return {"sqlite": _sqlite, "mysql": _mysql, "duckdb": _duckdb}.get(dialect, _postgres)(declared)
 
 
 def _mysql(declared: str) -> ColumnType:
@@ -103,6 +113,13 @@ def _mysql(declared: str) -> ColumnType:
         scale=numbers[1] if family == "numeric" and len(numbers) > 1 else 0,
         bits=bits,
     )
+
+
+def _duckdb(declared: str) -> ColumnType:
+    if found := _DECIMAL.fullmatch(declared):
+        return ColumnType("numeric", declared, precision=int(found[1]), scale=int(found[2]))
+    # An unsigned type counts as one of a bit more, of which the lower half is never used.
+    return ColumnType(_DUCKDB_FAMILIES.get(declared, "unknown"), declared, bits=_DUCKDB_BITS.get(declared, 64))
 
 
 def _sqlite(declared: str) -> ColumnType:

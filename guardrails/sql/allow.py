@@ -149,7 +149,7 @@ _ARGUMENTS: Mapping[type[exp.Expr], frozenset[str]] = {
         exp.Unnest: "expressions alias offset",
         exp.With: "expressions recursive",
         exp.CTE: "this alias materialized",
-        exp.Group: "expressions grouping_sets cube rollup",
+        exp.Group: "expressions grouping_sets cube rollup all",
         exp.Distinct: "expressions on",
         exp.Order: "this expressions",
         exp.Ordered: "this desc nulls_first",
@@ -163,7 +163,7 @@ _ARGUMENTS: Mapping[type[exp.Expr], frozenset[str]] = {
         exp.Cast: "this to",
         exp.DataType: "this expressions nested kind values",
         exp.Anonymous: "this expressions",
-        exp.In: "this expressions query",
+        exp.In: "this expressions query field",
         exp.Insert: "with_ this expression conflict returning default",
         exp.Update: "with_ this expressions from_ where order limit returning",
         exp.Delete: "with_ tables this using where order limit returning",
@@ -182,7 +182,7 @@ _ARGUMENTS: Mapping[type[exp.Expr], frozenset[str]] = {
         exp.Trim: "this expression position",
         exp.StrPosition: "this substr",
         exp.CurrentSchema: "",
-        exp.Star: "",
+        exp.Star: "except_",
         exp.Merge: "with_ this using on whens returning",
         exp.Whens: "expressions",
         exp.When: "matched source condition then",
@@ -245,6 +245,11 @@ def check_nodes(tree: exp.Expr, dialect: EngineDialect) -> None:
                         "sql.construct_unsupported", f"{_what(node)} with {_clause(name)} is not supported here."
                     )
         _check_names(node)
+        if isinstance(node, exp.In) and node.args.get("field") is not None and dialect.name != "duckdb":
+            # A list's items in DuckDB; SQLite would take the name for a relation.
+            raise StatementError("sql.construct_unsupported", "IN without parentheses is not supported here.")
+        if isinstance(node, exp.Group) and node.args.get("all") and (dialect.name != "duckdb" or node.expressions):
+            raise StatementError("sql.construct_unsupported", "GROUP BY ALL is not supported here.")
         if isinstance(node, exp.Anonymous):
             _check_function(node, dialect)
         elif (

@@ -182,7 +182,9 @@ class DefinitionResolver(MergeResolver):
             case exp.Drop() if str(action.args.get("kind")).upper() == "COLUMN":
                 self.writes |= {ColumnRef(key, self._own(c, relation)) for c in action.args["tables"]}
             case exp.RenameColumn():
-                self.writes |= {ColumnRef(key, self._own(action.this, relation)), ColumnRef(key, action.args["to"].name)}
+                renamed = self._own(action.this, relation)
+                self.writes |= {ColumnRef(key, renamed), ColumnRef(key, action.args["to"].name)}
+                self._reads_whole(key, (renamed,))
             case exp.AlterColumn():
                 self.writes.add(ColumnRef(key, self._own(action.this, relation)))
                 if action.args.get("default") is not None:
@@ -192,6 +194,7 @@ class DefinitionResolver(MergeResolver):
                     raise StatementError("sql.construct_unsupported", "RENAME TO takes a name without a schema.")
                 self.uses.add(RelationUse(self.catalog.key(relation.schema, action.this.name), "create"))
                 self.writes |= {ColumnRef(key, c) for c in relation.column_names}
+                self._reads_whole(key, relation.column_names)
                 action.this.meta[TARGET_META] = True
             case exp.AddConstraint():
                 scope = self._columns_of(key, relation)
@@ -200,6 +203,11 @@ class DefinitionResolver(MergeResolver):
                 self._require_select(key)
             case _:
                 raise StatementError("sql.construct_unsupported", "This form of ALTER TABLE is not supported.")
+
+    def _reads_whole(self, key: str, columns: Iterable[str]) -> None:
+        """What goes by a new name escapes every rule that named it: renaming takes the right to read it."""
+        self.uses.add(RelationUse(key, "select"))
+        self.reads |= {ColumnRef(key, c) for c in columns}
 
     def _drop(self, node: exp.Drop) -> None:
         kind = str(node.args.get("kind") or "").upper()
@@ -225,6 +233,10 @@ class DefinitionResolver(MergeResolver):
             raise StatementError("sql.construct_unsupported", "CREATE needs a plain name.")
         db = table.args.get("db")
         schema = self.dialect.fold(db) if db is not None else self.catalog.default_schema
+        if schema != self.catalog.default_schema and schema not in {r.schema for r in self.catalog.relations.values()}:
+            # A session's own schema (pg_temp, temp) would shadow what the catalog knows.
+            message = f"No relation of the schema {schema} is known, so nothing can be made in it."
+            raise StatementError("sql.construct_unsupported", message, hint=f"Make it in {self.catalog.default_schema}.")
         table.set("db", exp.to_identifier(schema, quoted=True))
         key = self.catalog.key(schema, table.name)
         table.meta[TARGET_META] = True

@@ -60,6 +60,8 @@ _FIRST_WORDS = {
     "vacuum",
 }  # fmt: skip
 
+_NUMBERED = ("duckdb", "mysql")
+"""Labels that come from the text of a column, in subqueries too."""
 _SHOWING_WORDS = {"desc", "describe", "pragma", "show"}
 _PARSER_ERRORS = (SqlglotError, AttributeError, IndexError, KeyError, TypeError, ValueError)
 """sqlglot's own error, and those that its compiled code lets out for text that no grammar has."""
@@ -126,7 +128,9 @@ def parse(statement: Statement, limits: Limits | None = None) -> Parsed:
     with _bounded():
         check_tree(tree, limits)
         check_nodes(tree, dialect)
-        check_round_trip(_without_names(tree, dialect), dialect)
+        text = check_round_trip(_without_names(tree, dialect), dialect)
+    if dialect.confirm is not None and isinstance(tree, exp.Query):
+        dialect.confirm(sql, text)
     return Parsed(statement, dialect, tree, tuple(tokens), explain)
 
 
@@ -164,9 +168,9 @@ def parse_tree(sql: str, tokens: list[Token], dialect: EngineDialect) -> exp.Exp
             "sql.statement_unsupported", f"{first[:40].upper()} in this form is not understood.", evidence=verb
         )
     with _bounded():
-        selects = numbered_selects(tree) if dialect.labels == "mysql" else []
+        selects = numbered_selects(tree) if dialect.labels in _NUMBERED else []
         tree = _normalise(tree, dialect)
-        if dialect.labels == "mysql":
+        if dialect.labels in _NUMBERED:
             note_texts(tree, selects, sql, tokens)
         return tree
 
@@ -259,7 +263,7 @@ def _unify(node: exp.Expr, dialect: EngineDialect) -> None:
         node.set("end", "CURRENT ROW")
     elif isinstance(node, exp.Trim) and node.args.get("position") in _SIDED_TRIMS and node.args.get("expression") is None:
         node.replace(exp.Anonymous(this=_SIDED_TRIMS[node.args["position"]], expressions=[node.this]))
-    elif isinstance(node, exp.Distinct) and dialect.name == "postgres" and isinstance(node.parent, exp.Anonymous):
+    elif isinstance(node, exp.Distinct) and dialect.name in ("duckdb", "postgres") and isinstance(node.parent, exp.Anonymous):
         first, *rest = node.expressions
         node.set("expressions", [first])
         for argument in rest:

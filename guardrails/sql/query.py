@@ -1,47 +1,32 @@
-"""Resolution of queries: SELECT, set operations, VALUES, WITH, and every expression inside them."""
+"""Resolution of queries: SELECT, set operations, VALUES and WITH."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import zip_longest
+from itertools import count, zip_longest
 
 from sqlglot import exp
 
 from guardrails.errors import StatementError
 from guardrails.model import Catalog, ColumnRef, RelationUse
-from guardrails.sql.allow import function_name
 from guardrails.sql.conditions import are_related, conjuncts, has_tautology
 from guardrails.sql.dialects import EngineDialect
+from guardrails.sql.duckdb_parser import duckdb_label
+from guardrails.sql.expressions import NOTHING, ExpressionResolver, column_node
 from guardrails.sql.labels import postgres_label, sqlite_label
 from guardrails.sql.labels_mysql import TEXTS_META, mysql_label
-from guardrails.sql.output_names import OUTPUT_META, check_window_names, mark_output_names
-from guardrails.sql.scope import Clause, Cte, Lineage, Output, Scope, Source, StarColumn
-from guardrails.sql.sources import SourceResolver
+from guardrails.sql.output_names import check_window_names, mark_output_names
+from guardrails.sql.scope import Clause, Cte, Output, Scope, Source, StarColumn
 from guardrails.sql.views import ViewLookup
 
 __all__ = ["QueryResolver"]
 
-_NOTHING: Lineage = frozenset()
 _MAX_RECURSIONS = 3
 _MAX_COLUMNS = 2_000
-_CALLS: dict[type[exp.Expr], str] = {
-    exp.CurrentDate: "current_date",
-    exp.CurrentTime: "current_time",
-    exp.CurrentTimestamp: "current_timestamp",
-    exp.Extract: "extract",
-    exp.Localtime: "localtime",
-    exp.Localtimestamp: "localtimestamp",
-    exp.Overlaps: "overlaps",
-    exp.Overlay: "overlay",
-    exp.StrPosition: "position",
-    exp.Substring: "substring",
-    exp.Trim: "trim",
-}
-"""Calls with a syntax of their own."""
 Ctes = Mapping[str, Cte]
 
 
-class QueryResolver(SourceResolver):
+class QueryResolver(ExpressionResolver):
     """Resolves queries and collects what they touch: `uses`, `reads`, `writes`, `functions`."""
 
     def __init__(self, dialect: EngineDialect, catalog: Catalog, views: ViewLookup) -> None:
@@ -123,7 +108,7 @@ class QueryResolver(SourceResolver):
             outputs = self.query(cte.this, outer, scope)
             if is_recursive:
                 # Columns may change places in each round, so that any can end up in any.
-                lineage = _NOTHING.union(*(o.lineage for o in outputs))
+                lineage = NOTHING.union(*(o.lineage for o in outputs))
                 outputs = [Output(o.name, lineage) for o in outputs]
             scope[name] = Cte(fresh, tuple(self._named(cte, outputs)))
             cte.args["alias"].set("this", exp.to_identifier(fresh, quoted=True))
@@ -202,7 +187,9 @@ class QueryResolver(SourceResolver):
         ]
         if len({len(r) for r in rows}) != 1:
             raise StatementError("sql.syntax", "The rows of VALUES have different lengths.")
-        return [Output(f"column{i + 1}", _NOTHING.union(*column)) for i, column in enumerate(zip(*rows, strict=True))]
+        label = self.dialect.values_label
+        names = (label.format(i) if label else f"column{i + 1}" for i in count())
+        return [Output(name, NOTHING.union(*column)) for name, column in zip(names, zip(*rows, strict=True), strict=False)]
 
     def _select(
         self, node: exp.Select, outer: Scope | None, ctes: Ctes, labels: Sequence[str], texts: Sequence[str]
@@ -211,11 +198,13 @@ class QueryResolver(SourceResolver):
         self.from_clause(node, scope)
         if self.dialect.names_seen == "having":
             check_window_names(node, scope, self.dialect)
+        if self.dialect.names_seen == "mixed":
+            scope.are_names_visible = scope.are_names_alone = scope.are_names_mixed = True
         outputs = self._projections(node, scope, labels, texts)
         scope.names = {self.dialect.fold_name(o.name): o.lineage for o in outputs}
         # SQLite lets WHERE, GROUP BY and HAVING see output names where no column has that name; PostgreSQL only GROUP BY.
-        scope.are_names_visible = self.dialect.names_seen in ("everywhere", "alone")
-        scope.are_names_alone = not self.dialect.is_executed
+        scope.are_names_visible = self.dialect.names_seen in ("everywhere", "alone", "mixed")
+        scope.are_names_alone = not self.dialect.is_executed or scope.are_names_mixed
         distinct = node.args.get("distinct")
         on = distinct.args.get("on") if distinct else None
         self.conditions([node.args.get("where")], scope)
@@ -231,13 +220,23 @@ class QueryResolver(SourceResolver):
         if group is not None:
             self._group(group, scope, outputs)
         order = node.args.get("order")
-        if order is not None:
+        if order is not None and any(isinstance(o.this, exp.Var) for o in order.expressions):
+            self._order_all(order, outputs)
+        elif order is not None:
             self._keys([o.this for o in order.expressions], scope, "ordered", outputs)
         self._limits(node, outer, ctes)
         return outputs
 
+    def _order_all(self, order: exp.Order, outputs: Sequence[Output]) -> None:
+        """ORDER BY ALL: every column of the result, from the left (DuckDB)."""
+        if len(order.expressions) != 1 or order.expressions[0].this.name.upper() != "ALL" or self.dialect.name != "duckdb":
+            raise StatementError("sql.construct_unsupported", "A sort key is neither an expression nor a name.")
+        self.clauses["ordered"] |= NOTHING.union(*(o.lineage for o in outputs))
+
     def _group(self, group: exp.Group, scope: Scope, outputs: Sequence[Output]) -> None:
         self._keys(group.expressions, scope, "grouped", outputs, names_first=False)
+        if group.args.get("all"):
+            self.clauses["grouped"] |= NOTHING.union(*(o.lineage for o in outputs))
         if self.dialect.are_keys_wrapped and group.expressions:
             keys = [exp.Paren(this=k) if _is_bound(k) else k for k in group.expressions]
             group.set("expressions", keys)
@@ -259,6 +258,9 @@ class QueryResolver(SourceResolver):
             if isinstance(key, exp.Column) and not key.table and isinstance(key.this, exp.Identifier):
                 name = self.dialect.fold(key.this)
                 is_input = any(name in s.columns for s in scope.sources.values())
+                if name in scope.names and is_input and scope.are_names_mixed:
+                    self.clauses[clause] |= self.expression(key, scope)
+                    continue
                 if name in scope.names and (names_first or not is_input):
                     if scope.are_names_alone and not names_first:
                         scope.require_alone(name)
@@ -283,6 +285,8 @@ class QueryResolver(SourceResolver):
                 outputs += [output for _, output in stars]
                 continue
             value = item.this if isinstance(item, exp.Alias) else item
+            if isinstance(item, exp.Column) and item.table:
+                self._no_renamed(scope, self.dialect.fold(item.args["table"]), self.dialect.fold(item.this))
             name = item.alias if isinstance(item, exp.Alias) else self._label(value, scope, written[index] if written else None)
             if self.dialect.nameless and not isinstance(item, (exp.Alias, exp.Column)):
                 name = self.dialect.nameless.format(len(outputs))
@@ -291,6 +295,9 @@ class QueryResolver(SourceResolver):
             now = node.expressions[index]
             columns.append(now.this if isinstance(now, exp.Alias) else now)
             outputs.append(Output(name, lineage))
+            if scope.are_names_mixed:
+                key = self.dialect.fold_name(name)
+                scope.names[key] = scope.names.get(key, NOTHING) | lineage
         if labels:
             if len(labels) != len(outputs):
                 raise StatementError("sql.syntax", "The number of columns does not fit their names.")
@@ -313,9 +320,19 @@ class QueryResolver(SourceResolver):
             found = [StarColumn(alias, key, output) for key, output in scope.sources[alias].columns.items()]
         else:
             return None
+        found = self._but(item if isinstance(item, exp.Star) else item.this, found)
         for column in found:
+            self._no_renamed(scope, column.alias, column.key)
             self.reads |= column.output.lineage
-        return [(_column(c.alias or scope.owners.get(c.key), c.output.name), c.output) for c in found]
+        return [(column_node(c.alias or scope.owners.get(c.key), c.output.name), c.output) for c in found]
+
+    def _but(self, star: exp.Expr, found: Sequence[StarColumn]) -> list[StarColumn]:
+        """Leaves out what `* EXCLUDE (…)` names, each of which has to be there."""
+        names = star.args.get("except_") or []
+        excluded = {self.dialect.fold(n.this) for n in names if isinstance(n, exp.Column) and not n.table}
+        if len(excluded) != len(names) or not excluded <= {c.key for c in found}:
+            raise StatementError("sql.column_unknown", "* leaves out a column that is not there, or not by its plain name.")
+        return [c for c in found if c.key not in excluded]
 
     def _no_duplicates(self, sources: Iterable[Source]) -> None:
         """A star over columns of one name cannot be spelled out: each alone would be ambiguous."""
@@ -327,11 +344,30 @@ class QueryResolver(SourceResolver):
                     hint="Give the columns of the subquery different names.",
                 )
 
+    def _no_renamed(self, scope: Scope, alias: str | None, key: str) -> None:
+        """SQLite makes a query of a join in parentheses, and gives those of its columns that share a name others, as `id:1`."""
+        if alias in scope.nested and sum(key in scope.sources[a].columns for a in scope.nested) > 1:
+            raise StatementError(
+                "sql.column_ambiguous", f"The result has the column {key} of a join in parentheses with several of that name.",
+                hint="Give it an alias, or leave the parentheses out.",
+            )  # fmt: skip
+
     def _label(self, value: exp.Expr, scope: Scope, text: str | None) -> str:
         if self.dialect.labels == "postgres":
             return postgres_label(value)
         if self.dialect.labels == "mysql":
             return mysql_label(value, text, self.dialect)
+        if self.dialect.labels == "duckdb" and not isinstance(value, exp.Column):
+            select = value.find_ancestor(exp.Select)
+            windows = select.args.get("windows") or [] if select is not None else []
+            named = (
+                ", ".join(self._written(w).replace(" OVER (", " AS (", 1) for w in windows) if value.find(exp.Window) else ""
+            )
+            label = duckdb_label(text or self._written(value), named)
+            if label is None:
+                message = "A result column has no name that is known before the query runs."
+                raise StatementError("sql.construct_unsupported", message, hint="Give it an alias.")
+            return label
         if isinstance(value, exp.Column) and isinstance(value.this, exp.Identifier):
             if self.dialect.labels == "sqlite" and text is None:
                 # Only the outermost query shows a column by its own name; a subquery's is called as it is written there.
@@ -346,6 +382,9 @@ class QueryResolver(SourceResolver):
                         return source.columns[key].name
         return text or sqlite_label(value, self.dialect)
 
+    def _written(self, node: exp.Expr) -> str:
+        return self.dialect.sqlglot.generate(node, comments=False, normalize_functions=False)
+
     def conditions(self, nodes: Iterable[exp.Expr | None], scope: Scope) -> None:
         """Resolves WHERE, HAVING and QUALIFY."""
         for node in nodes:
@@ -358,144 +397,13 @@ class QueryResolver(SourceResolver):
         terms = [t for w in wheres for t in conjuncts(w)]
         self.has_cross_join |= not are_related(scope.sources, [*scope.join_conditions, *terms], scope.links)
 
-    def _expressions(self, nodes: Iterable[exp.Expr | None], scope: Scope) -> None:
-        for node in nodes:
-            if node is not None:
-                self.expression(node, scope)
-
-    def expression(self, root: exp.Expr, scope: Scope) -> Lineage:
-        """Resolves every name of an expression in place.
-
-        Returns:
-            The base columns that it reads.
-        """
-        lineage: set[ColumnRef] = set()
-        stack: list[exp.Expr] = [root]
-        while stack:
-            node = stack.pop()
-            if isinstance(node, exp.Column):
-                lineage |= self._column(node, scope)
-            elif isinstance(node, (exp.Query, exp.Values, exp.Insert, exp.Update, exp.Delete, exp.Merge)):
-                lineage |= _NOTHING.union(*(o.lineage for o in self.query(node, scope, scope.ctes)))
-            elif isinstance(node, exp.Dot):
-                lineage |= self._field(node, scope)
-            elif isinstance(node, exp.CurrentSchema):
-                node.replace(self.default_schema())
-            elif isinstance(node, (exp.Alias, exp.Star)) and not _is_count_star(node):
-                raise StatementError("sql.construct_unsupported", "An alias or a * stands inside an expression.")
-            elif isinstance(node, exp.Collate):
-                if not isinstance(node.expression, (exp.Var, exp.Identifier, exp.Column)):
-                    # `a COLLATE "C" % b`: the parser takes what follows for part of the collation's name.
-                    raise StatementError(
-                        "sql.construct_unsupported", "COLLATE is followed by an operator.", hint="Use parentheses."
-                    )
-                stack.append(node.this)
-            elif isinstance(node, exp.Table):
-                raise StatementError("sql.construct_unsupported", "A relation stands where a value should.")
-            elif isinstance(node, exp.Ordered) and node is not root:
-                lineage |= self._part(node, "ordered", scope)
-            elif isinstance(node, exp.Where) and node is not root:
-                lineage |= self._part(node, "filtered", scope)
-            elif isinstance(node, exp.Window) and node.args.get("partition_by"):
-                keys = list(node.args["partition_by"])
-                lineage |= _NOTHING.union(*(self._part(k, "grouped", scope) for k in keys))
-                stack.extend(n for n in node.iter_expressions() if n.arg_key != "partition_by")
-            else:
-                if isinstance(node, exp.Anonymous):
-                    self.functions.add(function_name(node))
-                elif type(node) in _CALLS:
-                    self.functions.add(_CALLS[type(node)])
-                stack.extend(node.iter_expressions())
-        self.reads |= lineage
-        return frozenset(lineage)
-
-    def _part(self, node: exp.Expr, clause: Clause, scope: Scope) -> Lineage:
-        """Resolves the part of an expression that has a clause of its own: PARTITION BY and ORDER BY of a window, FILTER's WHERE."""
-        lineage = self.expression(node, scope)
-        self.clauses[clause] |= lineage
-        return lineage
-
-    def _column(self, node: exp.Column, scope: Scope) -> Lineage:
-        if isinstance(node.this, exp.Star):
-            return self._whole_row(node, self.dialect.fold(node.args["table"]), scope)
-        key = self.dialect.fold(node.this)
-        table = node.args.get("table")
-        if table is not None:
-            alias = self.dialect.fold(table)
-            source = scope.find_source(alias)
-            if source is None:
-                raise StatementError("sql.relation_unknown", f"{alias}.{key} names nothing in FROM.")
-            self._check_schema(node, source.relation)
-            if key not in source.columns or key in source.duplicates:
-                raise StatementError("sql.column_unknown", f"{alias} has no column {key}.")
-            node.replace(_column(source.alias, source.columns[key].name))
-            return source.columns[key].lineage
-        if node.meta.get(OUTPUT_META):
-            return scope.names[key]
-        found = scope.find_column(key)
-        if found is None and scope.find_source(key) is not None and self.dialect.has_row_values:
-            return self._whole_row(node, key, scope)
-        if found is None:
-            raise StatementError("sql.column_unknown", f"No relation in FROM has a column {key}.")
-        alias_found, lineage = found
-        if alias_found is not None:
-            source = scope.find_source(alias_found)
-            if source is None or key not in source.columns:
-                raise StatementError(
-                    "sql.column_ambiguous", f"The name {alias_found} stands for two relations on the way to {key}.",
-                    hint="Give the relations different aliases.",
-                )  # fmt: skip
-            node.replace(_column(alias_found, source.columns[key].name))
-        return lineage
-
-    def _whole_row(self, node: exp.Column, alias: str, scope: Scope) -> Lineage:
-        source = scope.find_source(alias)
-        if source is None or not self.dialect.has_row_values:
-            raise StatementError("sql.column_unknown", f"{alias} is not a column here.")
-        name = exp.to_identifier(alias, quoted=True)
-        is_star = isinstance(node.this, exp.Star)
-        node.replace(exp.Column(this=exp.Star(), table=name) if is_star else exp.Column(this=name))
-        return source.lineage
-
-    def _field(self, node: exp.Dot, scope: Scope) -> Lineage:
-        """`(alias).column`: a column by way of the whole row; fields of composite values are not understood."""
-        inner = node.this
-        while isinstance(inner, exp.Paren):
-            inner = inner.this
-        field = node.expression
-        if isinstance(inner, exp.Column) and not inner.table and isinstance(inner.this, exp.Identifier):
-            alias, key = self.dialect.fold(inner.this), self.dialect.fold(field) if isinstance(field, exp.Identifier) else ""
-            source = scope.find_source(alias)
-            if scope.find_column(alias) is None and source is not None and key in source.columns:
-                node.replace(_column(alias, source.columns[key].name))
-                return source.columns[key].lineage
-        raise StatementError("sql.construct_unsupported", "A field of a composite value is not supported.")
-
-    def _check_schema(self, node: exp.Column, relation: str | None) -> None:
-        schema = node.args.get("db")
-        if schema is None:
-            return
-        found = self.catalog.relations.get(relation) if relation else None
-        if found is None or self.dialect.fold_name(found.schema) != self.dialect.fold(schema):
-            raise StatementError("sql.relation_unknown", "A column is qualified with a schema that is not its relation's.")
-
     def _no_joins(self, node: exp.Subquery) -> None:
         if node.args.get("joins") or node.args.get("alias"):
             raise StatementError("sql.construct_unsupported", "A join stands where a query should.")
 
 
-def _column(alias: str | None, name: str) -> exp.Column:
-    this = exp.to_identifier(name, quoted=True)
-    return exp.Column(this=this, table=exp.to_identifier(alias, quoted=True)) if alias else exp.Column(this=this)
-
-
 def _aliased(value: exp.Expr, name: str) -> exp.Expr:
     return exp.Alias(this=value, alias=exp.to_identifier(name, quoted=True))
-
-
-def _is_count_star(node: exp.Expr) -> bool:
-    parent = node.parent
-    return isinstance(node, exp.Star) and isinstance(parent, exp.Anonymous) and function_name(parent) == "count"
 
 
 def _drop_unused(node: exp.Expr, clause: exp.With, dialect: EngineDialect) -> None:

@@ -45,6 +45,7 @@ __all__ = ["Rewritten", "rewrite"]
 MaskSql = Callable[[Mask, Column], MaskExpression]
 
 _MAX_REPLACED = 500
+_CONSTANT_MASKS = frozenset({"deny", "fixed", "full", "null"})
 _ROW = "gr_row"
 """Alias of the base relation inside a protecting subquery."""
 
@@ -82,8 +83,9 @@ def rewrite(resolved: Resolved, obligations: Obligations, catalog: Catalog, mask
     rewriter.describe_schema(tree)
     rewriter.guard_targets(tree)
     params |= rewriter.bindings
-    if resolved.explain is not None and (rewriter.bindings or obligations.row_filters):
-        raise StatementError("mask.unsupported", "The plan would show keys of masks, or tell of rows that are hidden.")
+    if resolved.explain is not None and not rewriter.is_plan_blind:
+        # Estimates come from the statistics of what is stored, and bound keys are written out.
+        raise StatementError("mask.unsupported", "The plan would tell of values that are masked, or of rows that are hidden.")
     if resolved.dialect.placeholders == "numbered":
         params = number_params(tree, params)
     sql = check_round_trip(tree, resolved.dialect)
@@ -105,6 +107,13 @@ class _Rewriter:
     @property
     def dialect(self) -> EngineDialect:
         return self.resolved.dialect
+
+    @property
+    def is_plan_blind(self) -> bool:
+        """Whether the plan depends on nothing that is protected: every mask that it meets is a constant."""
+        reads = set(self.resolved.access.reads)
+        is_constant = all(m.kind in _CONSTANT_MASKS for m in self.obligations.masks if m.column in reads)
+        return is_constant and not self.bindings and not self.obligations.row_filters
 
     def check_writes(self, access: Access) -> None:
         """A change may neither read protected columns (a masked value would be stored) nor overwrite or escape its rows."""
@@ -141,6 +150,10 @@ class _Rewriter:
         for use in access.relations:
             if use.action in ("alter", "create", "drop", "truncate") and use.relation in filtered:
                 raise StatementError("mask.unsupported", "The change would touch rows that the principal may not see.")
+        references = (n.this for n in self.resolved.tree.find_all(exp.Reference))
+        referred = {relation_of(n.this if isinstance(n, exp.Schema) else n) for n in references}
+        if referred & filtered:
+            raise StatementError("mask.unsupported", "A foreign key would tell of rows that the principal may not see.")
         altered = {u.relation for u in access.relations if u.action == "alter"}
         if any(c.relation in altered for c in masked & set(access.writes)):
             raise StatementError("mask.write_protected", "The change would take the protection of a column away.")
@@ -259,7 +272,7 @@ class _Rewriter:
             self.reads |= {ColumnRef(key, c) for f in row_filter for c in self._predicate(f).columns}
             # A fence: no predicate of the agent may run on hidden rows, where an error would tell of them.
             fence = self.dialect.fence
-            if not self.dialect.is_executed:
+            if not self.dialect.is_executed or self.dialect.are_hidden_nulled:
                 self._hide(columns, visible, masks)
             if fence.is_fetch:
                 rows_only = exp.LimitOptions(percent=False, rows=True, with_ties=False)

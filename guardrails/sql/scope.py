@@ -73,9 +73,11 @@ class Scope:
     names: dict[str, Lineage] = field(default_factory=dict)
     are_names_visible: bool = False
     are_names_alone: bool = False  # An output name that a column around the query has too is refused.
+    are_names_mixed: bool = False  # An output name and a column may be the same word; which is meant is the engine's business.
     conditions: list[exp.Expr] = field(default_factory=list)
     join_conditions: list[exp.Expr] = field(default_factory=list)
     links: list[tuple[str, str]] = field(default_factory=list)
+    nested: set[str] = field(default_factory=set)  # Aliases of joins in parentheses that the engine makes a query of.
 
     def add(self, source: Source) -> None:
         """Adds a source at the end of FROM.
@@ -105,6 +107,7 @@ class Scope:
         self.late_names |= inner.late_names
         self.join_conditions += inner.join_conditions
         self.links += inner.links
+        self.nested |= inner.nested
 
     def merge(self, key: str, right: str, position: int | None) -> None:
         """Merges the column `key` of the source `right` into the one to its left (USING).
@@ -174,6 +177,10 @@ class Scope:
             others = [s for s in hits if s.alias not in merged]
             if len(others) + bool(merged) > 1 or any(key in s.duplicates for s in hits):
                 raise StatementError("sql.column_ambiguous", f"The column {key} fits several relations.")
+            if scope.are_names_mixed and key in scope.names and hits:
+                scope.require_alone(key)
+                lineage = scope.names[key].union(*(s.columns[key].lineage for s in hits))
+                return None, lineage
             if merged:
                 return scope.owners.get(key), frozenset().union(*(scope.sources[a].columns[key].lineage for a in merged))
             if others:

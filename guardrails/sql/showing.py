@@ -101,12 +101,20 @@ _MAIN = rf"(?:main{BLANK}*\.{BLANK}*)?"
 _ARGUMENT = rf"{BLANK}*\({BLANK}*(?P<name>{_NAME}){BLANK}*\)"
 _WORD = r"(?:`(?:[^`]|``)+`|[\w$]+)"
 _RELATION = rf"(?:(?P<qualifier>{_WORD}){BLANK}*\.{BLANK}*)?(?P<name>{_WORD})"
+_DUCKDB_WORD = r"""(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)"""
+_DUCKDB_RELATION = rf"(?:(?P<qualifier>{_DUCKDB_WORD}){BLANK}*\.{BLANK}*)?(?P<name>{_DUCKDB_WORD})"
 _SCHEMA = rf"(?:{BLANK}+(?:FROM|IN){BLANK}+(?P<schema>{_WORD}))?"
 _LIKE = rf"""(?:{BLANK}+LIKE{BLANK}+(?P<pattern>'[^'\\]*'|"[^"\\]*"))?"""
 _STATEMENTS: Mapping[DialectName, Mapping[str, Callable[[re.Match[str]], exp.Select]]] = {
     "sqlite": {
         _words("PRAGMA", rf"{_MAIN}(?P<pragma>table_info|table_xinfo|table_list){_ARGUMENT}"): _pragma,
         _words("PRAGMA", rf"{_MAIN}(?P<pragma>table_list)(?P<name>)"): _pragma,
+    },
+    "duckdb": {
+        _words("SHOW", "TABLES"): lambda _: _from(_call("show_tables")),
+        _words("(?:DESCRIBE|DESC)", rf"(?:TABLE{BLANK}+)?{_DUCKDB_RELATION}"): lambda found: _from(
+            _named("show_columns", found.groupdict())
+        ),
     },
     "mysql": {
         _words("SHOW", rf"(?P<full>FULL{BLANK}+)?TABLES{_SCHEMA}{_LIKE}"): _show_tables,
@@ -118,5 +126,6 @@ _STATEMENTS: Mapping[DialectName, Mapping[str, Callable[[re.Match[str]], exp.Sel
 _HINTS: Mapping[DialectName, str] = {
     "sqlite": "Of pragmas there are table_list, table_info(name) and table_xinfo(name); sqlite_master can be queried.",
     "postgres": "Query information_schema.tables and information_schema.columns.",
+    "duckdb": "There are SHOW TABLES and DESCRIBE name; information_schema.tables and information_schema.columns can be queried.",
     "mysql": "There are SHOW TABLES, SHOW COLUMNS FROM name, DESCRIBE name and SHOW CREATE TABLE name.",
 }

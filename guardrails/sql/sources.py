@@ -72,7 +72,7 @@ class SourceResolver(ABC):
 
     @abstractmethod
     def expression(self, root: exp.Expr, scope: Scope) -> Lineage:
-        """Resolves an expression; see `QueryResolver.expression`."""
+        """Resolves an expression; see `ExpressionResolver.expression`."""
 
     def from_clause(self, node: exp.Expr, scope: Scope) -> None:
         """Adds everything in FROM and its joins to the scope, in order.
@@ -97,7 +97,14 @@ class SourceResolver(ABC):
         """Refuses names of relations that are also names of columns, or schemas: `a.b` could mean a field, or an array in a row."""
         levels = list(scope.levels())
         named = {alias for level in levels for alias in level.sources}
-        others = {key for level in levels for source in level.sources.values() for key in source.columns}
+        others = {
+            key
+            for level in levels
+            for source in level.sources.values()
+            for key in source.columns
+            # A function's one column may be called like the function.
+            if source.relation is not None or source.columns.keys() != {source.alias}
+        }
         bound = [self.catalog.relations[s.relation] for s in scope.sources.values() if s.relation is not None]
         others |= {self.dialect.fold_name(r.schema) for r in bound}
         if both := named & others:
@@ -123,6 +130,7 @@ class SourceResolver(ABC):
             self._late_conditions(inner)
             scope.absorb(inner)
             if self.dialect.are_nested_joins_queries:
+                scope.nested |= inner.sources.keys()
                 self.reads |= _NOTHING.union(*(s.lineage for s in inner.sources.values()))
             return
         if isinstance(node, exp.Table) and isinstance(node.this, exp.Identifier):

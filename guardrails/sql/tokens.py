@@ -13,6 +13,7 @@ from functools import cache
 
 from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import TokenError
+from sqlglot.parser import Parser
 from sqlglot.tokenizer_core import Token, TokenType
 
 from guardrails.errors import StatementError
@@ -67,6 +68,7 @@ _NAME_TOKENS = {
     TokenType.INSERT,
     TokenType.LEFT,
     TokenType.LIKE,
+    TokenType.LIST,
     TokenType.MAP,
     TokenType.RANGE,
     TokenType.REPLACE,
@@ -84,6 +86,7 @@ _NOT_CALLS_AFTER = {TokenType.ALIAS, TokenType.DCOLON, TokenType.INTO, TokenType
 # White space or invisible for sqlglot (or for a reader), not for the engines.
 _ODD_SPACE = re.compile("[\u0085\u00a0\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2064\u2066-\u206f\u3000\ufeff]")
 _KEYS = (TokenType.STRING, TokenType.NUMBER)
+_STRINGS = (TokenType.STRING, TokenType.BYTE_STRING, TokenType.UNICODE_STRING, TokenType.RAW_STRING, TokenType.HEREDOC_STRING)
 _TYPE_WORDS = {
     TokenType.DATE,
     TokenType.DATETIME,
@@ -174,16 +177,22 @@ def _repair(sql: str, tokens: list[Token], dialect: EngineDialect) -> Iterator[T
     hidden = _translated_names(type(dialect.sqlglot)) - dialect.structural
     position = 0
     constants: dict[int, str | None] = {}
+    typed: set[int] = set()
     before: Token | None = None
     for index, token in enumerate(tokens):
         after = tokens[index + 1] if index + 1 < len(tokens) else None
         kind = token.token_type
+        if _is_cast_constant(tokens, index):
+            # `DATE '2020-01-01'::text` casts the date, not the string.
+            typed.add(index + 1)
+            yield _as(token, TokenType.L_PAREN, "(")
         if kind is not TokenType.STRING and _is_reserved(token.text) and not _is_own_position(token, before):
             raise StatementError("sql.construct_unsupported", "A name starts with a prefix that is reserved.")
         _check_pair(sql, token, before, dialect)
         if kind is TokenType.PLACEHOLDER and dialect.has_question_marks:
             position += 1
-            yield _as(token, TokenType.COLON, ":")
+            # `x: a` gives an alias in DuckDB.
+            yield _as(token, TokenType.PARAMETER, "$") if dialect.name == "duckdb" else _as(token, TokenType.COLON, ":")
             yield _as(token, TokenType.VAR, f"{POSITION_PREFIX}{position}")
         elif kind is TokenType.BYTE_STRING and dialect.name == "postgres":
             yield _as(token, TokenType.STRING, _decode(sql[token.start : token.end + 1]))
@@ -191,14 +200,16 @@ def _repair(sql: str, tokens: list[Token], dialect: EngineDialect) -> Iterator[T
             if after is not None and after.text.upper() == "UESCAPE":
                 raise StatementError("sql.construct_unsupported", "UESCAPE is not supported.", hint="Use the default escape.")
             yield _as(token, TokenType.STRING, _decode_unicode(token.text))
-        elif kind is TokenType.SOME:
+        elif kind is TokenType.SOME and after is not None and after.token_type is TokenType.L_PAREN:
             yield _as(token, TokenType.ANY, "ANY")
         elif kind is TokenType.DOT and after is not None and _is_fraction(token, before, after):
             # sqlglot takes `.5` for a number in some places only.
             constants[index + 1] = None
-            yield _as(token, TokenType.NUMBER, f"0.{after.text}")
-        elif kind is TokenType.UNNEST and before is not None and before.token_type is TokenType.L_PAREN:
-            # The first of a join in parentheses, where the grammar takes any other function.
+            yield Token(TokenType.NUMBER, f"0.{after.text}", token.line, token.col, token.start, after.end)
+        elif kind is TokenType.UNNEST and (
+            dialect.name == "duckdb" or (before is not None and before.token_type is TokenType.L_PAREN)
+        ):
+            # The first of a join in parentheses, where the grammar takes any other function; in DuckDB a function everywhere.
             yield _as(token, TokenType.VAR, FUNCTION_PREFIX + token.text)
         elif kind in (TokenType.HEREDOC_STRING, TokenType.RAW_STRING):
             yield _as(token, TokenType.STRING, token.text)
@@ -234,7 +245,45 @@ def _repair(sql: str, tokens: list[Token], dialect: EngineDialect) -> Iterator[T
             yield _as(token, kind if kind is TokenType.IDENTIFIER else TokenType.VAR, FUNCTION_PREFIX + token.text)
         else:
             yield token
+        if index in typed:
+            yield _as(token, TokenType.R_PAREN, ")")
         before = token
+
+
+def _is_cast_constant(tokens: list[Token], index: int) -> bool:
+    """Whether a typed constant such as `DATE '2020-01-01'` starts here, with a cast of it to follow.
+
+    Raises:
+        StatementError: Its type is of several words, which sqlglot would cast last.
+    """
+    end = index + 2
+    if end >= len(tokens) or tokens[end].token_type is not TokenType.DCOLON or tokens[index + 1].token_type not in _STRINGS:
+        return False
+    token, before = tokens[index], tokens[index - 1] if index else None
+    is_zone = token.text.upper() == "ZONE" and index > 1 and tokens[index - 2].text.upper() != "AT"
+    if token.token_type not in Parser.TYPE_TOKENS:
+        is_type = is_zone or _ends_modifier(tokens, index)
+    else:
+        is_type = before is not None and before.token_type in Parser.TYPE_TOKENS | {TokenType.DOT}
+        if token.token_type is TokenType.INTERVAL:
+            return False
+    if is_type:
+        raise StatementError(
+            "sql.construct_unsupported", "A constant of a type of several words is cast.", hint="Put it in parentheses."
+        )
+    return token.token_type in Parser.TYPE_TOKENS
+
+
+def _ends_modifier(tokens: list[Token], index: int) -> bool:
+    """Whether a parenthesis closes what a type has in parentheses, as in `numeric(3, 1)`."""
+    depth = 0
+    if tokens[index].token_type is not TokenType.R_PAREN:
+        return False
+    for position in range(index, -1, -1):
+        depth += {TokenType.R_PAREN: 1, TokenType.L_PAREN: -1}.get(tokens[position].token_type, 0)
+        if depth == 0:
+            return position > 0 and tokens[position - 1].token_type in Parser.TYPE_TOKENS
+    return False
 
 
 @cache
@@ -276,7 +325,11 @@ def _is_reserved(text: str) -> bool:
 
 
 def _is_own_position(token: Token, before: Token | None) -> bool:
-    return token.text.startswith(POSITION_PREFIX) and before is not None and before.token_type is TokenType.COLON
+    return (
+        token.text.startswith(POSITION_PREFIX)
+        and before is not None
+        and before.token_type in (TokenType.COLON, TokenType.PARAMETER)
+    )
 
 
 def _check_pair(sql: str, token: Token, before: Token | None, dialect: EngineDialect) -> None:
@@ -305,6 +358,9 @@ def _check_pair(sql: str, token: Token, before: Token | None, dialect: EngineDia
     if kind is TokenType.STRING and dialect.name == "sqlite" and kind_before in _TYPE_WORDS:
         # A column of that name and its label for SQLite, a typed constant for sqlglot.
         raise StatementError("sql.construct_unsupported", "A type stands before a string.", hint="Use the string alone.")
+    if kind in strings and dialect.name == "postgres" and kind_before in (TokenType.BIT, TokenType.CHAR, TokenType.NCHAR):
+        # A constant of any length for PostgreSQL; sqlglot makes it a cast to a length of one.
+        raise StatementError("sql.construct_unsupported", "A typed constant of CHAR or BIT is not supported.", hint="Use text.")
     if kind in (TokenType.HEX_STRING, TokenType.BIT_STRING) and dialect.name == "postgres" and sql[token.start] == "0":
         # A number since release 16, an error before, and a bit string for sqlglot.
         raise StatementError("sql.construct_unsupported", "Numbers are written in decimal only.")

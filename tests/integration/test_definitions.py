@@ -17,7 +17,7 @@ version: 1
 rules:
   - {id: read, effect: allow, actions: [select], relations: [customers, orders, employees]}
   - {id: own, effect: allow, actions: [ddl, write, select], relations: ['scratch_*']}
-  - {id: shop, effect: allow, actions: [ddl, write], relations: [employees, orders, customers], principals: {groups: [owners]}}
+  - {id: shop, effect: allow, actions: [ddl, write], relations: [employees, orders, customers, tickets], principals: {groups: [owners]}}
 columns:
   customers.ssn: {mask: full}
 rows:
@@ -92,6 +92,10 @@ def test_a_table_from_a_query_holds_visible_rows_only(guard: Guard) -> None:
         ("CREATE VIEW scratch_s AS SELECT id FROM orders", "mask.unsupported"),
         ("CREATE TABLE scratch_s AS SELECT name FROM tickets", "sql.column_unknown"),
         ("CREATE TABLE scratch_s (id int REFERENCES tickets (id))", "policy.no_rule"),
+        ("CREATE TABLE scratch_s (id int REFERENCES orders (id))", "mask.unsupported"),
+        ("CREATE TABLE scratch_s (id int, FOREIGN KEY (id) REFERENCES orders)", "mask.unsupported"),
+        ("CREATE TABLE pg_temp.orders (id int)", "sql.construct_unsupported"),
+        ("CREATE TABLE temp.orders (id int)", "sql.construct_unsupported"),
         ("DROP TABLE scratch_missing", "sql.relation_unknown"),
         ("CREATE TABLE scratch_s AS SELECT * FROM ticket_log", "policy.no_rule"),
     ],
@@ -99,6 +103,11 @@ def test_a_table_from_a_query_holds_visible_rows_only(guard: Guard) -> None:
 def test_what_no_rule_allows(guard: Guard, sql: str, code: str) -> None:
     assert _code(guard, sql) == code
     assert len(_run(guard, "SELECT name FROM employees")) == 2
+
+
+def test_a_new_name_escapes_no_rule(guard: Guard) -> None:
+    assert _code(guard, "ALTER TABLE tickets RENAME TO scratch_t", _OWEN) == "policy.no_rule"
+    assert _code(guard, "ALTER TABLE tickets RENAME COLUMN body TO note", _OWEN) == "policy.no_rule"
 
 
 @pytest.mark.parametrize(
@@ -156,6 +165,20 @@ def test_merge(postgres_guard: Guard) -> None:
         "WHEN NOT MATCHED THEN INSERT (id, amount) VALUES (e.id, 70)",
     )
     assert _run(postgres_guard, "SELECT id, amount FROM scratch_stock ORDER BY id") == [(1, 11), (7, 70)]
+
+
+def test_merge_sees_visible_rows_only(postgres_guard: Guard) -> None:
+    """A hidden row of the source neither merges nor fails the statement."""
+    hidden = _run(postgres_guard, "SELECT id, region FROM orders", _OWEN)
+    visible = {i for i, region in hidden if region == "north"}
+    assert visible < {i for i, _ in hidden}
+    cases = " + ".join(f"1 / (o.id - {i})" for i, region in hidden if region != "north")
+    _run(
+        postgres_guard,
+        f"MERGE INTO scratch_stock AS s USING orders AS o ON s.id = o.id + 100 AND 0 * ({cases}) = 0 "
+        "WHEN NOT MATCHED THEN INSERT (id, amount) VALUES (o.id + 100, o.id)",
+    )
+    assert {i - 100 for (i,) in _run(postgres_guard, "SELECT id FROM scratch_stock WHERE id > 100")} == visible
 
 
 @pytest.mark.parametrize(

@@ -25,14 +25,29 @@ rows:
 _ANA = Principal("ana@example.com", frozenset({"support"}))
 
 
+_MASKS = """
+version: 1
+rules:
+  - {id: read, effect: allow, actions: [select], relations: [employees]}
+columns:
+  employees.salary: {mask: round, digits: -3}
+  employees.name: {mask: full}
+"""
+
+
+@pytest.fixture
+def policy() -> str:
+    return _POLICY
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
-def guard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Guard]:
+def guard(request: pytest.FixtureRequest, tmp_path: Path, policy: str) -> Iterator[Guard]:
     if request.param == "sqlite":
         url = f"sqlite:///{make_sqlite_shop(tmp_path / 'shop.db')}"
     else:
         make: Callable[[], str] = request.getfixturevalue("new_postgres")
         url = make_postgres_shop(make())
-    with Guard.open(Policy.from_text(_POLICY), database=url, ledger=f"sqlite:///{tmp_path / 'audit.db'}") as opened:
+    with Guard.open(Policy.from_text(policy), database=url, ledger=f"sqlite:///{tmp_path / 'audit.db'}") as opened:
         yield opened
 
 
@@ -75,3 +90,10 @@ def test_no_key_of_a_mask_and_no_hidden_row_shows(guard: Guard) -> None:
     prefix = "EXPLAIN QUERY PLAN" if guard.engine.dialect == "sqlite" else "EXPLAIN VERBOSE"
     assert _code(guard, f"{prefix} SELECT email FROM customers") == "mask.unsupported"
     assert _code(guard, f"{prefix} SELECT id FROM orders") == "mask.unsupported"
+
+
+@pytest.mark.parametrize("policy", [_MASKS])
+def test_no_statistics_of_a_masked_column_show(guard: Guard) -> None:
+    prefix = "EXPLAIN QUERY PLAN" if guard.engine.dialect == "sqlite" else "EXPLAIN"
+    assert _code(guard, f"{prefix} SELECT salary, count(*) FROM employees GROUP BY salary") == "mask.unsupported"
+    assert _plan(guard, f"{prefix} SELECT name, count(*) FROM employees GROUP BY name")

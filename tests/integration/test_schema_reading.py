@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import duckdb
 import psycopg
 import pymysql
 import pytest
@@ -18,6 +19,7 @@ from guardrails.catalog import from_ddl
 from guardrails.errors import GuardrailsError
 from guardrails.model import ColumnRef, Result, Statement
 from guardrails.sql import dialect_name, parse, resolve
+from guardrails.sql.duckdb_parser import LOCKED
 from tests.support.schema_reading import ASKING, EXTRA, HIDDEN_LAST, LISTS, REFUSED, SAME_AS_THE_ENGINE, SHARED
 
 Make = Callable[[str], str]
@@ -63,6 +65,16 @@ def _postgres(new: Callable[[], str]) -> Make:
     return make
 
 
+def _duckdb(folder: Path) -> Make:
+    def make(ddl: str) -> str:
+        path = folder / f"{uuid.uuid4().hex[:12]}.duckdb"
+        with closing(duckdb.connect(str(path))) as connection:
+            connection.execute(ddl)
+        return f"duckdb:///{path}"
+
+    return make
+
+
 def _mysql(server: str, names: list[str]) -> Make:
     def make(ddl: str) -> str:
         names.append(f"guardrails_{uuid.uuid4().hex[:16]}")
@@ -88,7 +100,7 @@ def _run_mysql(url: str, sql: str) -> tuple[list[str], list[tuple[object, ...]]]
         return [d[0] for d in cursor.description or ()], list(cursor.fetchall())
 
 
-@pytest.fixture(params=["sqlite", "postgres", "mysql"])
+@pytest.fixture(params=["sqlite", "postgres", "mysql", "duckdb"])
 def dialect(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -99,6 +111,8 @@ def make(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
         folder = tmp_path / "databases"
         folder.mkdir()
         yield _sqlite(folder)
+    elif dialect == "duckdb":
+        yield _duckdb(tmp_path)
     elif dialect == "postgres":
         yield _postgres(request.getfixturevalue("new_postgres"))
     else:
@@ -122,6 +136,11 @@ def _asked(url: str, sql: str) -> tuple[list[str], list[tuple[object, ...]]]:
             return [d[0] for d in cursor.description], cursor.fetchall()
     if url.startswith("mysql"):
         return _run_mysql(url, sql)
+    if url.startswith("duckdb"):
+        settings = {**LOCKED, "lock_configuration": "true"}
+        with closing(duckdb.connect(url.removeprefix("duckdb:///"), config=settings)) as asking:
+            answer = asking.execute(sql)
+            return [d[0] for d in answer.description or ()], answer.fetchall()
     with psycopg.connect(url) as connection:
         found = connection.execute(sql)
         return [d.name for d in found.description or ()], found.fetchall()
@@ -229,6 +248,7 @@ def test_what_was_shown_is_recorded(dialect: str, make: Make, tmp_path: Path) ->
         "sqlite": ("PRAGMA table_list", "show"),
         "postgres": ("SELECT * FROM information_schema.tables", "select"),
         "mysql": ("SHOW TABLES", "show"),
+        "duckdb": ("DESCRIBE customers", "show"),
     }[dialect]
     with _guarded(make(SHARED), _SOME, tmp_path) as guard:
         access = guard.execute(sql).decision.access

@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.twins import Database, change_hidden, engine_of, fill_mysql, fill_postgres, fill_sqlite, open_twins
+from tests.support.twins import (
+    Database,
+    change_hidden,
+    engine_of,
+    fill_duckdb,
+    fill_mysql,
+    fill_postgres,
+    fill_sqlite,
+    open_twins,
+)
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +42,16 @@ def mysql_twins(new_mariadb: Callable[[], str]) -> Iterator[tuple[Database, Data
         database.engine.dispose()
 
 
-@pytest.fixture(params=["sqlite", "postgres", "mysql"])
+@pytest.fixture(scope="session")
+def duckdb_twins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Database, Database]]:
+    folder: Path = tmp_path_factory.mktemp("ducks")
+    twins = open_twins([fill_duckdb(folder / f"{secret}.duckdb", secret) for secret in (1, 2)])
+    yield twins
+    for database in twins:
+        database.engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgres", "mysql", "duckdb"])
 def twins(request: pytest.FixtureRequest) -> tuple[Database, Database]:
     found: tuple[Database, Database] = request.getfixturevalue(f"{request.param}_twins")
     return found
@@ -44,6 +62,8 @@ def hidden_twin(twins: tuple[Database, Database], tmp_path: Path, request: pytes
     """The first twin again, with other rows where the filter on region hides them."""
     if twins[0].dialect == "sqlite":
         url = fill_sqlite(tmp_path / "hidden.db", 1)
+    elif twins[0].dialect == "duckdb":
+        url = fill_duckdb(tmp_path / "hidden.duckdb", 1)
     elif twins[0].dialect == "mysql":
         url = fill_mysql(request.getfixturevalue("new_mariadb")(), 1)
     else:

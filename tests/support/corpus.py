@@ -288,6 +288,62 @@ SELECT e.name, b.name boss FROM employees e LEFT JOIN employees b ON b.id = e.bo
 WITH RECURSIVE days AS (SELECT DATE('2026-01-01') AS d UNION ALL SELECT d + INTERVAL 1 DAY FROM days WHERE d < '2026-01-05') SELECT d FROM days
 """
 
+DUCKDB_QUERIES = """
+FROM customers SELECT name, id ORDER BY id
+FROM orders ORDER BY id LIMIT 3
+SELECT * EXCLUDE (email, ssn) FROM customers ORDER BY id
+SELECT c.* EXCLUDE (credit), o.amount FROM customers c JOIN orders o ON o.customer_id = c.id ORDER BY o.id LIMIT 9
+SELECT region, status, count(*) FROM orders GROUP BY ALL ORDER BY ALL
+SELECT region, sum(amount) AS total FROM orders GROUP BY region HAVING total > 10 ORDER BY total DESC, region
+SELECT amount * 2 AS twice, twice + 1 AS more FROM orders WHERE twice > 20 ORDER BY more, id
+SELECT amount AS id, id AS amount FROM orders ORDER BY amount, id LIMIT 5
+SELECT upper(region) AS region, count(*) FROM orders GROUP BY region ORDER BY region
+SELECT id FROM orders QUALIFY row_number() OVER (PARTITION BY region ORDER BY amount DESC, id) <= 2 ORDER BY id
+SELECT date_trunc('month', created) AS month, sum(amount) FROM orders GROUP BY month ORDER BY month NULLS FIRST
+SELECT strftime(created, '%Y-%m'), dayname(created), created + INTERVAL 1 MONTH, created - INTERVAL '3 days' FROM orders ORDER BY id LIMIT 5
+SELECT extract(year FROM created), date_part('dow', created), date_diff('day', created, DATE '2026-12-31') FROM orders ORDER BY id
+SELECT median(amount), quantile_cont(amount, 0.9), percentile_cont(0.5) WITHIN GROUP (ORDER BY amount) FROM orders
+SELECT arg_max(id, amount), max_by(status, id), any_value(region ORDER BY id), list(id ORDER BY id)[1:3] FROM orders
+SELECT string_agg(name, ', ' ORDER BY name DESC) FILTER (WHERE id > 3) FROM customers
+SELECT id::VARCHAR || '-' || region, CAST(amount AS DOUBLE), TRY_CAST(name AS INTEGER), amount::DECIMAL(12, 1) FROM orders JOIN customers USING (id, region) ORDER BY 1
+SELECT name ILIKE 'a%', name ~ 'A', regexp_extract(name, '([A-Z])', 1), regexp_replace(name, '[0-9]+', '#'), name SIMILAR TO 'A.*' FROM customers ORDER BY id
+SELECT split_part(name, ' ', 1), length(name), name[1], left(name, 2), lpad(name, 10, '*'), contains(name, 'd') FROM customers ORDER BY id
+SELECT amount // 3, amount / 3, id % 4, power(id, 2), round(amount, 1), greatest(id, 5) FROM orders ORDER BY id LIMIT 8
+SELECT i, i * i FROM range(5) AS t(i) ORDER BY i
+SELECT generate_series FROM generate_series(1, 3) ORDER BY 1
+SELECT DISTINCT ON (region) region, id FROM orders ORDER BY region, amount DESC, id
+SELECT [1, 2, 3], len([1, 2]), list_contains([1, 2], 2), list_sort([3, 1]), unnest([1, 2])
+SELECT '{"a": 1}'::JSON ->> 'a', json_extract('{"a": [1]}', '$.a[0]')
+SELECT count(*) FILTER (WHERE status = 'paid') AS paid, count(*) FROM orders
+SELECT region, status, sum(amount) FROM orders GROUP BY ROLLUP (region, status) ORDER BY ALL
+SELECT region, grouping(region), sum(amount) FROM orders GROUP BY GROUPING SETS ((region), ()) ORDER BY 2, 1
+SELECT id, sum(amount) OVER (PARTITION BY region ORDER BY created, id ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) FROM orders ORDER BY id
+SELECT id, lag(amount) OVER w, first_value(amount) OVER w FROM orders WINDOW w AS (PARTITION BY region ORDER BY id) ORDER BY id
+WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 5) SELECT sum(n) FROM r
+WITH monthly AS MATERIALIZED (SELECT month(created) AS m, sum(amount) AS s FROM orders GROUP BY 1) SELECT m, s, s - lag(s) OVER (ORDER BY m) FROM monthly ORDER BY m
+SELECT c.name, t.amount FROM customers c, LATERAL (SELECT amount FROM orders o WHERE o.customer_id = c.id ORDER BY amount DESC, id LIMIT 1) t ORDER BY c.id
+SELECT name FROM customers c WHERE EXISTS (SELECT 1 FROM orders o WHERE o.customer_id = c.id AND amount > 20) ORDER BY id
+SELECT id FROM customers WHERE id NOT IN (SELECT customer_id FROM orders) ORDER BY id
+SELECT id FROM orders WHERE amount > ALL (SELECT credit FROM customers WHERE credit < 10) ORDER BY id
+SELECT region FROM customers UNION SELECT status FROM orders ORDER BY 1
+SELECT region FROM customers EXCEPT SELECT 'EU' ORDER BY region
+SELECT id FROM customers INTERSECT SELECT customer_id FROM orders ORDER BY 1
+VALUES (1, 'a'), (2, 'b')
+SELECT v.x FROM (VALUES (1), (2)) AS v(x) ORDER BY x DESC
+SELECT "name", "Region" FROM CUSTOMERS ORDER BY "ID" LIMIT 2
+SELECT COUNT(DISTINCT region), Sum(amount), AVG(amount) FROM Orders
+SELECT CASE WHEN amount > 20 THEN 'big' WHEN amount > 5 THEN 'mid' ELSE 'small' END AS size, count(*) FROM orders GROUP BY size ORDER BY size
+SELECT coalesce(email, 'none'), nullif(region, 'EU'), ifnull(credit, 0), if(credit > 5, 'y', 'n') FROM customers ORDER BY id
+SELECT id FROM orders WHERE created BETWEEN '2026-02-01' AND '2026-06-30' AND status IN ('paid', 'open') ORDER BY id
+SELECT c.id, e.id FROM customers c LEFT JOIN employees e ON e.id = c.id AND e.boss_id IS NOT NULL ORDER BY c.id
+SELECT customers.name FROM main.customers WHERE customers.id = 3
+SELECT sum(amount) OVER () / count(*) OVER () FROM orders LIMIT 1
+SELECT approx_count_distinct(region) > 0, mode(status), stddev_samp(amount), corr(id, amount) FROM orders
+SELECT EPOCH(created::TIMESTAMP), make_date(2026, 1, 2), last_day(created), to_days(3) FROM orders WHERE created IS NOT NULL ORDER BY id LIMIT 2
+SELECT count(*) FROM customers WHERE name LIKE '%a%' AND NOT region = 'EU' OR id IS NULL
+SELECT hash(1) = hash(1), md5('a'), sha256('a'), printf('%d-%s', 1, 'x'), format('{}', 1), bar(1, 0, 2, 4)
+"""
+
 _NOT_OF_MYSQL = (" FILTER (", " AS TEXT)")
 
 
@@ -296,5 +352,5 @@ def queries(dialect: str) -> list[str]:
     if dialect == "mysql":
         common = [line for line in QUERIES.splitlines() if not any(part in line for part in _NOT_OF_MYSQL)]
         return [line for line in [*common, *MYSQL_QUERIES.splitlines()] if line.strip()]
-    text = QUERIES + (POSTGRES_QUERIES if dialect == "postgres" else SQLITE_QUERIES)
+    text = QUERIES + {"postgres": POSTGRES_QUERIES, "sqlite": SQLITE_QUERIES, "duckdb": DUCKDB_QUERIES}[dialect]
     return [line for line in text.splitlines() if line.strip()]

@@ -260,6 +260,22 @@ COMMIT; SELECT 1
 """
 
 _POSTGRES = r"""
+SELECT DATE '2020-01-01'::VARCHAR
+SELECT TIMESTAMP '2020-01-01 10:00'::DATE::text
+SELECT TIMESTAMP WITH TIME ZONE '2020-01-01'::DATE
+SELECT double precision '1'::int, float8 '2'::int, numeric(3,1) '1.55'::int
+SELECT float8 '2'::int, bool 'true'::text, jsonb '[1, 2]'::jsonb -> 1
+SELECT date E'2020-01-01'::text, date $$2020-01-01$$::text
+SELECT timestamp '2020-01-01 10:00' AT TIME ZONE 'UTC'::text
+SELECT 'a' WHERE 'b'::text = 'b' AND 'c'::text IN ('c'::text)
+SELECT char 'abc'
+SELECT character 'abc'
+SELECT nchar 'abc'
+SELECT bpchar 'abc', varchar 'abc', character(2) 'abc'
+SELECT bit '101'
+SELECT 1 AS some, 2 AS any
+SELECT 1 = SOME (ARRAY[1]), 1 = any (ARRAY[2])
+SELECT .5, -.5, 1+.5 AS x
 SELECT 1::int::text::varchar(3)
 SELECT '1'::int + 1, 1::text || 'a', -1::int, - 1 :: int
 SELECT 2::numeric(5,2)::text
@@ -380,6 +396,9 @@ SELECT upper /* x */ ('a')
 """
 
 _SQLITE = r"""
+SELECT e.id FROM customers c JOIN (orders o JOIN employees e ON o.id = e.id) ON c.id = o.id WHERE c.id = 1
+SELECT o.id FROM customers c JOIN (orders o JOIN employees e ON o.id = e.id) ON c.id = o.id WHERE c.id = 1
+SELECT e.id AS id, o.region, e.name FROM customers c JOIN (orders o JOIN employees e ON o.id = e.id) ON c.id = o.id WHERE c.id = 1
 SELECT [id] FROM [customers] WHERE [id] = 1
 SELECT `id` FROM `customers` WHERE `id` = 1
 SELECT `a``b` FROM (SELECT 1 AS `a``b`)

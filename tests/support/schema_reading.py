@@ -6,7 +6,7 @@ __all__ = ["ASKING", "EXTRA", "HIDDEN_LAST", "LISTS", "REFUSED", "SAME_AS_THE_EN
 
 SHARED = """
 CREATE TABLE customers (id INTEGER PRIMARY KEY, name VARCHAR(40) NOT NULL DEFAULT 'it''s', "Mixed Case" NUMERIC(10, 2), ssn TEXT);
-CREATE TABLE "order" (customer_id INTEGER NOT NULL, line INTEGER NOT NULL, note CHAR(3), at TIMESTAMP, PRIMARY KEY (line, customer_id));
+CREATE TABLE "order" (customer_id INTEGER NOT NULL, line INTEGER NOT NULL, note CHAR(3), "at" TIMESTAMP, PRIMARY KEY (line, customer_id));
 CREATE TABLE salaries (id INTEGER PRIMARY KEY, amount BIGINT);
 CREATE VIEW names AS SELECT id, name FROM customers;
 CREATE VIEW payroll AS SELECT c.name, s.amount FROM customers c JOIN salaries s ON s.id = c.id;
@@ -27,6 +27,11 @@ CREATE TABLE hr."People" (
     u uuid, boo boolean NOT NULL DEFAULT true, v varchar, "say ""so"" again" text, money money, arr varchar(5)[], tt timetz
 );
 CREATE MATERIALIZED VIEW counted AS SELECT count(*) AS n FROM customers;
+""",
+    "duckdb": """
+CREATE TABLE "we""ird" ("a'b" INTEGER, l INTEGER[], s STRUCT(a INTEGER, "B c" VARCHAR), e DECIMAL(5, 2) DEFAULT 1.5, "INTEGER" REAL NOT NULL,
+t TIMESTAMP WITH TIME ZONE);
+CREATE SCHEMA hr; CREATE TYPE hr.mood AS ENUM ('ok', 'sad'); CREATE TABLE hr.people (id BIGINT PRIMARY KEY, m hr.mood, u UBIGINT);
 """,
     "mysql": """
 CREATE TABLE "we``ird" (
@@ -101,6 +106,19 @@ SAME_AS_THE_ENGINE = {
         "SELECT count(*) FROM information_schema.columns WHERE table_name = 'order ' OR table_name = 'ORDER'",
         "SELECT upper(table_name) || '!' FROM information_schema.tables WHERE table_name ~ '^[no]' AND table_schema = 'public' ORDER BY 1",
     ],
+    "duckdb": [
+        "SHOW TABLES",
+        "show /* a */ tables ; -- b",
+        "DESCRIBE customers",
+        'desc "we""ird" ',
+        "DESCRIBE TABLE hr.people",
+        "SELECT table_catalog, table_schema, table_name, table_type FROM information_schema.tables ORDER BY ALL",
+        "SELECT table_schema, table_name, column_name, ordinal_position, column_default, is_nullable, data_type"
+        " FROM information_schema.columns ORDER BY ALL",
+        "SELECT table_name, count(*) FROM Information_Schema.COLUMNS GROUP BY ALL HAVING count(*) > 1 ORDER BY 1",
+        "SELECT c.name, t.table_type FROM customers c LEFT JOIN information_schema.tables t ON t.table_name = c.name ORDER BY 1",
+        "FROM information_schema.tables SELECT upper(table_name) AS n WHERE n LIKE 'N%' ORDER BY n",
+    ],
     "mysql": [
         "SHOW TABLES",
         "show full tables -- a",
@@ -157,6 +175,20 @@ ASKING = {
         "SELECT * FROM information_schema.schemata",
         "EXPLAIN (COSTS FALSE, VERBOSE) SELECT * FROM information_schema.columns",
         "SELECT self_referencing_column_name FROM information_schema.tables",
+    ],
+    "duckdb": [
+        "SHOW TABLES",
+        "DESCRIBE customers",
+        "DESCRIBE salaries",
+        "DESC payroll",
+        "DESCRIBE nosuch.salaries",
+        "SELECT * FROM information_schema.tables",
+        "SELECT * FROM information_schema.columns",
+        "SELECT * FROM information_schema.schemata",
+        "SELECT table_name FROM information_schema.tables WHERE table_name LIKE '%alar%' OR table_type = 'VIEW'",
+        "SELECT c.name, t.table_name FROM customers c LEFT JOIN information_schema.tables t ON t.table_name = c.name",
+        "SELECT COUNT(*), MAX(ordinal_position) FROM information_schema.columns GROUP BY table_name",
+        "SELECT t FROM information_schema.columns t WHERE t::text LIKE '%ssn%'",
     ],
     "mysql": [
         "SHOW TABLES",
@@ -238,6 +270,25 @@ REFUSED = {
         "PRAGMA table_info(customers)": "sql.statement_unsupported",
         "DESCRIBE customers": "sql.statement_unsupported",
     },
+    "duckdb": {
+        "SELECT * FROM sqlite_master": "sql.relation_unknown",
+        "SELECT * FROM pg_catalog.pg_class": "sql.relation_unknown",
+        "SELECT * FROM information_schema.key_column_usage": "sql.relation_unknown",
+        "SELECT * FROM duckdb_tables()": "sql.function_not_allowed",
+        "SELECT * FROM pragma_table_info('customers')": "sql.function_not_allowed",
+        "SELECT * FROM show_tables": "sql.relation_unknown",
+        "SELECT show_columns('customers')": "sql.function_not_allowed",
+        "SELECT is_typed FROM information_schema.tables": "sql.column_unknown",
+        "DELETE FROM information_schema.tables": "sql.relation_unknown",
+        "SHOW ALL TABLES": "sql.statement_unsupported",
+        "SHOW DATABASES": "sql.statement_unsupported",
+        "SHOW customers": "sql.statement_unsupported",
+        "SUMMARIZE customers": "sql.statement_unsupported",
+        "DESCRIBE SELECT 1": "sql.statement_unsupported",
+        "PRAGMA table_info('customers')": "sql.statement_unsupported",
+        "CALL duckdb_tables()": "sql.statement_unsupported",
+        "SHOW TABLES; DROP TABLE customers": "sql.multiple_statements",
+    },
     "mysql": {
         "SELECT * FROM information_schema.processlist": "sql.relation_unknown",
         "SELECT * FROM information_schema.innodb_trx": "sql.relation_unknown",
@@ -271,6 +322,10 @@ LISTS = {
         "SELECT name FROM pragma_table_info('{}') ORDER BY cid",
     ),
     "postgres": (
+        "SELECT table_name FROM information_schema.tables ORDER BY table_name",
+        "SELECT column_name FROM information_schema.columns WHERE table_name = '{}' ORDER BY ordinal_position",
+    ),
+    "duckdb": (
         "SELECT table_name FROM information_schema.tables ORDER BY table_name",
         "SELECT column_name FROM information_schema.columns WHERE table_name = '{}' ORDER BY ordinal_position",
     ),

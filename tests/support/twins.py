@@ -8,11 +8,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
 import psycopg
 import pymysql
 import sqlalchemy as sa
 
 from guardrails.engines import Engine, open_engine
+from guardrails.engines.duckdb import plain_value
 from guardrails.errors import EngineError, GuardrailsError
 from guardrails.masking import mask_expression
 from guardrails.model import (
@@ -28,6 +30,7 @@ from guardrails.model import (
     Statement,
 )
 from guardrails.sql import parse, resolve, rewrite
+from guardrails.sql.duckdb_parser import LOCKED
 from tests.support.corpus import PROTECTED, rows, statements
 from tests.support.mysql import SETTLED_TIES, connect, run
 
@@ -67,6 +70,16 @@ def fill_postgres(url: str, secret: int) -> str:
     return url
 
 
+def fill_duckdb(path: Path, secret: int) -> str:
+    with closing(duckdb.connect(str(path))) as connection:
+        for statement in statements():
+            connection.execute(statement)
+        for table, row in rows(secret):
+            connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", list(row))
+    # With one thread, rows come in the same order each time.
+    return f"duckdb:///{path}?threads=1"
+
+
 def fill_mysql(url: str, secret: int) -> str:
     with closing(connect(url)) as connection, connection.cursor() as cursor:
         for statement in statements("mysql"):
@@ -90,6 +103,10 @@ def change_hidden(url: str) -> str:
             for statement in CHANGE_HIDDEN:
                 connection.execute(statement)
             connection.commit()
+    elif url.startswith("duckdb"):
+        with closing(duckdb.connect(url.removeprefix("duckdb:///").partition("?")[0])) as changing:
+            for statement in CHANGE_HIDDEN:
+                changing.execute(statement)
     elif url.startswith("mysql"):
         run(url, "SET sql_mode = 'PIPES_AS_CONCAT'", *CHANGE_HIDDEN)
     else:
@@ -121,6 +138,17 @@ class Database:
                     cursor = connection.execute(sql)
                     return tuple(d[0] for d in cursor.description or ()), tuple(cursor.fetchall())
                 except sqlite3.Error as error:
+                    return ("error", str(error))
+        if self.dialect == "duckdb":
+            path = self.url.removeprefix("duckdb:///").partition("?")[0]
+            settings = {**LOCKED, "lock_configuration": "true", "threads": "1"}
+            with closing(duckdb.connect(path, config=settings)) as asking:
+                try:
+                    found = asking.execute(sql)
+                    return tuple(d[0] for d in found.description or ()), tuple(
+                        tuple(plain_value(v) for v in r) for r in found.fetchall()
+                    )
+                except duckdb.Error as error:
                     return ("error", str(error))
         if self.dialect == "mysql":
             with closing(connect(self.url, SETTLED_TIES)) as plain, plain.cursor() as reader:

@@ -7,7 +7,7 @@ from functools import cache
 
 from guardrails.errors import UsageError
 from guardrails.model import DialectName
-from guardrails.sql.dialects import mysql, postgres, sqlite
+from guardrails.sql.dialects import duckdb, mysql, postgres, sqlite
 from guardrails.sql.dialects.base import EngineDialect, Fence
 from guardrails.sql.dialects.judged import JUDGED
 
@@ -17,6 +17,7 @@ _MODULES: dict[DialectName, Callable[[], EngineDialect]] = {
     "sqlite": sqlite.engine_dialect,
     "postgres": postgres.engine_dialect,
     "mysql": mysql.engine_dialect,
+    "duckdb": duckdb.engine_dialect,
     **JUDGED,
 }
 _ALIASES: dict[str, DialectName] = {name: name for name in _MODULES} | {

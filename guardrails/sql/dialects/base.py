@@ -16,10 +16,11 @@ from guardrails.model import DialectName
 
 __all__ = ["EngineDialect", "Fence", "NamesSeen", "ascii_lower", "function_names"]
 
-NamesSeen: TypeAlias = Literal["keys", "having", "everywhere", "alone"]
+NamesSeen: TypeAlias = Literal["keys", "having", "everywhere", "alone", "mixed"]
 """Where a query's output names count as columns: in ORDER BY and GROUP BY only; in HAVING too; or in WHERE as well, `alone` meaning:
-when no column around the query has the name."""
-Labels: TypeAlias = Literal["postgres", "sqlite", "mysql", "text"]
+when no column around the query has the name; `mixed`: in later expressions of the SELECT list too, and where a column has the name as
+well, the engine is left to say which of the two is meant, while both count as read (DuckDB)."""
+Labels: TypeAlias = Literal["postgres", "sqlite", "mysql", "duckdb", "text"]
 """Whose rules name a result column that has no alias; `text` is the expression as written."""
 _LOWER = {c: c + 32 for c in range(ord("A"), ord("Z") + 1)}
 _UPPER = {c: c - 32 for c in range(ord("a"), ord("z") + 1)}
@@ -107,6 +108,10 @@ class EngineDialect:
         refuse: Refuses more of a parsed tree than nodes and arguments tell, None for nothing.
         nameless: What a result column without a name is called, with `{}` for its position from 0, where its text is no name;
             empty where any text may be a name.
+        values_label: What the columns of VALUES are called, with `{}` for the position from 0; empty for `column1` and so on.
+        are_hidden_nulled: The columns of rows that a row filter hides are NULL to everything outside the filtered subquery, whatever the
+            optimizer runs early.
+        confirm: Holds a text against the one that was generated from it, by the engine's own parser; None where there is none.
     """
 
     name: DialectName
@@ -153,6 +158,9 @@ class EngineDialect:
     are_intervals_casts: bool = True
     refuse: Callable[[exp.Expr], None] | None = None
     nameless: str = ""
+    values_label: str = ""
+    are_hidden_nulled: bool = False
+    confirm: Callable[[str, str], None] | None = None
 
     def fold(self, identifier: exp.Identifier) -> str:
         """Returns the name as the engine compares it."""

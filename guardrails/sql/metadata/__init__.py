@@ -13,6 +13,7 @@ from sqlglot import exp
 from guardrails.errors import StatementError
 from guardrails.model import Catalog, DialectName
 from guardrails.sql.metadata.base import EngineSchema, SchemaRelation
+from guardrails.sql.metadata.duckdb import DUCKDB
 from guardrails.sql.metadata.mysql import MYSQL
 from guardrails.sql.metadata.postgres import POSTGRES
 from guardrails.sql.metadata.sqlite import SQLITE
@@ -30,7 +31,7 @@ __all__ = [
 
 _META = "gr_schema"
 """Key in a Table node's `meta`: what it describes."""
-_ENGINES: Mapping[DialectName, EngineSchema] = {"mysql": MYSQL, "postgres": POSTGRES, "sqlite": SQLITE}
+_ENGINES: Mapping[DialectName, EngineSchema] = {"duckdb": DUCKDB, "mysql": MYSQL, "postgres": POSTGRES, "sqlite": SQLITE}
 _NOTHING = EngineSchema({})
 
 

@@ -20,12 +20,13 @@ _ROWS = "gr_rows"
 _ARGUMENT = "gr_argument"
 """Column of what a function's argument selects by, where the engine compares."""
 _TYPES: Mapping[DialectName, Mapping[FieldType, str]] = {
+    "duckdb": {"name": "TEXT", "text": "TEXT", "flag": "TEXT", "number": "INT"},
     "postgres": {"name": "NAME", "text": "VARCHAR", "flag": "VARCHAR", "number": "INT"},
 }
 """What values are cast to, where a literal or NULL alone would be of another type."""
 _COLLATIONS: Mapping[DialectName, Mapping[FieldType, str]] = {"postgres": {"text": "C", "flag": "C"}}
 """How the engine's own relations sort text, where it is not how it sorts literals."""
-_COMPARED_EXACTLY = {"postgres", "sqlite"}
+_COMPARED_EXACTLY = {"duckdb", "postgres", "sqlite"}
 """Engines whose text is equal only letter by letter."""
 _LONGEST_NAME = 60
 """Beyond some length a constant is cut off like a name (PostgreSQL)."""
@@ -155,6 +156,8 @@ class Rows:
     def _values(self, rows: list[tuple[Cell, ...]], source: str) -> exp.Expr:
         names = [f"column{i + 1}" for i in range(len(rows[0]))]
         alias = exp.TableAlias(this=_name(source))
+        if self._dialect.values_label:
+            alias.set("columns", [_name(n) for n in names])
         if self._dialect.name == "mysql":
             # MySQL and MariaDB write the rows of VALUES each in their own way.
             first, *others = rows

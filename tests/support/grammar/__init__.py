@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from tests.support.grammar.choices import Choose, seeded
 from tests.support.grammar.flavour import Flavour
+from tests.support.grammar.flavour_duckdb import DUCKDB
 from tests.support.grammar.flavour_postgres import POSTGRES
 from tests.support.grammar.flavour_sqlite import SQLITE
 from tests.support.grammar.schema import rows
@@ -16,7 +17,7 @@ from tests.support.grammar.writes import Writes
 
 __all__ = ["FLAVOURS", "Choose", "Flavour", "any_statement", "query", "rows", "seeded", "shape"]
 
-FLAVOURS: dict[str, Flavour] = {f.name: f for f in (POSTGRES, SQLITE)}
+FLAVOURS: dict[str, Flavour] = {f.name: f for f in (POSTGRES, SQLITE, DUCKDB)}
 
 
 def query(choose: Choose, flavour: Flavour, *, is_ordered: bool = False) -> str:

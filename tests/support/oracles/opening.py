@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.support.oracles.base import Oracle
+from tests.support.oracles.duckdb import DuckdbOracle
 from tests.support.oracles.postgres import PostgresOracle
 from tests.support.oracles.sqlite import SqliteOracle
 
@@ -13,6 +14,7 @@ __all__ = ["ENGINES", "open_oracle"]
 ENGINES: dict[str, Callable[[str], Oracle]] = {
     "postgres": PostgresOracle.create,
     "sqlite": lambda _server: SqliteOracle(),
+    "duckdb": lambda _server: DuckdbOracle(),
 }
 """Makes an oracle with a database of its own, given a server's URL; another engine is another line."""
 
