@@ -105,7 +105,7 @@ def _column_definitions(sql: str) -> Mapping[str, frozenset[str]]:
     """Returns by the first name of each item in `CREATE TABLE name (items)` the words after it, folded to lower case."""
     found: dict[str, frozenset[str]] = {}
     depth, item = 0, list[str]()
-    for token in _TOKEN.finditer(sql):
+    for token in TOKEN.finditer(sql):
         if token["blank"]:
             continue
         text = token.group() if token["mark"] else ""
