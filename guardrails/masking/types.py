@@ -40,7 +40,8 @@ _MYSQL_FAMILIES: dict[str, Family] = {
     **dict.fromkeys(("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"), "bytes"), "json": "json", "uuid": "uuid",
 }  # fmt: skip
 _DUCKDB_BITS = {
-    "tinyint": 8, "smallint": 16, "integer": 32, "int": 32, "bigint": 64, "utinyint": 9, "usmallint": 17, "uinteger": 33, "ubigint": 65, "float": 32,
+    "tinyint": 8, "smallint": 16, "integer": 32, "int": 32, "bigint": 64, "utinyint": 9, "usmallint": 17, "uinteger": 33, "ubigint": 65,
+    "float": 32,
 }  # fmt: skip
 _DUCKDB_FAMILIES: dict[str, Family] = {
     **dict.fromkeys(("tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger", "ubigint"), "integer"),

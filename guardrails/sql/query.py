@@ -317,7 +317,7 @@ class QueryResolver(ExpressionResolver):
             if alias not in scope.sources:
                 raise StatementError("sql.relation_unknown", f"{alias}.* names nothing in FROM.")
             self._no_duplicates([scope.sources[alias]])
-            found = [StarColumn(alias, key, output) for key, output in scope.sources[alias].columns.items()]
+            found = [StarColumn(alias, key, output) for key, output in scope.sources[alias].shown.items()]
         else:
             return None
         found = self._but(item if isinstance(item, exp.Star) else item.this, found)

@@ -31,12 +31,20 @@ class Output:
 
 @dataclass(slots=True)
 class Source:
-    """Something in FROM: `columns` by folded name in order; `relation` is the key of a catalog relation, None for anything else."""
+    """Something in FROM: `columns` by folded name in order; `relation` is the key of a catalog relation, None for anything else.
+
+    `duplicates` are names of several columns; `hidden` are names that `*` does not show, as they are other names of columns.
+    """
 
     alias: str
     columns: dict[str, Output]
     relation: str | None = None
     duplicates: frozenset[str] = frozenset()
+    hidden: frozenset[str] = frozenset()
+
+    @property
+    def shown(self) -> dict[str, Output]:
+        return {key: output for key, output in self.columns.items() if key not in self.hidden}
 
     @property
     def lineage(self) -> Lineage:
@@ -88,7 +96,7 @@ class Scope:
         if source.alias in self.sources:
             raise StatementError("sql.column_ambiguous", f"The name {source.alias} stands for two relations.")
         self.sources[source.alias] = source
-        self.star += [StarColumn(source.alias, key, output) for key, output in source.columns.items()]
+        self.star += [StarColumn(source.alias, key, output) for key, output in source.shown.items()]
 
     def absorb(self, inner: Scope) -> None:
         """Adds the sources of a join in parentheses, whose conditions have seen nothing but each other.

@@ -103,7 +103,7 @@ class SourceResolver(ABC):
             for source in level.sources.values()
             for key in source.columns
             # A function's one column may be called like the function.
-            if source.relation is not None or source.columns.keys() != {source.alias}
+            if source.relation is not None or source.shown.keys() != {source.alias}
         }
         bound = [self.catalog.relations[s.relation] for s in scope.sources.values() if s.relation is not None]
         others |= {self.dialect.fold_name(r.schema) for r in bound}
@@ -128,9 +128,10 @@ class SourceResolver(ABC):
             for join in node.args.get("joins") or []:
                 self._join(join, inner)
             self._late_conditions(inner)
+            is_first = not scope.sources
             scope.absorb(inner)
             if self.dialect.are_nested_joins_queries:
-                scope.nested |= inner.sources.keys()
+                scope.nested |= inner.sources.keys() if not is_first else set()
                 self.reads |= _NOTHING.union(*(s.lineage for s in inner.sources.values()))
             return
         if isinstance(node, exp.Table) and isinstance(node.this, exp.Identifier):
@@ -285,6 +286,10 @@ class SourceResolver(ABC):
             raise StatementError("sql.syntax", f"{alias_name} has fewer columns than its alias names.")
         columns = renamed + columns[len(renamed) :]
         _set_alias(node, alias_name)
+        if self.dialect.name == "duckdb" and described is None and not renamed and alias_name != name:
+            # The one column has the alias for a name, and the function's name as another.
+            both = {alias_name: Output(alias_name, lineage), name: Output(name, lineage)}
+            return Source(alias_name, both, hidden=frozenset({name}))
         return self._source(alias_name, [Output(c, lineage) for c in columns], None)
 
     def _note_late_names(self, arguments: Sequence[exp.Expr], own: set[str], scope: Scope) -> None:
@@ -338,7 +343,8 @@ class SourceResolver(ABC):
     def _join(self, join: exp.Join, scope: Scope) -> None:
         kind, side = (str(join.args.get(n) or "").upper() for n in ("kind", "side"))
         method = str(join.args.get("method") or "").upper()
-        if kind not in _JOINS or side not in _SIDES or method not in ("", "NATURAL"):
+        is_filter = kind in ("SEMI", "ANTI") and self.dialect.name == "duckdb" and not join.args.get("using")
+        if not (kind in _JOINS or is_filter) or side not in _SIDES or method not in ("", "NATURAL"):
             raise StatementError("sql.construct_unsupported", f"A {method} {side} {kind} JOIN is not supported.")
         before = list(scope.star) if join.args.get("using") or method else []
         count = len(scope.sources)
@@ -372,6 +378,9 @@ class SourceResolver(ABC):
             scope.links.append((right, list(scope.sources)[max(count - 1, 0)]))
             names = [scope.sources[right].columns[k].name for k in using]
             join.set("using", [exp.to_identifier(n, quoted=True) for n in names])
+        if is_filter:
+            # What is asked of the right side is whether there is such a row, and nothing of it is shown.
+            scope.star = [c for c in scope.star if c.alias not in added]
         on = join.args.get("on")
         if on is not None and self.dialect.is_on_late:
             # SQLite looks names in ON up in the whole FROM, PostgreSQL in what has been joined so far.

@@ -12,13 +12,19 @@ from dataclasses import dataclass
 from decimal import Decimal
 from time import perf_counter
 
-from guardrails.errors import GuardrailsError
-from guardrails.model import Limits, Obligations
+from guardrails.flow import judge
+from guardrails.model import Context, Principal, Statement
+from guardrails.policy import BoundPolicy, Policy
 from tests.support.twins import Answer, Database
 
 __all__ = ["Outcome", "examine", "same"]
 
-_LIMITS = Obligations(limits=Limits(rows=100_000, seconds=60, joins=200, depth=200))
+_POLICY = """\
+version: 1
+rules:
+  - {id: read, effect: allow, actions: [select], relations: ["*"]}
+limits: {rows: 100000, seconds: 60}
+"""
 
 
 @dataclass(frozen=True)
@@ -40,25 +46,27 @@ def examine(database: Database, named: Sequence[tuple[str, Sequence[str]]]) -> I
         database: The engine, raw and guarded.
         named: (name, spellings), of which the first that the engine accepts counts.
     """
+    policy = Policy.from_text(_POLICY).bind(database.catalog())
     for name, spellings in named:
         for sql in spellings:
             started = perf_counter()
             asked = database.raw(sql)
             asked_s = perf_counter() - started
             if asked[0] != "error":
-                yield _held(database, name, sql, asked, asked_s)
+                yield _held(database, policy, name, sql, asked, asked_s)
                 break
             if _is_late(asked):
                 break
 
 
-def _held(database: Database, name: str, sql: str, asked: Answer, asked_s: float) -> Outcome:
+def _held(database: Database, policy: BoundPolicy, name: str, sql: str, asked: Answer, asked_s: float) -> Outcome:
     started = perf_counter()
-    try:
-        plan = database.plan(sql, _LIMITS)
-    except GuardrailsError as error:
-        return Outcome(name, sql, error.code, error.message)
-    answered = database.run(plan)
+    statement = Statement(sql, {}, database.engine.dialect)
+    judgement = judge(statement, database.catalog(), policy, Principal("ana"), Context(), database.mask)
+    if judgement.plan is None:
+        reasons = judgement.decision.reasons
+        return Outcome(name, sql, judgement.decision.code, reasons[0].message if reasons else "")
+    answered = database.run(judgement.plan)
     guarded_s = perf_counter() - started
     if answered[:2] == ("error", "engine.timeout"):
         return Outcome(name, sql, "late")
@@ -76,7 +84,9 @@ def same(asked: Answer, answered: Answer, *, is_ordered: bool) -> bool:
 
 
 def _rounded(row: tuple[object, ...]) -> str:
-    return repr(tuple(float(f"{v:.9g}") if isinstance(v, float) else v.normalize() if isinstance(v, Decimal) else v for v in row))
+    return repr(
+        tuple(float(f"{v:.9g}") if isinstance(v, float) else v.normalize() if isinstance(v, Decimal) else v for v in row)
+    )
 
 
 def _is_late(answer: Answer) -> bool:

@@ -65,7 +65,13 @@ def _sqlite(stack: ExitStack, made: Sequence[Table], _server: str) -> str:
 
 
 def _stored(value: object) -> object:
-    return value if value is None or isinstance(value, (int, str, float)) else str(value) if hasattr(value, "year") else float(str(value))
+    return (
+        value
+        if value is None or isinstance(value, (int, str, float))
+        else str(value)
+        if hasattr(value, "year")
+        else float(str(value))
+    )
 
 
 def _duckdb(stack: ExitStack, made: Sequence[Table], _server: str) -> str:

@@ -20,7 +20,24 @@ CORPUS = "analytics"
 _FOLDER = Path(__file__).parent
 _MOMENT = {"sqlite": "DATETIME", "mysql": "DATETIME"}
 _START = date(2025, 1, 1)
-_NAMES = ["Acme", "Bolt", "Crux", "Dune", "Echo", "Flux", "Gale", "Hive", "Iris", "Jolt", "Kite", "Luna", "Moss", "Nova", "Opal", "Pine"]
+_NAMES = [
+    "Acme",
+    "Bolt",
+    "Crux",
+    "Dune",
+    "Echo",
+    "Flux",
+    "Gale",
+    "Hive",
+    "Iris",
+    "Jolt",
+    "Kite",
+    "Luna",
+    "Moss",
+    "Nova",
+    "Opal",
+    "Pine",
+]
 _PLANS, _COUNTRIES = ["free", "team", "business"], ["DE", "FR", "US", "JP"]
 _KINDS = ["login", "view", "search", "export", "invite", "checkout"]
 

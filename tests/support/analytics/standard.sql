@@ -202,3 +202,15 @@ SELECT account_id FROM invoices GROUP BY account_id HAVING COUNT(DISTINCT curren
 SELECT COUNT(*) AS n, SUM(amount) AS total, COALESCE(MAX(amount), 0) AS most FROM invoices WHERE amount > 1000000;
 -- negative and arithmetic
 SELECT id, -amount AS minus_amount, amount * 2 - 1 AS twice, amount / 3 AS third FROM invoices ORDER BY id LIMIT 5;
+-- revenue of the three best countries against the rest
+SELECT CASE WHEN country IN (SELECT country FROM (SELECT country FROM accounts GROUP BY country ORDER BY SUM(mrr) DESC, country LIMIT 3) best) THEN country ELSE 'other' END AS place, SUM(mrr) AS mrr FROM accounts GROUP BY 1 ORDER BY mrr DESC;
+-- accounts that pay in every status
+SELECT account_id FROM invoices GROUP BY account_id HAVING COUNT(DISTINCT status) = (SELECT COUNT(DISTINCT status) FROM invoices) ORDER BY account_id;
+-- tickets opened by users of other accounts
+SELECT COUNT(*) AS strays FROM tickets t LEFT JOIN users u ON u.id = t.user_id WHERE u.account_id <> t.account_id OR u.id IS NULL;
+-- share of the top tenth of accounts
+SELECT SUM(CASE WHEN decile = 1 THEN mrr ELSE 0 END) / SUM(mrr) AS top_share FROM (SELECT mrr, NTILE(10) OVER (ORDER BY mrr DESC, id) AS decile FROM accounts) ranked;
+-- how many invoices each account had before its largest
+SELECT i.account_id, COUNT(*) AS before_it FROM invoices i WHERE i.issued_on < (SELECT MIN(x.issued_on) FROM invoices x WHERE x.account_id = i.account_id AND x.amount = (SELECT MAX(y.amount) FROM invoices y WHERE y.account_id = i.account_id)) GROUP BY i.account_id ORDER BY i.account_id;
+-- seats sold and used
+SELECT s.account_id, SUM(s.seats) AS sold, COUNT(DISTINCT u.id) AS used FROM subscriptions s LEFT JOIN users u ON u.account_id = s.account_id AND u.is_active = 1 WHERE s.status = 'active' GROUP BY s.account_id HAVING SUM(s.seats) < 200 ORDER BY s.account_id;
