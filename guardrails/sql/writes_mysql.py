@@ -157,7 +157,10 @@ class MysqlWriteResolver(WriteResolver):
         for call in conflict.find_all(exp.Anonymous):
             if function_name(call) == "values":
                 (column,) = call.expressions
-                column.replace(exp.to_identifier(self.own_column(column, relation), quoted=True))
+                name = self.own_column(column, relation)
+                # The value that was to be inserted, yet the server asks for the right to read the column.
+                self.reads.add(ColumnRef(key, name))
+                column.replace(exp.to_identifier(name, quoted=True))
         if conflict.find(exp.Query) is not None:
             raise StatementError("sql.construct_unsupported", "ON DUPLICATE KEY UPDATE takes no subqueries.")
         scope = Scope(None, ctes)

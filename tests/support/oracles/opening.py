@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.support.oracles.base import Oracle
+from tests.support.oracles.mysql import MysqlOracle
 from tests.support.oracles.postgres import PostgresOracle
 from tests.support.oracles.sqlite import SqliteOracle
 
 __all__ = ["ENGINES", "open_oracle"]
 
 ENGINES: dict[str, Callable[[str], Oracle]] = {
+    "mysql": MysqlOracle,
     "postgres": PostgresOracle.create,
     "sqlite": lambda _server: SqliteOracle(),
 }
