@@ -46,6 +46,9 @@ class MysqlWriteResolver(WriteResolver):
             case exp.Delete():
                 return self._one(node, ctes, "delete")
         outputs = super().modification(node, ctes)
+        if conflict is not None and node.args.get("returning") is not None:
+            # MariaDB asks for the right to read what is inserted, too.
+            self.reads |= self.writes
         if isinstance(node, exp.Insert):
             self._call_by_name(node, node.this.this if isinstance(node.this, exp.Schema) else node.this)
         return outputs

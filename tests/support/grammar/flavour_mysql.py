@@ -65,9 +65,9 @@ _AGGREGATES = {
 }  # fmt: skip
 
 _WINDOWS = {
-    "int": ["row_number() OVER {over}", "rank() OVER {over}", "dense_rank() OVER {over}", "count(*) OVER {over}", "lag({int}) OVER {over}", "ntile(3) OVER {over}", "lead({int}, 2) OVER {over}", "bit_or({int}) OVER {over}", "count({text}) OVER {over}"],
-    "num": ["sum({num}) OVER {over}", "avg({num}) OVER {over}", "cume_dist() OVER (ORDER BY {int})", "sum({num}) OVER {key}", "percent_rank() OVER (PARTITION BY {text} ORDER BY {num})", "max({num}) OVER {over}", "median({num}) OVER (PARTITION BY {text})", "percentile_cont(0.5) WITHIN GROUP (ORDER BY {num}) OVER (PARTITION BY {text})"],
-    "text": ["first_value({text}) OVER {over}", "lag({text}, 1) OVER {over}", "last_value({text}) OVER {over}", "nth_value({text}, 2) OVER {over}", "max({text}) OVER {over}"],
+    "int": ["row_number() OVER {over}", "rank() OVER {over}", "dense_rank() OVER {over}", "count(*) OVER {over}", "lag({int}) OVER {over}", "ntile(3) OVER {over}", "lead({int}, 2) OVER {over}", "bit_or({int}) OVER {over}", "count({text}) OVER {over}", "count(*) OVER {rows}", "bit_xor({int}) OVER ()"],
+    "num": ["sum({num}) OVER {over}", "sum({num}) OVER {rows}", "avg({num}) OVER {rows}", "cume_dist() OVER (ORDER BY {int})", "sum({num}) OVER {key}", "percent_rank() OVER (PARTITION BY {text} ORDER BY {num})", "max({num}) OVER {over}", "median({num}) OVER (PARTITION BY {text})", "percentile_cont(0.5) WITHIN GROUP (ORDER BY {num}) OVER (PARTITION BY {text})"],
+    "text": ["first_value({text}) OVER {over}", "last_value({text}) OVER {rows}", "lag({text}, 1) OVER {over}", "last_value({text}) OVER {over}", "nth_value({text}, 2) OVER {over}", "max({text}) OVER {over}"],
     "date": ["max({date}) OVER {over}", "lead({date}) OVER {over}"],
     "ts": ["min({ts}) OVER {over}"],
     "bool": ["rank() OVER {over} = 1"],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tests.support.grammar.flavour import quoted
+from tests.support.grammar.choices import Choose
+from tests.support.grammar.flavour import Flavour, quoted
 from tests.support.grammar.schema import KEYS, TABLES
 from tests.support.grammar.scopes import Scope, Source
 from tests.support.grammar.writes import Writes
@@ -17,6 +18,10 @@ _FOLDED = frozenset(c for columns in TABLES.values() for c in columns)
 
 class MysqlWrites(Writes):
     """Makes MariaDB's queries and changes."""
+
+    def __init__(self, choose: Choose, flavour: Flavour, *, is_hostile: bool = False, is_ordered: bool = False) -> None:
+        super().__init__(choose, flavour, is_hostile=is_hostile, is_ordered=is_ordered)
+        self._is_rollup = False
 
     @property
     def default_schema(self) -> str:
@@ -39,42 +44,53 @@ class MysqlWrites(Writes):
         source = self.from_clause(scope, depth)
         items = [self.expression(self.kind(), scope, depth) for _ in range(1 + self.choose(3))]
         where = f" WHERE {self.condition(scope, depth)}" if self.chance(2) else ""
-        return f"SELECT {', '.join(items)} FROM {source}{where}"
+        words = ["SQL_NO_CACHE ", "HIGH_PRIORITY ", "SQL_BIG_RESULT ", "DISTINCT SQL_BUFFER_RESULT "]
+        modifier = self.one(words) if self.chance(8) else ""
+        return f"SELECT {modifier}{', '.join(items)} FROM {source}{where}"
 
     def _derived(self, scope: Scope, depth: int) -> tuple[str, Source]:
         # A derived table sees nothing around it.
         return super()._derived(Scope(), depth)
 
     def _distinct(self, scope: Scope) -> tuple[str, list[str]]:
-        words = ["DISTINCT ", "DISTINCT ", "DISTINCTROW ", "ALL ", "SQL_NO_CACHE ", "HIGH_PRIORITY "]
+        words = ["DISTINCT ", "DISTINCT ", "DISTINCTROW ", "ALL "]
         return (self.one(words), []) if self.chance(10) else ("", [])
 
     def _limit(self) -> list[str]:
         return self.one([["LIMIT 3"], ["LIMIT 5", "OFFSET 1"], ["LIMIT 1, 4"], ["LIMIT 2"], ["OFFSET 1 ROWS", "FETCH NEXT 2 ROWS ONLY"]])
 
+    def _hole(self, name: str, scope: Scope, depth: int) -> str:
+        if name != "rows":
+            return super()._hole(name, scope, depth)
+        frames = [
+            "ROWS BETWEEN 2 PRECEDING AND CURRENT ROW",
+            "ROWS UNBOUNDED PRECEDING",
+            "RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW",
+            "ROWS BETWEEN CURRENT ROW AND 1 FOLLOWING",
+        ]
+        return f"({self.window_body(scope, depth)} {self.one(frames)})"
+
     def window_body(self, scope: Scope, depth: int) -> str:
+        """Always with an order, which some functions need, and without a frame, which some cannot have."""
         parts = []
         if self.chance(2):
             parts.append(f"PARTITION BY {', '.join(self.key(scope, 0) for _ in range(1 + self.choose(2)))}")
         parts.append(f"ORDER BY {', '.join(self.key(scope, 0) + self.direction() for _ in range(1 + self.choose(2)))}")
-        if self.chance(4):
-            frames = [
-                "ROWS BETWEEN 2 PRECEDING AND CURRENT ROW",
-                "ROWS UNBOUNDED PRECEDING",
-                "RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW",
-                "ROWS BETWEEN CURRENT ROW AND 1 FOLLOWING",
-            ]
-            parts.append(self.one(frames))
         return " ".join(parts)
-
-    def window(self, scope: Scope, depth: int) -> str:
-        # Functions that need an order get one; some take no frame.
-        text = super().window(scope, depth)
-        return text if not self.chance(3) else f"(ORDER BY {self.key(scope, 0)})"
 
     def _group_by(self, keys: Sequence[str]) -> str:
         listed = super()._group_by(keys)
-        return f"{listed} WITH ROLLUP" if self.chance(8) else listed
+        self._is_rollup = self.chance(8)
+        return f"{listed} WITH ROLLUP" if self._is_rollup else listed
+
+    def _grouped(self, scope: Scope, depth: int) -> tuple[str, dict[str, str]]:
+        self._is_rollup = False
+        return super()._grouped(scope, depth)
+
+    def _order(self, scope: Scope, columns: dict[str, str], *, is_distinct: bool, prefix: Sequence[str] = ()) -> list[str]:
+        # ROLLUP takes no order; of a grouped query the scope is empty here.
+        is_rollup, self._is_rollup = self._is_rollup and not scope.sources, False
+        return [] if is_rollup else super()._order(scope, columns, is_distinct=is_distinct, prefix=prefix)
 
     def _values_query(self, kinds: Sequence[str]) -> tuple[str, dict[str, str]]:
         """Rows whose columns the first one names; elsewhere VALUES names them by its constants."""
