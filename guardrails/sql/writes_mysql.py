@@ -46,9 +46,6 @@ class MysqlWriteResolver(WriteResolver):
             case exp.Delete():
                 return self._one(node, ctes, "delete")
         outputs = super().modification(node, ctes)
-        if conflict is not None and node.args.get("returning") is not None:
-            # MariaDB asks for the right to read what is inserted, too.
-            self.reads |= self.writes
         if isinstance(node, exp.Insert):
             self._call_by_name(node, node.this.this if isinstance(node.this, exp.Schema) else node.this)
         return outputs
@@ -106,7 +103,7 @@ class MysqlWriteResolver(WriteResolver):
 
     def _joined_delete(self, node: exp.Delete, ctes: Mapping[str, Cte]) -> list[Output]:
         self._only_where(node)
-        names = node.args.get("tables") or [node.this]
+        names = node.args.get("tables") or [node.this, *(join.this for join in node.this.args.get("joins") or ())]
         if node.args.get("using"):
             if len(node.args["using"]) != 1:
                 raise StatementError("sql.construct_unsupported", "DELETE … USING takes joins, not a list.", hint="Use JOIN.")
@@ -160,10 +157,7 @@ class MysqlWriteResolver(WriteResolver):
         for call in conflict.find_all(exp.Anonymous):
             if function_name(call) == "values":
                 (column,) = call.expressions
-                name = self.own_column(column, relation)
-                # The value that was to be inserted, yet the server asks for the right to read the column.
-                self.reads.add(ColumnRef(key, name))
-                column.replace(exp.to_identifier(name, quoted=True))
+                column.replace(exp.to_identifier(self.own_column(column, relation), quoted=True))
         if conflict.find(exp.Query) is not None:
             raise StatementError("sql.construct_unsupported", "ON DUPLICATE KEY UPDATE takes no subqueries.")
         scope = Scope(None, ctes)

@@ -57,7 +57,9 @@ class MysqlWrites(Writes):
         return (self.one(words), []) if self.chance(10) else ("", [])
 
     def _limit(self) -> list[str]:
-        return self.one([["LIMIT 3"], ["LIMIT 5", "OFFSET 1"], ["LIMIT 1, 4"], ["LIMIT 2"], ["OFFSET 1 ROWS", "FETCH NEXT 2 ROWS ONLY"]])
+        return self.one(
+            [["LIMIT 3"], ["LIMIT 5", "OFFSET 1"], ["LIMIT 1, 4"], ["LIMIT 2"], ["OFFSET 1 ROWS", "FETCH NEXT 2 ROWS ONLY"]]
+        )
 
     def _hole(self, name: str, scope: Scope, depth: int) -> str:
         if name != "rows":
@@ -164,7 +166,9 @@ class MysqlWrites(Writes):
         if self.chance(4):
             text = f"{text}, {right}"
         else:
-            text = f"{text} {self.one(['JOIN', 'LEFT JOIN', 'INNER JOIN'])} {right} ON {self._on(scope, source, 0, is_full=False)}"
+            text = (
+                f"{text} {self.one(['JOIN', 'LEFT JOIN', 'INNER JOIN'])} {right} ON {self._on(scope, source, 0, is_full=False)}"
+            )
         where = f" WHERE {self.condition(scope, depth)}" if not self.chance(5) else ""
         return text, scope, target, where
 

@@ -9,7 +9,8 @@ Joined updates are run (and rolled back) to ask about rights, as MariaDB looks a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Sequence
 
 import pymysql
 from pymysql.cursors import SSCursor
@@ -23,6 +24,12 @@ __all__ = ["MysqlOracle"]
 _DENIED = {1142, 1143, 1356}
 """No right on a table, a column, or on what stands behind a view."""
 _READ_ONLY, _LATE, _NOT_PREPARED = 1792, 1969, 1295
+_INSERT = re.compile(
+    r"(?P<insert>(?:INSERT|REPLACE)\s+(?:IGNORE\s+)?(?:INTO\s+)?(?P<target>(?:(?:`[^`]+`|\w+)\.)?(?:`[^`]+`|\w+)).*?)"
+    r"(?:\s+ON DUPLICATE KEY UPDATE\s+(?P<updates>.*?))?(?:\s+RETURNING\s+(?P<returned>.*))?",
+    re.DOTALL,
+)
+_INSERTED = re.compile(r"\bVALUES\s*\([^()]*\)")
 _EFFECTS = (
     "SELECT RELEASE_ALL_LOCKS(), (SELECT COUNT(*) FROM information_schema.USER_VARIABLES), LAST_INSERT_ID(),"
     " (SELECT COUNT(*) FROM bumps), (SELECT next_not_cached_value FROM probe_seq), @@sql_mode"
@@ -128,34 +135,48 @@ class MysqlOracle:
         if needed != listed:
             verdict.add("relations", f"the server: {sorted(needed)}, listed: {sorted(listed)}")
         asked = [ColumnRef(key, c) for key in sorted(needed | listed) for c in relations[key].column_names]
-        read = frozenset(c for c in asked if self._lacks(roles.without_read[c], sql, is_run=is_run))
+        changing, returning = self._parts(sql) if access.kind == "insert" else ([sql], [])
+        parts = [*changing, *returning]
+        read = frozenset(c for c in asked if any(self._lacks(roles.without_read[c], part, is_run=is_run) for part in parts))
         verdict.hold_reads(read, access)
         verdict.unread = frozenset(access.reads) - read
         if not CHANGES & set(access.actions):
             if self._lacks(roles.reader, sql):
                 verdict.add("writes", "a role that may only read is refused")
             return
-        self._hold_changes(sql, access, verdict, needed | listed)
+        self._hold_changes(sql, changing, access, verdict)
 
-    def _hold_changes(self, sql: str, access: Access, verdict: Verdict, keys: Iterable[str]) -> None:
+    def _parts(self, sql: str) -> tuple[list[str], list[str]]:
+        """Returns an INSERT and what it updates on duplicates, and what it returns, as statements of their own.
+
+        In one statement the server asks for the right to read each column that is assigned (ON DUPLICATE KEY UPDATE) or inserted
+        (RETURNING) whether or not its value is used, and for the right to insert what is returned.
+        """
+        found = _INSERT.fullmatch(sql)
+        if found is None:
+            return [sql], []
+        target, updates, returned = found["target"], found["updates"], found["returned"]
+        changing = [found["insert"]] + ([f"UPDATE {target} SET {_INSERTED.sub('NULL', updates)}"] if updates else [])
+        returning = [f"DELETE FROM {target} RETURNING {returned}"] if returned else []
+        is_whole = all(self._asked(self._roles.every, part) == 0 for part in [*changing, *returning])
+        return (changing, returning) if is_whole else ([sql], [])
+
+    def _hold_changes(self, sql: str, parts: Sequence[str], access: Access, verdict: Verdict) -> None:
         is_run = access.kind in ("insert", "update")
-        asked = [(verb, key) for verb in ("insert", "update", "delete") for key in sorted(keys)]
+        asked = [(verb, use.relation) for verb in ("insert", "update", "delete") for use in access.relations]
         done = {place for place in asked if self._lacks(self._roles.without_verb[place], sql, is_run=is_run)}
         if done != changed(access):
             verdict.add("writes", f"the server: {sorted(done)}, listed: {sorted(changed(access))}")
-        assigned = {
-            ColumnRef(key, c)
-            for verb, key in done
-            if verb != "delete"
-            for c in self._catalog.relations[key].column_names
-            if self._lacks(self._roles.without_write[ColumnRef(key, c)], sql, is_run=is_run)
-        }
         deleted = {key for verb, key in done if verb == "delete"}
-        # What ON DUPLICATE KEY UPDATE assigns takes the right to update some column, not this one.
-        loose = deleted | {key for verb, key in done if verb == "update" and ("insert", key) in done}
-        listed = {c for c in access.writes if c.relation not in loose}
-        if {c for c in assigned if c.relation not in loose} != listed or not assigned <= set(access.writes):
-            verdict.add("writes", f"columns, the server: {sorted(assigned)}, listed: {sorted(access.writes)}")
+        assigned = {
+            column
+            for key in {key for _, key in done} - deleted
+            for column in (ColumnRef(key, c) for c in self._catalog.relations[key].column_names)
+            if any(self._lacks(self._roles.without_write[column], part, is_run=is_run) for part in parts)
+        }
+        listed = {c for c in access.writes if c.relation not in deleted}
+        if assigned != listed:
+            verdict.add("writes", f"columns, the server: {sorted(assigned)}, listed: {sorted(listed)}")
 
     def _lacks(self, role: str, sql: str, *, is_run: bool = False) -> bool:
         """Whether the role lacks a right that the statement needs; `is_run`: it may show only when it is run."""
