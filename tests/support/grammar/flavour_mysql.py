@@ -121,7 +121,6 @@ _SETUP = [
     "CREATE FUNCTION bump_text(t VARCHAR(60)) RETURNS VARCHAR(60) NO SQL BEGIN SET @probe = t; RETURN t; END",
     "CREATE PROCEDURE bump_all() INSERT INTO bumps VALUES (2)",
     "CREATE VIEW bumping AS SELECT bump() AS b",
-    "CREATE SQL SECURITY DEFINER VIEW definer_customers AS SELECT id, email FROM customers WHERE credit > 1",
 ]
 
 MYSQL = Flavour(
