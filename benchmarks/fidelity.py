@@ -3,11 +3,13 @@
     python -m benchmarks.fidelity --engine postgres --count 50000 --seed 1 --jobs 2
     python -m benchmarks.fidelity --engine sqlite --count 50000 --seed 1 --jobs 2
     python -m benchmarks.fidelity --engine duckdb --count 20000 --seed 1 --jobs 2
+    python -m benchmarks.fidelity --engine mysql --count 10000 --seed 1
 
 Columns' names and types, rows (in order where the statement orders them totally, else as multisets) and errors must be equal.
 Half of the statements come from `tests.support.grammar`, half from `tests.support.generator`. Refused for fidelity means a code of
 `sql.roundtrip`, `sql.parsers_disagree`, `sql.construct_unsupported` or `sql.syntax` for a statement that the engine accepts.
 PostgreSQL: `--server` or GUARDRAILS_TEST_POSTGRES_URL names a maintenance database; databases of its own are made and dropped.
+MariaDB: `--server` names a server, as root; best one that nobody else uses.
 """
 
 from __future__ import annotations
@@ -34,12 +36,17 @@ from tests.support.grammar import FLAVOURS, Choose, query, seeded
 from tests.support.grammar.shrink import shrink
 from tests.support.oracles.answers import Answers, PostgresAnswers, SqliteAnswers
 from tests.support.oracles.answers_duckdb import DuckdbAnswers
+from tests.support.oracles.answers_mysql import MysqlAnswers
 from tests.support.oracles.duckdb import fill_duckdb_grammar
 from tests.support.oracles.fidelity import Side, difference_of
+from tests.support.oracles.mysql_database import GrammarDatabase, fill_mysql_grammar
 from tests.support.oracles.postgres import fill as fill_grammar_postgres
 from tests.support.oracles.sqlite import fill as fill_grammar_sqlite
 
-_SERVER = "postgresql://postgres@127.0.0.1:5432/postgres"
+_SERVERS = {
+    "postgres": os.environ.get("GUARDRAILS_TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres"),
+    "mysql": "mysql://root@127.0.0.1:3306/",
+}
 _SEEDS = 10_000_000
 _SHRUNK = 5
 _FIDELITY = ("sql.roundtrip", "sql.parsers_disagree", "sql.construct_unsupported", "sql.syntax")
@@ -59,11 +66,19 @@ def _fill_corpus_duckdb(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", list(row))
 
 
+def _fill_corpus_mysql(database: GrammarDatabase) -> None:
+    twins.fill_mysql(database.url, 1)
+
+
 Opener = Callable[[str], Answers]
 ENGINES: dict[DialectName, tuple[Opener, Opener]] = {
     "postgres": (
         lambda server: PostgresAnswers(server, fill_grammar_postgres),
         lambda server: PostgresAnswers(server, lambda url: twins.fill_postgres(url, 1)),
+    ),
+    "mysql": (
+        lambda server: MysqlAnswers(server, fill_mysql_grammar),
+        lambda server: MysqlAnswers(server, _fill_corpus_mysql),
     ),
     "sqlite": (lambda _server: SqliteAnswers(fill_grammar_sqlite), lambda _server: SqliteAnswers(_fill_corpus_sqlite)),
     "duckdb": (
@@ -173,15 +188,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=2_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--server", default=os.environ.get("GUARDRAILS_TEST_POSTGRES_URL", _SERVER))
+    parser.add_argument("--server")
     options = parser.parse_args(arguments)
+    server = options.server or _SERVERS.get(options.engine, "")
     first = options.seed * _SEEDS
     share = -(-options.count // options.jobs)
     ranges = [
         range(first + start, min(first + start + share, first + options.count)) for start in range(0, options.count, share)
     ]
     started = time.perf_counter()
-    work = [(options.engine, options.server, seeds) for seeds in ranges]
+    work = [(options.engine, server, seeds) for seeds in ranges]
     tally = Tally()
     if options.jobs == 1:
         tally.add(measure(work[0]))

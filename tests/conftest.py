@@ -1,7 +1,7 @@
 """Real engines for the tests: SQLite files, a PostgreSQL server from a wheel (or a named one), MariaDB where one answers.
 
-`GUARDRAILS_TEST_POSTGRES_URL` names a PostgreSQL server on which databases may be created. `GUARDRAILS_REQUIRE_ENGINES=1` turns
-every engine that is missing into a failure.
+`GUARDRAILS_TEST_POSTGRES_URL` names a PostgreSQL server on which databases may be created, `GUARDRAILS_TEST_MARIADB_URL` a MariaDB
+server. `GUARDRAILS_REQUIRE_ENGINES=1` turns every engine that is missing into a failure.
 """
 
 from __future__ import annotations
@@ -90,12 +90,13 @@ def postgres_db(new_postgres: Callable[[], str]) -> str:
 
 @pytest.fixture(scope="session")
 def mariadb_url() -> str:
-    """URL of the MariaDB server on this machine, where one answers."""
+    """URL of a MariaDB server as root: a named one, or the one on this machine where it answers."""
+    url = make_url(os.environ.get("GUARDRAILS_TEST_MARIADB_URL", "mysql://root@127.0.0.1:3306/"))
     try:
-        socket.create_connection(("127.0.0.1", 3306), timeout=2).close()
+        socket.create_connection((url.host or "127.0.0.1", url.port or 3306), timeout=2).close()
     except OSError as error:
         missing(f"MariaDB does not answer: {error}")
-    return "mysql://root@127.0.0.1:3306/"
+    return url.render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="session")

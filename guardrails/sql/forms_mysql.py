@@ -40,6 +40,8 @@ def give_mysql_forms(tree: exp.Expr) -> None:
         match node:
             case exp.Select():
                 _select(node)
+            case exp.Fetch():
+                _fetch(node)
             case exp.Join():
                 _join(node)
             case exp.Interval():
@@ -89,6 +91,13 @@ def _select(node: exp.Select) -> None:
     modifiers = node.args.get("operation_modifiers")
     if modifiers and all(m.name in _MODIFIERS for m in modifiers):
         node.set("operation_modifiers", None)
+
+
+def _fetch(node: exp.Fetch) -> None:
+    """`FETCH FIRST n ROWS ONLY` of MariaDB is LIMIT, which MySQL has too; WITH TIES is not."""
+    options = node.args.get("limit_options")
+    if options is not None and set(_present(options)) <= {"rows"}:
+        node.replace(exp.Limit(expression=node.args.get("count") or exp.Literal.number(1)))
 
 
 def _join(node: exp.Join) -> None:

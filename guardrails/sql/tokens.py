@@ -339,7 +339,8 @@ def _check_pair(sql: str, token: Token, before: Token | None, dialect: EngineDia
     kind, kind_before = token.token_type, before.token_type
     strings = (TokenType.STRING, TokenType.BYTE_STRING, TokenType.RAW_STRING, TokenType.HEREDOC_STRING)
     if kind in strings and kind_before in strings:
-        raise StatementError("sql.construct_unsupported", "Two string constants follow each other.", hint="Join them with ||.")
+        hint = "Join them with CONCAT." if dialect.name == "mysql" else "Join them with ||."
+        raise StatementError("sql.construct_unsupported", "Two string constants follow each other.", hint=hint)
     if kind is TokenType.AMP and before.text.upper() == "U" and sql[before.end + 1 : token.end + 2] == '&"':
         raise StatementError("sql.construct_unsupported", "Names with Unicode escapes are not supported.")
     is_adjacent = token.start == before.end + 1

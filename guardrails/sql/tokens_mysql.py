@@ -4,6 +4,7 @@
 |---|---|---|
 | `0x41` | `x'41'`, which is a string where a number is wanted | a number |
 | `a JOIN b` without a condition | a comma, which binds less tightly | `a INNER JOIN b` |
+| `a STRAIGHT_JOIN b` | a join of a kind of its own | `a INNER JOIN b`, of which it is a hint |
 | `INTERVAL 1.5 DAY` | `INTERVAL '1.5' DAY`, which cuts instead of rounding | `INTERVAL (1.5) DAY` |
 | `TIME '10:00:00.5'` | a cast, which loses the fraction | the function of that name |
 | `UTC_DATE` | a column | `UTC_DATE()` |
@@ -39,6 +40,7 @@ _JOIN_WORDS = {
 }
 _MOMENTS = {"DATE", "TIME", "TIMESTAMP"}
 _BARE_CALLS = {"UTC_DATE", "UTC_TIME", "UTC_TIMESTAMP"}
+_CONSTANTS = {TokenType.NUMBER, TokenType.STRING, TokenType.HEX_STRING}
 _NUMBER = re.compile(r"\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -109,6 +111,9 @@ def _repair(tokens: list[Token]) -> Iterator[Token]:
         elif kind is TokenType.JOIN and (before is None or before.token_type not in _JOIN_WORDS):
             yield _as(token, TokenType.INNER, "INNER")
             yield token
+        elif kind is TokenType.STRAIGHT_JOIN and before is not None and _is_between_relations(before):
+            yield _as(token, TokenType.INNER, "INNER")
+            yield _as(token, TokenType.JOIN, "JOIN")
         elif kind is TokenType.INTERVAL and (last := _constant_end(tokens, index + 1)):
             yield token
             yield _as(tokens[index + 1], TokenType.L_PAREN, "(")
@@ -152,7 +157,7 @@ def _constant_end(tokens: list[Token], start: int) -> int | None:
     end = start
     while end < len(tokens) and tokens[end].token_type in (TokenType.DASH, TokenType.DOT):
         end += 1
-    if end + 1 >= len(tokens) or tokens[end].token_type not in (TokenType.NUMBER, TokenType.STRING):
+    if end + 1 >= len(tokens) or tokens[end].token_type not in _CONSTANTS:
         return None
     return end if tokens[end + 1].token_type not in (TokenType.COMMA, TokenType.R_PAREN) else None
 
@@ -166,6 +171,11 @@ def _is_dual(tokens: list[Token], index: int) -> bool:
 
 def _ends_operand(token: Token) -> bool:
     return token.token_type in OPERAND_END
+
+
+def _is_between_relations(before: Token) -> bool:
+    """Whether a join's word stands where one may; after SELECT it is an option of the query."""
+    return before.token_type is TokenType.NATURAL or _ends_operand(before)
 
 
 def _is_bare(token: Token, before: Token | None) -> bool:

@@ -103,7 +103,7 @@ class MysqlWriteResolver(WriteResolver):
 
     def _joined_delete(self, node: exp.Delete, ctes: Mapping[str, Cte]) -> list[Output]:
         self._only_where(node)
-        names = node.args.get("tables") or [node.this]
+        names = node.args.get("tables") or [node.this, *(join.this for join in node.this.args.get("joins") or ())]
         if node.args.get("using"):
             if len(node.args["using"]) != 1:
                 raise StatementError("sql.construct_unsupported", "DELETE … USING takes joins, not a list.", hint="Use JOIN.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["POSTGRES_STATEMENTS", "SQLITE_STATEMENTS"]
+__all__ = ["MYSQL_STATEMENTS", "POSTGRES_STATEMENTS", "SQLITE_STATEMENTS"]
 
 _COMMON = """
 SELECT name FROM customers c WHERE EXISTS (SELECT 1 FROM orders o WHERE o.customer_id = c.id AND o.amount > c.credit)
@@ -43,6 +43,36 @@ DELETE FROM orders USING customers c WHERE c.id = customer_id RETURNING c.name
 INSERT INTO employees (id, name) VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET name = excluded.name WHERE employees.salary > 1 RETURNING hired
 """
 
+_MYSQL = """
+WITH orders AS (SELECT id, name FROM customers) SELECT name FROM orders JOIN gr_main.orders o USING (id) WHERE o.amount > 1
+WITH RECURSIVE r AS (SELECT id, boss_id FROM employees WHERE name = 'ada' UNION SELECT e.id, e.boss_id FROM employees e JOIN r ON e.boss_id = r.id) SELECT count(*) FROM r
+WITH a AS (SELECT salary FROM employees) SELECT 1
+SELECT (SELECT max(o.amount) FROM orders o WHERE o.customer_id = c.id) FROM customers c ORDER BY (SELECT 1 FROM employees e WHERE e.id = c.id)
+SELECT region r, count(*) n FROM orders GROUP BY r HAVING n > 1 ORDER BY r
+SELECT region, status, sum(amount) FROM orders GROUP BY region, status WITH ROLLUP HAVING count(paid_at) > 0
+SELECT id, name, email FROM customers GROUP BY id
+SELECT goal FROM sales.targets NATURAL JOIN orders
+SELECT * FROM employees a JOIN employees b ON a.boss_id = b.id
+SELECT o.* FROM orders o STRAIGHT_JOIN customers c ON c.id = o.customer_id LIMIT 1, 2
+SELECT EXISTS (SELECT * FROM employees)
+SELECT id FROM customers WHERE (id, name) IN (SELECT customer_id, status FROM orders)
+SELECT group_concat(DISTINCT name ORDER BY email DESC SEPARATOR ';') FROM customers
+SELECT name FROM customers WHERE match(name, email) AGAINST ('ada' IN BOOLEAN MODE)
+SELECT id FROM customers WHERE name REGEXP region AND email <=> NULL
+SELECT date_add(born, INTERVAL credit DAY) FROM customers
+SELECT id FROM orders INTERSECT SELECT customer_id FROM events EXCEPT SELECT id FROM employees WHERE salary > 1
+SELECT lag(amount) OVER (PARTITION BY status ORDER BY placed) FROM orders
+UPDATE orders SET amount = amount + 1, status = 'x' WHERE region = 'EU' ORDER BY placed LIMIT 2
+UPDATE orders o JOIN customers c ON c.id = o.customer_id SET o.status = c.name WHERE c.active
+UPDATE orders o, customers c SET o.status = 'x' WHERE c.id = o.customer_id
+DELETE FROM orders WHERE customer_id NOT IN (SELECT id FROM active_customers) RETURNING amount
+DELETE o FROM orders o LEFT JOIN customers c ON c.id = o.customer_id WHERE c.id IS NULL
+DELETE FROM o USING orders AS o JOIN employees e ON e.id = o.id WHERE e.salary > 1
+INSERT INTO employees (id, name) SELECT id + 900, name FROM customers WHERE active
+INSERT INTO employees (id, name) VALUES (1, 'x') ON DUPLICATE KEY UPDATE salary = salary + 1, name = VALUES(name)
+INSERT INTO employees (id, name) VALUES (1, 'x') RETURNING hired
+"""
+
 
 def _lines(*texts: str) -> list[str]:
     return [line for text in texts for line in text.splitlines() if line]
@@ -50,3 +80,4 @@ def _lines(*texts: str) -> list[str]:
 
 SQLITE_STATEMENTS = _lines(_COMMON, _SQLITE)
 POSTGRES_STATEMENTS = _lines(_COMMON, _POSTGRES)
+MYSQL_STATEMENTS = _lines(_COMMON.replace('"', "`"), _MYSQL)

@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 from tests.support.oracles.base import Oracle
 from tests.support.oracles.duckdb import DuckdbOracle
+from tests.support.oracles.mysql import MysqlOracle
 from tests.support.oracles.postgres import PostgresOracle
 from tests.support.oracles.sqlite import SqliteOracle
 
 __all__ = ["ENGINES", "open_oracle"]
 
 ENGINES: dict[str, Callable[[str], Oracle]] = {
+    "mysql": MysqlOracle,
     "postgres": PostgresOracle.create,
     "sqlite": lambda _server: SqliteOracle(),
     "duckdb": lambda _server: DuckdbOracle(),
