@@ -418,7 +418,7 @@ class Plan:
     """What an engine runs: text regenerated from the checked AST, every value bound by name, and the limits to hold.
 
     Args:
-        sql: Placeholders are `:name` in SQLite and MySQL, and `$1`, `$2`, … (in the order of `params`) in PostgreSQL.
+        sql: Placeholders are `:name` in SQLite and MySQL, `$name` in DuckDB, and `$1`, `$2`, … (in the order of `params`) in PostgreSQL.
         params: Bound values by name, in placeholder order.
         actions: The actions that may happen; the engine's lock allows nothing else.
         writes: Relation keys that may be changed.

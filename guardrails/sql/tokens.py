@@ -13,13 +13,13 @@ from functools import cache
 
 from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import TokenError
-from sqlglot.parser import Parser
 from sqlglot.tokenizer_core import Token, TokenType
 
 from guardrails.errors import StatementError
 from guardrails.model import Limits
 from guardrails.sql.bounds import OPERAND_END, check_text, check_tokens
 from guardrails.sql.column_types import TYPE_PREFIX, hide_types
+from guardrails.sql.constants import decoded, decoded_unicode, starts_cast_constant
 from guardrails.sql.dialects import EngineDialect
 from guardrails.sql.operators import check_operators
 
@@ -86,7 +86,6 @@ _NOT_CALLS_AFTER = {TokenType.ALIAS, TokenType.DCOLON, TokenType.INTO, TokenType
 # White space or invisible for sqlglot (or for a reader), not for the engines.
 _ODD_SPACE = re.compile("[\u0085\u00a0\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2064\u2066-\u206f\u3000\ufeff]")
 _KEYS = (TokenType.STRING, TokenType.NUMBER)
-_STRINGS = (TokenType.STRING, TokenType.BYTE_STRING, TokenType.UNICODE_STRING, TokenType.RAW_STRING, TokenType.HEREDOC_STRING)
 _TYPE_WORDS = {
     TokenType.DATE,
     TokenType.DATETIME,
@@ -121,9 +120,6 @@ _BEFORE_OPERANDS = frozenset(
     }
 )
 _UNITS = {"YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND"}
-_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
-_UNICODE_ESCAPE = re.compile(r"\\(?:([0-9A-Fa-f]{4})|\+([0-9A-Fa-f]{6})|(\\)|)")
-_ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", re.DOTALL)
 
 
 def tokenize(sql: str, dialect: EngineDialect, limits: Limits | None = None) -> list[Token]:
@@ -182,7 +178,7 @@ def _repair(sql: str, tokens: list[Token], dialect: EngineDialect) -> Iterator[T
     for index, token in enumerate(tokens):
         after = tokens[index + 1] if index + 1 < len(tokens) else None
         kind = token.token_type
-        if _is_cast_constant(tokens, index):
+        if starts_cast_constant(tokens, index):
             # `DATE '2020-01-01'::text` casts the date, not the string.
             typed.add(index + 1)
             yield _as(token, TokenType.L_PAREN, "(")
@@ -195,11 +191,11 @@ def _repair(sql: str, tokens: list[Token], dialect: EngineDialect) -> Iterator[T
             yield _as(token, TokenType.PARAMETER, "$") if dialect.name == "duckdb" else _as(token, TokenType.COLON, ":")
             yield _as(token, TokenType.VAR, f"{POSITION_PREFIX}{position}")
         elif kind is TokenType.BYTE_STRING and dialect.name == "postgres":
-            yield _as(token, TokenType.STRING, _decode(sql[token.start : token.end + 1]))
+            yield _as(token, TokenType.STRING, decoded(sql[token.start : token.end + 1]))
         elif kind is TokenType.UNICODE_STRING and dialect.name == "postgres":
             if after is not None and after.text.upper() == "UESCAPE":
                 raise StatementError("sql.construct_unsupported", "UESCAPE is not supported.", hint="Use the default escape.")
-            yield _as(token, TokenType.STRING, _decode_unicode(token.text))
+            yield _as(token, TokenType.STRING, decoded_unicode(token.text))
         elif kind is TokenType.SOME and after is not None and after.token_type is TokenType.L_PAREN:
             yield _as(token, TokenType.ANY, "ANY")
         elif kind is TokenType.DOT and after is not None and _is_fraction(token, before, after):
@@ -248,42 +244,6 @@ def _repair(sql: str, tokens: list[Token], dialect: EngineDialect) -> Iterator[T
         if index in typed:
             yield _as(token, TokenType.R_PAREN, ")")
         before = token
-
-
-def _is_cast_constant(tokens: list[Token], index: int) -> bool:
-    """Whether a typed constant such as `DATE '2020-01-01'` starts here, with a cast of it to follow.
-
-    Raises:
-        StatementError: Its type is of several words, which sqlglot would cast last.
-    """
-    end = index + 2
-    if end >= len(tokens) or tokens[end].token_type is not TokenType.DCOLON or tokens[index + 1].token_type not in _STRINGS:
-        return False
-    token, before = tokens[index], tokens[index - 1] if index else None
-    is_zone = token.text.upper() == "ZONE" and index > 1 and tokens[index - 2].text.upper() != "AT"
-    if token.token_type not in Parser.TYPE_TOKENS:
-        is_type = is_zone or _ends_modifier(tokens, index)
-    else:
-        is_type = before is not None and before.token_type in Parser.TYPE_TOKENS | {TokenType.DOT}
-        if token.token_type is TokenType.INTERVAL:
-            return False
-    if is_type:
-        raise StatementError(
-            "sql.construct_unsupported", "A constant of a type of several words is cast.", hint="Put it in parentheses."
-        )
-    return token.token_type in Parser.TYPE_TOKENS
-
-
-def _ends_modifier(tokens: list[Token], index: int) -> bool:
-    """Whether a parenthesis closes what a type has in parentheses, as in `numeric(3, 1)`."""
-    depth = 0
-    if tokens[index].token_type is not TokenType.R_PAREN:
-        return False
-    for position in range(index, -1, -1):
-        depth += {TokenType.R_PAREN: 1, TokenType.L_PAREN: -1}.get(tokens[position].token_type, 0)
-        if depth == 0:
-            return position > 0 and tokens[position - 1].token_type in Parser.TYPE_TOKENS
-    return False
 
 
 @cache
@@ -370,42 +330,6 @@ def _check_pair(sql: str, token: Token, before: Token | None, dialect: EngineDia
 def _is_word(character: str) -> bool:
     """Whether it may begin a name; every character beyond ASCII may."""
     return character.isalpha() or character == "_" or character > "\x7f"
-
-
-def _decode(source: str) -> str:
-    r"""Decodes an escape string constant such as ``E'a\n'`` (PostgreSQL, Lexical Structure, 4.1.2.2)."""
-    body = source[source.index("'") + 1 : -1].replace("''", "'")
-
-    def one(match: re.Match[str]) -> str:
-        octal, hexadecimal, short, long, other = match.groups()
-        if octal or hexadecimal:
-            value = int(octal, 8) if octal else int(hexadecimal, 16)
-            if not 0 < value < 128:
-                raise StatementError("sql.encoding", "An escape in a string constant is not a plain character.")
-            return chr(value)
-        if short or long:
-            value = int(short or long, 16)
-            if value == 0 or value > 0x10FFFF or 0xD800 <= value <= 0xDFFF:
-                raise StatementError("sql.encoding", "An escape in a string constant is not a valid character.")
-            return chr(value)
-        return _ESCAPES.get(other, other)
-
-    return _ESCAPE.sub(one, body)
-
-
-def _decode_unicode(text: str) -> str:
-    r"""Decodes a constant such as ``U&'d\0061t'``, whose quotes are gone (PostgreSQL, Lexical Structure, 4.1.2.3)."""
-
-    def one(match: re.Match[str]) -> str:
-        short, long, escape = match.groups()
-        if escape:
-            return "\\"
-        value = int(short or long or "0", 16)
-        if value == 0 or value > 0x10FFFF or 0xD800 <= value <= 0xDFFF:
-            raise StatementError("sql.encoding", "An escape in a string constant is not a valid character.")
-        return chr(value)
-
-    return _UNICODE_ESCAPE.sub(one, text)
 
 
 def _as(token: Token, kind: TokenType, text: str) -> Token:
