@@ -14,9 +14,10 @@ from guardrails.sql.conditions import are_related, conjuncts, has_tautology
 from guardrails.sql.dialects import EngineDialect
 from guardrails.sql.labels import postgres_label, sqlite_label
 from guardrails.sql.labels_mysql import TEXTS_META, mysql_label
+from guardrails.sql.merged_mysql import is_merged, query_behind
 from guardrails.sql.output_names import OUTPUT_META, check_window_names, mark_output_names
 from guardrails.sql.scope import Clause, Cte, Lineage, Output, Scope, Source, StarColumn
-from guardrails.sql.sources import SourceResolver
+from guardrails.sql.sources import SourceResolver, relation_of
 from guardrails.sql.views import ViewLookup
 
 __all__ = ["QueryResolver"]
@@ -331,7 +332,7 @@ class QueryResolver(SourceResolver):
         if self.dialect.labels == "postgres":
             return postgres_label(value)
         if self.dialect.labels == "mysql":
-            return mysql_label(value, text, self.dialect)
+            return self._merged_name(value, scope) or mysql_label(value, text, self.dialect)
         if isinstance(value, exp.Column) and isinstance(value.this, exp.Identifier):
             if self.dialect.labels == "sqlite" and text is None:
                 # Only the outermost query shows a column by its own name; a subquery's is called as it is written there.
@@ -345,6 +346,25 @@ class QueryResolver(SourceResolver):
                     if key in source.columns and alias in (None, source.alias):
                         return source.columns[key].name
         return text or sqlite_label(value, self.dialect)
+
+    def _merged_name(self, value: exp.Expr, scope: Scope) -> str | None:
+        """The name of a column where it is written with other capitals, if it shows its own (see `merged_mysql`)."""
+        column, select = value.unnest(), value.find_ancestor(exp.Select)
+        if select is None or not isinstance(column, exp.Column) or not isinstance(column.this, exp.Identifier):
+            return None
+        key = self.dialect.fold(column.this)
+        alias = self.dialect.fold(column.args["table"]) if column.table else (scope.find_column(key) or (None,))[0]
+        source = scope.sources.get(alias or "")
+        name = source.columns[key].name if source is not None and key in source.columns else column.name
+        if alias is None or name == column.name:
+            return None
+        query = query_behind(select, alias, self._view_tree)
+        return name if query is not None and is_merged(query) else None
+
+    def _view_tree(self, table: exp.Table) -> exp.Expr | None:
+        key = relation_of(table)
+        relation = self.catalog.relations[key] if key is not None else None
+        return self._views(key, relation).tree if key and relation is not None and relation.kind == "view" else None
 
     def conditions(self, nodes: Iterable[exp.Expr | None], scope: Scope) -> None:
         """Resolves WHERE, HAVING and QUALIFY."""

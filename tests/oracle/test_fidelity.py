@@ -16,7 +16,9 @@ from guardrails.errors import GuardrailsError
 from tests.support.grammar import FLAVOURS, query, seeded
 from tests.support.grammar.shrink import shrink
 from tests.support.oracles.answers import Answer, Answers, PostgresAnswers, SqliteAnswers
+from tests.support.oracles.answers_mysql import MysqlAnswers
 from tests.support.oracles.fidelity import Side, difference_of
+from tests.support.oracles.mysql_database import fill_mysql_grammar
 from tests.support.oracles.postgres import fill as fill_postgres
 from tests.support.oracles.sqlite import fill as fill_sqlite
 
@@ -42,7 +44,14 @@ def postgres_side(postgres_server: str) -> Iterator[Side]:
     answers.close()
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(scope="module")
+def mysql_side(mariadb_url: str) -> Iterator[Side]:
+    answers = MysqlAnswers(mariadb_url, fill_mysql_grammar)
+    yield _side(answers)
+    answers.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres", "mysql"])
 def side(request: pytest.FixtureRequest) -> Side:
     found: Side = request.getfixturevalue(f"{request.param}_side")
     return found
