@@ -22,7 +22,9 @@ _USAGE = {
     "usage.file_missing": Code("A named file does not exist or cannot be read", "Check the path."),
     "usage.dialect_unknown": Code("The dialect is not supported", "See `guardrails check --help` for the known ones."),
     "usage.no_session": Code("No session is active", "Call inside `with guard.session(principal=…, agent=…):`."),
-    "usage.database_unsupported": Code("The database URL is not supported", "Use a sqlite:///, postgresql://, mysql:// or duckdb:/// URL."),
+    "usage.database_unsupported": Code(
+        "The database URL is not supported", "Use a sqlite:///, postgresql://, mysql:// or duckdb:/// URL."
+    ),
     "usage.database_unreachable": Code("The database cannot be opened", "Check the URL and that the server answers."),
     "usage.input_invalid": Code("The input is not of the expected form", "See the message for what is expected."),
     "usage.no_schema": Code("No schema is known", "Give --schema FILE or --database URL."),

@@ -15,8 +15,10 @@ from guardrails.sql.duckdb_parser import duckdb_label
 from guardrails.sql.expressions import NOTHING, ExpressionResolver, column_node
 from guardrails.sql.labels import postgres_label, sqlite_label
 from guardrails.sql.labels_mysql import TEXTS_META, mysql_label
+from guardrails.sql.merged_mysql import is_merged, query_behind
 from guardrails.sql.output_names import check_window_names, mark_output_names
 from guardrails.sql.scope import Clause, Cte, Output, Scope, Source, StarColumn
+from guardrails.sql.sources import relation_of
 from guardrails.sql.views import ViewLookup
 
 __all__ = ["QueryResolver"]
@@ -356,7 +358,7 @@ class QueryResolver(ExpressionResolver):
         if self.dialect.labels == "postgres":
             return postgres_label(value)
         if self.dialect.labels == "mysql":
-            return mysql_label(value, text, self.dialect)
+            return self._merged_name(value, scope) or mysql_label(value, text, self.dialect)
         if self.dialect.labels in ("duckdb", "sqlite"):
             # To these a column in parentheses is a column.
             value = value.unnest()
@@ -387,6 +389,25 @@ class QueryResolver(ExpressionResolver):
 
     def _written(self, node: exp.Expr) -> str:
         return self.dialect.sqlglot.generate(node, comments=False, normalize_functions=False)
+
+    def _merged_name(self, value: exp.Expr, scope: Scope) -> str | None:
+        """The name of a column where it is written with other capitals, if it shows its own (see `merged_mysql`)."""
+        column, select = value.unnest(), value.find_ancestor(exp.Select)
+        if select is None or not isinstance(column, exp.Column) or not isinstance(column.this, exp.Identifier):
+            return None
+        key = self.dialect.fold(column.this)
+        alias = self.dialect.fold(column.args["table"]) if column.table else (scope.find_column(key) or (None,))[0]
+        source = scope.sources.get(alias or "")
+        name = source.columns[key].name if source is not None and key in source.columns else column.name
+        if alias is None or name == column.name:
+            return None
+        query = query_behind(select, alias, self._view_tree)
+        return name if query is not None and is_merged(query) else None
+
+    def _view_tree(self, table: exp.Table) -> exp.Expr | None:
+        key = relation_of(table)
+        relation = self.catalog.relations[key] if key is not None else None
+        return self._views(key, relation).tree if key and relation is not None and relation.kind == "view" else None
 
     def conditions(self, nodes: Iterable[exp.Expr | None], scope: Scope) -> None:
         """Resolves WHERE, HAVING and QUALIFY."""

@@ -40,6 +40,7 @@ _JOIN_WORDS = {
 }
 _MOMENTS = {"DATE", "TIME", "TIMESTAMP"}
 _BARE_CALLS = {"UTC_DATE", "UTC_TIME", "UTC_TIMESTAMP"}
+_OPTIONS = {"DISTINCTROW", "HIGH_PRIORITY", "SQL_SMALL_RESULT", "SQL_BIG_RESULT", "SQL_BUFFER_RESULT"}
 _CONSTANTS = {TokenType.NUMBER, TokenType.STRING, TokenType.HEX_STRING}
 _NUMBER = re.compile(r"\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 
@@ -175,7 +176,8 @@ def _ends_operand(token: Token) -> bool:
 
 def _is_between_relations(before: Token) -> bool:
     """Whether a join's word stands where one may; after SELECT it is an option of the query."""
-    return before.token_type is TokenType.NATURAL or _ends_operand(before)
+    is_option = before.token_type in (TokenType.SELECT, TokenType.DISTINCT, TokenType.ALL)
+    return not is_option and before.text.upper() not in _OPTIONS
 
 
 def _is_bare(token: Token, before: Token | None) -> bool:

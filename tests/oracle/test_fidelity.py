@@ -17,12 +17,14 @@ from tests.support.grammar import FLAVOURS, query, seeded
 from tests.support.grammar.shrink import shrink
 from tests.support.oracles.answers import Answer, Answers, PostgresAnswers, SqliteAnswers
 from tests.support.oracles.answers_duckdb import DuckdbAnswers
+from tests.support.oracles.answers_mysql import MysqlAnswers
 from tests.support.oracles.duckdb import fill_duckdb_grammar
 from tests.support.oracles.fidelity import Side, difference_of
+from tests.support.oracles.mysql_database import fill_mysql_grammar
 from tests.support.oracles.postgres import fill as fill_postgres
 from tests.support.oracles.sqlite import fill as fill_sqlite
 
-_COUNT = 600
+_COUNTS = {"sqlite": 600, "postgres": 600, "mysql": 300, "duckdb": 300}
 
 
 def _side(answers: Answers) -> Side:
@@ -51,7 +53,14 @@ def duckdb_side() -> Iterator[Side]:
     answers.close()
 
 
-@pytest.fixture(params=["sqlite", "postgres", "duckdb"])
+@pytest.fixture(scope="module")
+def mysql_side(mariadb_url: str) -> Iterator[Side]:
+    answers = MysqlAnswers(mariadb_url, fill_mysql_grammar)
+    yield _side(answers)
+    answers.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres", "mysql", "duckdb"])
 def side(request: pytest.FixtureRequest) -> Side:
     found: Side = request.getfixturevalue(f"{request.param}_side")
     return found
@@ -59,7 +68,7 @@ def side(request: pytest.FixtureRequest) -> Side:
 
 def test_generated_statements_answer_the_same(side: Side) -> None:
     found = []
-    for seed in range(_COUNT):
+    for seed in range(_COUNTS[side.answers.dialect]):
         sql = side.make(seeded(seed))
         if side.answers.accepts(sql) and side.difference(sql) is not None:
             short = shrink(
@@ -71,7 +80,7 @@ def test_generated_statements_answer_the_same(side: Side) -> None:
 
 def test_little_is_refused(side: Side) -> None:
     refused, accepted = [], 0
-    for seed in range(_COUNT):
+    for seed in range(_COUNTS[side.answers.dialect]):
         sql = side.make(seeded(seed))
         if side.answers.accepts(sql):
             accepted += 1
@@ -79,8 +88,8 @@ def test_little_is_refused(side: Side) -> None:
                 side.regenerated(sql)
             except GuardrailsError as error:
                 refused.append(f"{error.code} {error.message}: {sql}")
-    assert accepted > 0.95 * _COUNT
-    assert len(refused) <= 0.005 * _COUNT, refused
+    assert accepted > 0.95 * _COUNTS[side.answers.dialect]
+    assert len(refused) <= 0.005 * _COUNTS[side.answers.dialect], refused
 
 
 def test_a_difference_is_seen() -> None:

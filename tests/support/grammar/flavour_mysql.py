@@ -15,7 +15,7 @@ _EXPRESSIONS = {
         "CAST({int} AS CHAR)", "CAST({num} AS CHAR(10))", "convert({int}, CHAR)", "convert({text} USING utf8mb4)", "{text} COLLATE utf8mb4_bin", "BINARY {text}", "json_unquote(json_extract({json}, '$.a'))", "json_value({json}, '$.a')", "json_type({json})",
         "CASE WHEN {bool} THEN {text} ELSE {text} END", "CASE {text} WHEN 'EU' THEN 'e' WHEN {text} THEN 'f' ELSE {text} END", "greatest({text}, {text})", "least({text}, {text})", "{one_text}", "if({bool}, {text}, {text})", "IF({bool}, {text}, NULL)",
         "substring_index({text}, '-', 1)", "char(65, 66)", "char(65 USING utf8mb4)", "concat(space(2), {text})", "soundex({text})", "regexp_replace({text}, '[0-9]+', '#')", "regexp_substr({text}, '[a-c]+')", "conv({int}, 10, 16)", "bin({int})", "oct({int})", "make_set(5, 'a', 'b', {text})",
-        "_utf8mb4'abc'", "concat(N'é', {text})", "concat(x'4142', {text})", 'concat("it\'s", {text})', r"concat('a\tb\'c', {text})", "concat('a' 'b', {text})", "charset({text})", "collation({text})", "json_quote({text})", "json_unquote('\"a\"')", "aes_decrypt({text}, 'k')", "export_set(5, 'Y', 'N', ',', 4)",
+        "_utf8mb4'abc'", "concat(N'é', {text})", "concat(x'4142', {text})", 'concat("it\'s", {text})', r"concat('a\tb\'c', {text})", "charset({text})", "collation({text})", "json_quote({text})", "json_unquote('\"a\"')", "aes_decrypt({text}, 'k')", "export_set(5, 'Y', 'N', ',', 4)",
         "json_detailed({json})", "get_format(DATE, 'EUR')", "inet_ntoa({int})", "field({text}, 'a', 'b')", "to_char({date}, 'YYYY-MM')", "chr(66)", "natural_sort_key({text})", "CAST({text} AS CHAR CHARACTER SET utf8mb4)", "weekday({date})", "sec_to_time({int})", "maketime(1, 2, 3)",
     ],
     "int": [

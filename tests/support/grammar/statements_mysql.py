@@ -48,6 +48,11 @@ class MysqlWrites(Writes):
         modifier = self.one(words) if self.chance(8) else ""
         return f"SELECT {modifier}{', '.join(items)} FROM {source}{where}"
 
+    def _recursive(self, name: str) -> tuple[str, dict[str, str]]:
+        # `||` is OR here, and what a temporary table cannot hold is an error only where the plan fills it.
+        query, columns = super()._recursive(name)
+        return query.replace("'x' || ''", "CAST('x' AS CHAR(9))").replace("r.s || 'y'", "concat(r.s, 'y')"), columns
+
     def _derived(self, scope: Scope, depth: int) -> tuple[str, Source]:
         # A derived table sees nothing around it.
         return super()._derived(Scope(), depth)

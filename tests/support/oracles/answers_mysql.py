@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pymysql
+from pymysql.constants import FIELD_TYPE
 from pymysql.cursors import Cursor
 
 from guardrails.model import Catalog, DialectName
@@ -15,6 +16,10 @@ from tests.support.oracles.mysql_database import GrammarDatabase
 __all__ = ["MysqlAnswers"]
 
 _LATE, _NOW = 1969, 1_780_000_000
+_WITH_DIGITS = {
+    *(FIELD_TYPE.DECIMAL, FIELD_TYPE.NEWDECIMAL, FIELD_TYPE.FLOAT, FIELD_TYPE.DOUBLE),
+    *(FIELD_TYPE.TIME, FIELD_TYPE.DATETIME, FIELD_TYPE.TIMESTAMP),
+}
 
 
 class MysqlAnswers:
@@ -69,6 +74,6 @@ class MysqlAnswers:
 
 
 def _column(described: tuple[Any, ...], database: GrammarDatabase) -> tuple[str, str]:
-    """Returns name and type; of the length only what follows the point counts, as constants tell of their own spelling."""
+    """Returns name and type; lengths tell of the spelling of constants, and only numbers and times have digits behind the point."""
     name, kind, _, _, _, scale, *_ = described
-    return database.as_written(name), f"{kind}({scale})"
+    return database.as_written(name), f"{kind}({scale})" if kind in _WITH_DIGITS else str(kind)
