@@ -49,7 +49,7 @@ _AFTER: Mapping[str, str] = {"INSERT": "", "DELETE": "", "EXPLAIN": "", "INTO": 
 """Words that stand at the very beginning, or after one other word alone."""
 _SIGNS = frozenset({*"(),.*+-/%=<>&|^~", "<=", ">=", "<>", "<=>", "<<", ">>"})
 _SYSTEM_DATABASES = {"information_schema", "mysql", "performance_schema", "sys"}
-_NAMED_AFTER = {"COLLATE", "SET"}
+_NAMED_AFTER = {"COLLATE", "SET", "USING"}
 """Words after which a collation's or a character set's name follows."""
 _ESCAPED = str.maketrans({"\\": "\\\\", "'": "''", "\0": "\\0", "\n": "\\n", "\r": "\\r", "\x1a": "\\Z"})
 
@@ -160,7 +160,7 @@ def _is_known_word(text: str, previous: str, after: str, words: frozenset[str]) 
     for word in text.upper().split():
         is_placed = previous in ("", _AFTER[word]) if word in _AFTER else word != "IGNORE" or after.upper() == "INDEX"
         if not is_placed or not (
-            word in words or previous in _NAMED_AFTER or (word.startswith("_") and after[:1] in ("'", "x"))
+            word in words or previous in _NAMED_AFTER or (word.startswith("_") and after.startswith(("'", "x", "0x")))
         ):
             return False
         previous = word

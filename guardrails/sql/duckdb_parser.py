@@ -40,6 +40,7 @@ _NEGATED = {
     "COMPARE_DISTINCT_FROM": "COMPARE_NOT_DISTINCT_FROM",
 }
 _SAME_FUNCTION = {"^@": "starts_with", "position": "strpos"}
+_LIST = {"class": "FUNCTION", "type": "FUNCTION", "function_name": "list_value", "order_bys": {"type": "ORDER_MODIFIER"}}
 _LOCAL = threading.local()
 _SERIALIZE = "SELECT json_serialize_sql(?, skip_default := true, skip_empty := true, skip_null := true)"
 
@@ -96,13 +97,23 @@ def _plain(node: Any) -> Any:
         case "PARAMETER", _:
             kept["identifier"] = str(node.get("identifier")).removeprefix(_POSITION_PREFIX)
         case "TYPE", _:
-            kept["type_name"] = _types().get(str(node.get("type_name")).lower(), str(node.get("type_name")).lower())
+            name = str(node.get("type_name")).lower()
+            kept["type_name"] = _types().get(name, name)
+            if kept["type_name"] == "varchar":
+                # A length that DuckDB reads and does not keep to.
+                kept.pop("children", None)
         case "COLUMN_REF", _:
             kept["column_names"] = [str(n).lower() for n in node.get("column_names", [])]
         case "OPERATOR", "OPERATOR_NOT" if kept["children"][0].get("type") in _NEGATED:
             # sqlglot writes `a IS NOT NULL` as `NOT a IS NULL`.
             alias = {"alias": kept["alias"]} if "alias" in kept else {}
             return kept["children"][0] | {"type": _NEGATED[kept["children"][0]["type"]], **alias}
+        case "OPERATOR", "ARRAY_CONSTRUCTOR":
+            # `ARRAY[1, 2]` is `[1, 2]`.
+            alias = {"alias": kept["alias"]} if "alias" in kept else {}
+            arguments = [{"expression": child} for child in kept.get("children", [])]
+            listed = {"arguments": arguments} if arguments else {}
+            return _LIST | listed | alias
         case "CONSTANT", _:
             kept["literal"] = _constant(node.get("literal"))
         case "FUNCTION" | "WINDOW", _:
@@ -137,7 +148,8 @@ def _is_number(node: Any) -> bool:
 def _constant(literal: Any) -> Any:
     if not isinstance(literal, dict) or literal.get("kind") not in ("INTEGER", "NUMERIC"):
         return literal
-    return literal | {"text": str(literal.get("text")).replace("_", "").lower()}
+    text = str(literal.get("text")).replace("_", "").lower()
+    return literal | {"text": f"0{text}" if text.startswith(".") else text}
 
 
 def _unwrapped(source: dict[str, Any]) -> dict[str, Any]:

@@ -33,6 +33,8 @@ _CLAUSES = {
     ),
     *(TokenType.UNION, TokenType.EXCEPT, TokenType.INTERSECT, TokenType.ON, TokenType.RETURNING, TokenType.SEMICOLON),
 }
+_OPENING = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE}
+_CLOSING = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE}
 _LARGEST_IN_NAMES = "\uffff"
 
 
@@ -85,7 +87,7 @@ def mysql_label(value: exp.Expr, text: str | None, dialect: EngineDialect) -> st
             label = str(inner.this)
         case exp.National():
             label = str(inner.this)
-        case exp.Introducer() if isinstance(inner.expression, exp.Literal):
+        case exp.Introducer() if inner.expression.is_string:
             label = str(inner.expression.this)
         case exp.Literal() if inner.name.startswith("0x"):
             label = written
@@ -109,13 +111,15 @@ def _texts(sql: str, tokens: Sequence[Token], start: int) -> list[str]:
     depth, first = 0, start
     for index in range(start, len(tokens) + 1):
         kind = tokens[index].token_type if index < len(tokens) else TokenType.SEMICOLON
-        is_end = depth == 0 and (kind in _CLAUSES or kind is TokenType.R_PAREN)
+        # `IS DISTINCT FROM` is an operator.
+        is_clause = kind in _CLAUSES and not (kind is TokenType.FROM and tokens[index - 1].token_type is TokenType.DISTINCT)
+        is_end = depth == 0 and (is_clause or kind is TokenType.R_PAREN)
         if (is_end or (depth == 0 and kind is TokenType.COMMA)) and index > first:
             texts.append(sql[tokens[first].start : tokens[index - 1].end + 1])
             first = index + 1
         if is_end:
             break
-        depth += {TokenType.L_PAREN: 1, TokenType.R_PAREN: -1}.get(kind, 0)
+        depth += (kind in _OPENING) - (kind in _CLOSING)
     return texts
 
 

@@ -119,6 +119,7 @@ _BEFORE_OPERANDS = frozenset(
         *("MATCH", "NOT", "OFFSET", "ON", "OR", "REGEXP", "RETURNING", "SELECT", "SET", "THEN", "VALUES", "WHEN", "WHERE"),
     }
 )
+_PREFIXED = (TokenType.HEX_STRING, TokenType.BIT_STRING, TokenType.NUMBER)
 _UNITS = {"YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND"}
 
 
@@ -190,7 +191,7 @@ def _repair(sql: str, tokens: list[Token], dialect: EngineDialect) -> Iterator[T
             # `x: a` gives an alias in DuckDB.
             yield _as(token, TokenType.PARAMETER, "$") if dialect.name == "duckdb" else _as(token, TokenType.COLON, ":")
             yield _as(token, TokenType.VAR, f"{POSITION_PREFIX}{position}")
-        elif kind is TokenType.BYTE_STRING and dialect.name == "postgres":
+        elif kind is TokenType.BYTE_STRING and dialect.name in ("postgres", "duckdb"):
             yield _as(token, TokenType.STRING, decoded(sql[token.start : token.end + 1]))
         elif kind is TokenType.UNICODE_STRING and dialect.name == "postgres":
             if after is not None and after.text.upper() == "UESCAPE":
@@ -322,8 +323,11 @@ def _check_pair(sql: str, token: Token, before: Token | None, dialect: EngineDia
     if kind in strings and dialect.name == "postgres" and kind_before in (TokenType.BIT, TokenType.CHAR, TokenType.NCHAR):
         # A constant of any length for PostgreSQL; sqlglot makes it a cast to a length of one.
         raise StatementError("sql.construct_unsupported", "A typed constant of CHAR or BIT is not supported.", hint="Use text.")
-    if kind in (TokenType.HEX_STRING, TokenType.BIT_STRING) and dialect.name == "postgres" and sql[token.start] == "0":
-        # A number since release 16, an error before, and a bit string for sqlglot.
+    prefix = sql[token.start : token.start + 2] if kind in _PREFIXED else ""
+    if (dialect.name == "postgres" and prefix[:1] == "0" and kind is not TokenType.NUMBER) or (
+        dialect.name == "mysql" and prefix in ("0X", "0B")
+    ):
+        # PostgreSQL: a number since release 16, an error before, and a bit string for sqlglot. MySQL: `0X1` is a name.
         raise StatementError("sql.construct_unsupported", "Numbers are written in decimal only.")
 
 

@@ -42,6 +42,8 @@ _MOMENTS = {"DATE", "TIME", "TIMESTAMP"}
 _BARE_CALLS = {"UTC_DATE", "UTC_TIME", "UTC_TIMESTAMP"}
 _OPTIONS = {"DISTINCTROW", "HIGH_PRIORITY", "SQL_SMALL_RESULT", "SQL_BIG_RESULT", "SQL_BUFFER_RESULT"}
 _CONSTANTS = {TokenType.NUMBER, TokenType.STRING, TokenType.HEX_STRING}
+_NUMBER_AND_NAME = re.compile(r"\d+[eE][+-]?\d", re.ASCII)
+"""`1e1a` is the number 1e1, called `a`; `1ea` is a name."""
 _NUMBER = re.compile(r"\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -101,7 +103,7 @@ def _repair(tokens: list[Token]) -> Iterator[Token]:
         before = tokens[index - 1] if index else None
         after = tokens[index + 1] if index + 1 < len(tokens) else None
         kind, kind_after = token.token_type, after.token_type if after is not None else None
-        _check(token)
+        _check(token, before)
         if kind is TokenType.SELECT:
             selects += 1
             yield _as(token, kind, token.text, [f"{SELECT_COMMENT}{selects}"])
@@ -136,15 +138,15 @@ def _repair(tokens: list[Token]) -> Iterator[Token]:
             yield _as(token, TokenType.R_PAREN, ")")
 
 
-def _check(token: Token) -> None:
+def _check(token: Token, before: Token | None) -> None:
     if any(comment.startswith(_EXECUTED) for comment in token.comments):
         raise StatementError(
             "sql.construct_unsupported", "A comment holds SQL that the server would run.", hint="Write it without /*! … */."
         )
     if token.token_type is TokenType.IDENTIFIER and any(ord(c) > 0xFFFF for c in token.text):
         raise StatementError("sql.encoding", "A name has a character that names cannot have.")
-
-    if token.token_type is TokenType.NUMBER and not _NUMBER.fullmatch(token.text):
+    is_number = token.token_type is TokenType.NUMBER and not _NUMBER.fullmatch(token.text)
+    if is_number or (_NUMBER_AND_NAME.match(token.text) and token.token_type is TokenType.VAR and _is_bare(token, before)):
         raise StatementError("sql.syntax", "A number is not well formed.")
 
 

@@ -172,7 +172,7 @@ class Database:
         access = resolved.access
         return Plan(
             rewritten.sql, rewritten.params, self.engine.dialect, access.actions, access.relations, rewritten.reads,
-            access.writes, obligations.limits, catalog.version,
+            access.writes, obligations.limits, catalog.version, is_explain=access.kind == "explain",
         )  # fmt: skip
 
     def mask(self, mask: Mask, column: Column) -> MaskExpression:

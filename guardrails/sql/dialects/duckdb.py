@@ -24,11 +24,13 @@ _NODES = {
     exp.All,
     exp.Any,
     exp.Array,
+    exp.ArrayContainedBy,
+    exp.ArrayContainsAll,
+    exp.ArrayOverlaps,
     exp.AtTimeZone,
     exp.BitwiseXor,
     exp.Bracket,
     exp.Cube,
-    exp.Extract,
     exp.Glob,
     exp.GroupingSets,
     exp.ILike,
@@ -68,12 +70,15 @@ _WITHIN_GROUP = {"percentile_cont": "quantile_cont", "percentile_disc": "quantil
 
 
 def _give_forms(tree: exp.Expr) -> None:
-    """`$name` is a named placeholder, `$1` a position; WITHIN GROUP is the ORDER BY of another function, `~` is one."""
+    """`$name` is a named placeholder, `$1` a position; EXTRACT and `~` are functions, WITHIN GROUP the ORDER BY of one."""
     for trim in list(tree.find_all(exp.Trim)):
         side = _TRIMS.get(str(trim.args.get("position") or "BOTH").upper())
         if side is not None:
             arguments = [a for a in (trim.this, trim.expression) if a]
             trim.replace(exp.Anonymous(this=side, expressions=arguments))
+    for extract in list(tree.find_all(exp.Extract)):
+        # What it is short for; written back, `dow` would become `dayofweek`, and some units have no form.
+        extract.replace(exp.Anonymous(this="date_part", expressions=[exp.Literal.string(extract.name), extract.expression]))
     for position in list(tree.find_all(exp.StrPosition)):
         if {k for k, v in position.args.items() if v} == {"this", "substr"}:
             position.replace(exp.Anonymous(this="strpos", expressions=[position.this, position.args["substr"]]))
