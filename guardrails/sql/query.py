@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import count, zip_longest
 
 from sqlglot import exp
@@ -11,14 +12,11 @@ from guardrails.errors import StatementError
 from guardrails.model import Catalog, ColumnRef, RelationUse
 from guardrails.sql.conditions import are_related, conjuncts, has_tautology
 from guardrails.sql.dialects import EngineDialect
-from guardrails.sql.duckdb_parser import duckdb_label
-from guardrails.sql.expressions import NOTHING, ExpressionResolver, column_node
-from guardrails.sql.labels import postgres_label, sqlite_label
-from guardrails.sql.labels_mysql import TEXTS_META, mysql_label
-from guardrails.sql.merged_mysql import is_merged, query_behind
+from guardrails.sql.expressions import NOTHING, column_node
+from guardrails.sql.labels_mysql import TEXTS_META
+from guardrails.sql.naming import NamingResolver
 from guardrails.sql.output_names import check_window_names, mark_output_names
 from guardrails.sql.scope import Clause, Cte, Output, Scope, Source, StarColumn
-from guardrails.sql.sources import relation_of
 from guardrails.sql.views import ViewLookup
 
 __all__ = ["QueryResolver"]
@@ -28,7 +26,7 @@ _MAX_COLUMNS = 2_000
 Ctes = Mapping[str, Cte]
 
 
-class QueryResolver(ExpressionResolver):
+class QueryResolver(NamingResolver):
     """Resolves queries and collects what they touch: `uses`, `reads`, `writes`, `functions`."""
 
     def __init__(self, dialect: EngineDialect, catalog: Catalog, views: ViewLookup) -> None:
@@ -218,6 +216,8 @@ class QueryResolver(ExpressionResolver):
         self.relate(scope, [node.args.get("where")])
         if on is not None:
             self._keys(on.expressions if isinstance(on, exp.Tuple) else [on], scope, "grouped")
+        if self.dialect.are_keys_closed:
+            scope = replace(scope, parent=None)
         group = node.args.get("group")
         if group is not None:
             self._group(group, scope, outputs)
@@ -289,7 +289,7 @@ class QueryResolver(ExpressionResolver):
             value = item.this if isinstance(item, exp.Alias) else item
             if isinstance(item, exp.Column) and item.table:
                 self._no_renamed(scope, self.dialect.fold(item.args["table"]), self.dialect.fold(item.this))
-            name = item.alias if isinstance(item, exp.Alias) else self._label(value, scope, written[index] if written else None)
+            name = item.alias if isinstance(item, exp.Alias) else self.label(value, scope, written[index] if written else None)
             if self.dialect.nameless and not isinstance(item, (exp.Alias, exp.Column)):
                 name = self.dialect.nameless.format(len(outputs))
             lineage = self.expression(value, scope)
@@ -353,61 +353,6 @@ class QueryResolver(ExpressionResolver):
                 "sql.column_ambiguous", f"The result has the column {key} of a join in parentheses with several of that name.",
                 hint="Give it an alias, or leave the parentheses out.",
             )  # fmt: skip
-
-    def _label(self, value: exp.Expr, scope: Scope, text: str | None) -> str:
-        if self.dialect.labels == "postgres":
-            return postgres_label(value)
-        if self.dialect.labels == "mysql":
-            return self._merged_name(value, scope) or mysql_label(value, text, self.dialect)
-        if self.dialect.labels in ("duckdb", "sqlite"):
-            # To these a column in parentheses is a column.
-            value = value.unnest()
-        if self.dialect.labels == "duckdb" and not isinstance(value, exp.Column):
-            select = value.find_ancestor(exp.Select)
-            windows = select.args.get("windows") or [] if select is not None else []
-            named = (
-                ", ".join(self._written(w).replace(" OVER (", " AS (", 1) for w in windows) if value.find(exp.Window) else ""
-            )
-            label = duckdb_label(text or self._written(value), named)
-            if label is None:
-                message = "A result column has no name that is known before the query runs."
-                raise StatementError("sql.construct_unsupported", message, hint="Give it an alias.")
-            return label
-        if isinstance(value, exp.Column) and isinstance(value.this, exp.Identifier):
-            if self.dialect.labels == "sqlite" and text is None:
-                # Only the outermost query shows a column by its own name; a subquery's is called as it is written there.
-                return str(value.this.this)
-            key = self.dialect.fold(value.this)
-            alias = self.dialect.fold(value.args["table"]) if value.table else None
-            for level in scope.levels():
-                if self.dialect.labels == "sqlite" and alias is None and key in level.full_merged:
-                    break
-                for source in level.sources.values():
-                    if key in source.columns and alias in (None, source.alias):
-                        return source.columns[key].name
-        return text or sqlite_label(value, self.dialect)
-
-    def _written(self, node: exp.Expr) -> str:
-        return self.dialect.sqlglot.generate(node, comments=False, normalize_functions=False)
-
-    def _merged_name(self, value: exp.Expr, scope: Scope) -> str | None:
-        """The name of a column where it is written with other capitals, if it shows its own (see `merged_mysql`)."""
-        column, select = value.unnest(), value.find_ancestor(exp.Select)
-        if select is None or not isinstance(column, exp.Column) or not isinstance(column.this, exp.Identifier):
-            return None
-        key = self.dialect.fold(column.this)
-        alias = self.dialect.fold(column.args["table"]) if column.table else (scope.find_column(key) or (None,))[0]
-        source = scope.sources.get(alias or "")
-        name = source.columns[key].name if source is not None and key in source.columns else column.name
-        if alias is None or name == column.name:
-            return None
-        query = query_behind(select, alias, self._view_tree)
-        return name if query is not None and is_merged(query) else None
-
-    def _view_tree(self, table: exp.Table) -> exp.Expr | None:
-        key = relation_of(table)
-        relation = self.catalog.relations[key] if key is not None else None
-        return self._views(key, relation).tree if key and relation is not None and relation.kind == "view" else None
 
     def conditions(self, nodes: Iterable[exp.Expr | None], scope: Scope) -> None:
         """Resolves WHERE, HAVING and QUALIFY."""

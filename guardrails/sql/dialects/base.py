@@ -104,6 +104,7 @@ class EngineDialect:
         has_fields: `a.b` may also be the field `b` of a column `a`, and a relation `a.b` the array `b` in it.
         has_target_alias: The relation that is changed may have an alias.
         are_keys_wrapped: Keys of GROUP BY stand in parentheses, where the generator would put names of the result (BigQuery).
+        are_keys_closed: GROUP BY and ORDER BY see no columns around the query; a quoted name of one is a string (SQLite).
         are_intervals_casts: `INTERVAL '1 day'` is a constant of type interval, whatever stands in it (PostgreSQL, DuckDB).
         refuse: Refuses more of a parsed tree than nodes and arguments tell, None for nothing.
         nameless: What a result column without a name is called, with `{}` for its position from 0, where its text is no name;
@@ -155,6 +156,7 @@ class EngineDialect:
     has_fields: bool = False
     has_target_alias: bool = True
     are_keys_wrapped: bool = False
+    are_keys_closed: bool = False
     are_intervals_casts: bool = True
     refuse: Callable[[exp.Expr], None] | None = None
     nameless: str = ""

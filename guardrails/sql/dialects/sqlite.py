@@ -37,6 +37,7 @@ def engine_dialect() -> EngineDialect:
         are_ctes_open=True,
         are_ctes_lazy=True,
         is_on_late=True,
+        are_keys_closed=True,
         labels="sqlite",
         names_seen="everywhere",
         fence=Fence(limit=-1),
