@@ -304,7 +304,11 @@ class QueryResolver(NamingResolver):
             if len(labels) != len(outputs):
                 raise StatementError("sql.syntax", "The number of columns does not fit their names.")
             outputs = [Output(n, o.lineage) for n, o in zip(labels, outputs, strict=True)]
-        node.set("expressions", [_aliased(c, o.name) for c, o in zip(columns, outputs, strict=True)])
+        named = [
+            c if scope.are_names_mixed and _is_called(c, o.name) else _aliased(c, o.name)
+            for c, o in zip(columns, outputs, strict=True)
+        ]
+        node.set("expressions", named)
         return outputs
 
     def _star(self, item: exp.Expr, scope: Scope) -> list[tuple[exp.Expr, Output]] | None:
@@ -369,6 +373,11 @@ class QueryResolver(NamingResolver):
     def _no_joins(self, node: exp.Subquery) -> None:
         if node.args.get("joins") or node.args.get("alias"):
             raise StatementError("sql.construct_unsupported", "A join stands where a query should.")
+
+
+def _is_called(value: exp.Expr, name: str) -> bool:
+    """Whether it is the bare name of an earlier result column: `a AS a` would be a reference to itself (DuckDB)."""
+    return isinstance(value, exp.Column) and not value.table and value.name == name
 
 
 def _aliased(value: exp.Expr, name: str) -> exp.Expr:

@@ -144,6 +144,8 @@ class Database:
             settings = {**LOCKED, "lock_configuration": "true", "threads": "1"}
             with closing(duckdb.connect(path, config=settings)) as asking:
                 try:
+                    # Never committed: the driver takes several statements in one text.
+                    asking.begin()
                     found = asking.execute(sql)
                     return tuple(d[0] for d in found.description or ()), tuple(
                         tuple(plain_value(v) for v in r) for r in found.fetchall()
@@ -163,6 +165,8 @@ class Database:
                 return tuple(d.name for d in cursor.description or ()), tuple(cursor.fetchall())
             except psycopg.Error as error:
                 return ("error", str(error).splitlines()[0])
+            finally:
+                connection.rollback()
 
     def plan(self, sql: str, obligations: Obligations = PLAIN) -> Plan:
         """The guard's plan for a statement, as `guardrails.flow.judge` makes it after a permit."""
