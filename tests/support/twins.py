@@ -47,6 +47,7 @@ ROWS_ONLY = Obligations(row_filters=FILTERED.row_filters, limits=LIMITS)
 PLAIN = Obligations(limits=LIMITS)
 
 Answer = tuple[object, ...]
+_CATALOGS: dict[str, Catalog] = {}
 
 
 def fill_sqlite(path: Path, secret: int) -> str:
@@ -128,7 +129,10 @@ class Database:
         return self.engine.dialect
 
     def catalog(self) -> Catalog:
-        return self.engine.catalog()
+        """The catalog as it was at first: the schema of twins does not change, and the engine checks that when it runs a plan."""
+        if self.url not in _CATALOGS:
+            _CATALOGS[self.url] = self.engine.catalog()
+        return _CATALOGS[self.url]
 
     def raw(self, sql: str) -> Answer:
         """Runs the text as it is, without any guard: columns and rows, or the fact that it fails."""
