@@ -26,6 +26,8 @@ _COLUMN = '"__column__"'
 _BLOCK_BYTES = 64
 _MOST_DIGITS = 18
 """Digits of a decimal that is masked by arithmetic; a product of two such still fits DuckDB's decimals of 38."""
+_MOST_BITS = 65
+"""Bits of an integer to which noise is added in 128."""
 _EXACT = Context(prec=100)
 _Build = Callable[[ColumnType, Options], str]
 _BuildKeyed = Callable[[ColumnType], str]
@@ -39,6 +41,12 @@ def expression(mask: Mask, type_: ColumnType, options: Options, key: bytes) -> M
         inner, outer = _blocks(subkey(key, mask.kind))
         bindings: dict[str, Value] = {f"mask_{mask.kind}_inner": inner, f"mask_{mask.kind}_outer": outer}
         return MaskExpression(_if_not_null(_KEYED[mask.kind](type_), type_), bindings)
+    if type_.family == "integer" and type_.bits > _MOST_BITS and mask.kind == "noise":
+        raise PolicyError("policy.mask_invalid", f"{mask.column} has too many digits for the mask `{mask.kind}`.")
+    if mask.kind == "noise" and (type_.precision is None or type_.precision <= _MOST_DIGITS):
+        inner, outer = _blocks(subkey(key, mask.kind))
+        text = _if_not_null(_noise(type_, int(options["spread"])), type_)
+        return MaskExpression(text, {"mask_noise_inner": inner, "mask_noise_outer": outer})
     if type_.precision is not None and type_.precision > _MOST_DIGITS:
         raise PolicyError("policy.mask_invalid", f"{mask.column} has too many digits for the mask `{mask.kind}`.")
     if type_.family == "float":
@@ -67,6 +75,14 @@ def apply(mask: Mask, type_: ColumnType, options: Options, value: Value | None, 
         case ("bucket", Decimal()):
             size = int(options["size"])
             return _held(Decimal(math.floor(value) // size * size), type_)
+        case ("noise", int()):
+            moved = values.noise(value, int(options["spread"]), subkey(key, "noise"))
+            return min(max(int(moved), _lowest(type_)), _highest(type_))
+        case ("noise", Decimal()):
+            whole = _rounded(int(_EXACT.scaleb(value, type_.scale)), -type_.scale) // 10**type_.scale
+            most = 10 ** ((type_.precision or 18) - type_.scale) - 1
+            moved = values.noise(whole, int(options["spread"]), subkey(key, "noise"))
+            return Decimal(min(max(int(moved), -most), most)).quantize(Decimal(1).scaleb(-type_.scale), context=_EXACT)
         case ("round", int()):
             return min(max(_rounded(value, int(options["digits"])), _lowest(type_)), _highest(type_))
         case ("round", Decimal()):
@@ -150,6 +166,10 @@ def _blocks(key: bytes) -> tuple[bytes, bytes]:
 def _digest(kind: str, type_: ColumnType) -> str:
     """HMAC in hexadecimal, lower case."""
     data = _COLUMN if type_.family == "bytes" else f"encode(CAST({_COLUMN} AS text))"
+    return _hmac(kind, data)
+
+
+def _hmac(kind: str, data: str) -> str:
     inner = f"unhex(sha256(CAST(:mask_{kind}_inner AS blob) || {data}))"
     return f"sha256(CAST(:mask_{kind}_outer AS blob) || {inner})"
 
@@ -222,6 +242,21 @@ def _round(type_: ColumnType, options: Options) -> str:
         return whole
     low, high = f"CAST('{_lowest(type_)}' AS int128)", f"CAST('{_highest(type_)}' AS int128)"
     return f"least(greatest({_rounded_sql(whole, digits)}, {low}), {high})"
+
+
+def _noise(type_: ColumnType, spread: int) -> str:
+    if type_.family == "numeric":
+        unit = 10**type_.scale
+        scaled = f"CAST(CAST({_COLUMN} AS decimal(38, {type_.scale})) * {unit} AS int128)"
+        whole = f"({_rounded_sql(scaled, -type_.scale)} // {unit})" if type_.scale else scaled
+        most = 10 ** ((type_.precision or 18) - type_.scale) - 1
+        low, high = -most, most
+    else:
+        whole, low, high = f"CAST({_COLUMN} AS int128)", _lowest(type_), _highest(type_)
+    digest = _hmac("noise", f"encode(CAST({whole} AS text))")
+    number = f"(CAST('0x' || left({digest}, 16) AS ubigint) & CAST('{2**63 - 1}' AS ubigint))"
+    moved = f"{whole} + CAST({number} % {2 * spread + 1} AS int128) - {spread}"
+    return f"least(greatest({moved}, CAST('{low}' AS int128)), CAST('{high}' AS int128))"
 
 
 def _held_sql(number: str, type_: ColumnType) -> str:

@@ -12,6 +12,7 @@
 | ``date`` {to} | the beginning of the year, quarter, month, week, day, hour (UTC) | NULL |
 | ``bucket`` {size} | the multiple of size below | NULL |
 | ``round`` {digits} | rounded half away from zero | NULL |
+| ``noise`` {spread} | the whole number nearby, moved by at most `spread`, each value always alike | NULL |
 
 The first three are the same for every row and so tell nothing. The others tell what they keep, and whether the value is NULL;
 `hash` and `pseudonym` tell which rows are equal, across columns and tables, so that joins and groups still work.
@@ -121,9 +122,22 @@ def _postgres_value(mask: Mask, type_: ColumnType, options: Options, value: Valu
             return values.truncate(moment, str(options["to"]))
         case ("date", date()):
             return values.truncate(datetime(value.year, value.month, value.day), str(options["to"])).date()  # noqa: DTZ001
+        case ("noise", int() | Decimal()):
+            return _held(values.noise(value, int(options["spread"]), values.subkey(key, "noise")), type_)
         case ("bucket" | "round", int() | float() | Decimal()):
             return _number(mask.kind, type_, options, value)
     return None
+
+
+def _held(value: int | Decimal, type_: ColumnType) -> int | Decimal:
+    """Holds a whole number within the range of its type."""
+    if isinstance(value, int):
+        largest = int(2 ** (type_.bits - 1)) - 1
+        return min(max(value, -largest - 1), largest)
+    if type_.precision is None or not value.is_finite():
+        return value
+    most = Decimal(int(10 ** max(type_.precision - type_.scale, 0)) - 1)
+    return min(max(value, -most), most)
 
 
 def _number(kind: str, type_: ColumnType, options: Options, value: int | float | Decimal) -> Value | None:

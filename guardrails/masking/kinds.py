@@ -59,10 +59,11 @@ MASK_KINDS: dict[str, Kind] = {
     "date": Kind(_DATES, _DATES | {"text", "integer"}, (("to", "year"),)),
     "bucket": Kind(_NUMBERS, options=(("size", None),)),
     "round": Kind(_NUMBERS, options=(("digits", 0),)),
+    "noise": Kind(frozenset({"integer", "numeric"}), options=(("spread", None),)),
 }
 """Every kind but ``deny``, which is a refusal and never a value."""
 
-_INTEGER_RANGES = {"first": (0, 1000), "last": (0, 1000), "size": (1, 10**12), "digits": (-15, 15)}
+_INTEGER_RANGES = {"first": (0, 1000), "last": (0, 1000), "size": (1, 10**12), "digits": (-15, 15), "spread": (1, 10**12)}
 
 
 def options_of(mask: Mask, column: Column, dialect: DialectName) -> tuple[ColumnType, Options]:

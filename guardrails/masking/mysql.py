@@ -45,6 +45,11 @@ def expression(mask: Mask, type_: ColumnType, options: Options, key: bytes) -> M
         inner, outer = _blocks(subkey(key, mask.kind))
         bindings: dict[str, Value] = {f"mask_{mask.kind}_inner": inner, f"mask_{mask.kind}_outer": outer}
         return MaskExpression(_if_not_null(_KEYED[mask.kind](type_)), bindings)
+    if mask.kind == "noise" and (type_.precision is None or type_.precision - type_.scale <= _MOST_DIGITS):
+        inner, outer = _blocks(subkey(key, mask.kind))
+        return MaskExpression(
+            _if_not_null(_noise(type_, int(options["spread"]))), {"mask_noise_inner": inner, "mask_noise_outer": outer}
+        )
     if type_.precision is not None and type_.precision - type_.scale > _MOST_DIGITS:
         raise PolicyError("policy.mask_invalid", f"{mask.column} has too many digits for the mask `{mask.kind}`.")
     return MaskExpression(_if_not_null(_PLAIN[mask.kind](type_, options)))
@@ -71,6 +76,8 @@ def apply(mask: Mask, type_: ColumnType, options: Options, value: Value | None, 
             return values.bucket(_exact(value, type_), int(options["size"]))
         case ("bucket", int() | Decimal()):
             return values.bucket(value, int(options["size"]), type_.bits)
+        case ("noise", int() | Decimal()):
+            return _held(values.noise(value, int(options["spread"]), subkey(key, "noise")), type_)
         case ("round", float()):
             return _rounded(_exact(value, type_), int(options["digits"]))
         case ("round", int() | Decimal()):
@@ -156,6 +163,10 @@ def _digest(kind: str, type_: ColumnType) -> str:
         # A number's zeros in front (ZEROFILL) are its column's, not the number's.
         text = f"CAST({_COLUMN} + 0 AS CHAR)" if type_.family == "integer" else _COLUMN
         data = f"CAST(CONVERT({text} USING utf8mb4) AS BINARY)"
+    return _hmac(kind, data)
+
+
+def _hmac(kind: str, data: str) -> str:
     inner = f"UNHEX(SHA2(CONCAT(:mask_{kind}_inner, {data}), 256))"
     # What HEX gives is known to be ASCII, which fits every character set that the column may have.
     return f"LOWER(HEX(UNHEX(SHA2(CONCAT(:mask_{kind}_outer, {inner}), 256))))"
@@ -236,6 +247,32 @@ def _round(type_: ColumnType, options: Options) -> str:
         return rounded
     largest = 2 ** (type_.bits - 1) - 1
     return f"CAST(LEAST(GREATEST({rounded}, {-largest - 1}), {largest}) AS {_integer(type_)})"
+
+
+def _noise(type_: ColumnType, spread: int) -> str:
+    # The sum makes 0 of what would be written -0.
+    whole = f"(CAST(ROUND({_decimal(type_)}, 0) AS DECIMAL(65, 0)) + 0)"
+    digest = _hmac("noise", f"CAST(CONVERT(CAST({whole} AS CHAR) USING utf8mb4) AS BINARY)")
+    number = f"(CAST(CONV(LEFT({digest}, 16), 16, 10) AS UNSIGNED) & {2**63 - 1})"
+    offset = f"CAST(MOD({number}, {2 * spread + 1}) AS SIGNED) - {spread}"
+    low, high = _range(type_)
+    held = f"LEAST(GREATEST({whole} + {offset}, {low}), {high})"
+    return f"CAST({held} AS {_integer(type_)})" if type_.family == "integer" else held
+
+
+def _range(type_: ColumnType) -> tuple[int, int]:
+    """The whole numbers that the type holds."""
+    if type_.family == "integer":
+        largest = 2 ** (type_.bits - 1) - 1
+        # An unsigned type counts as one of a bit more, of which the lower half is never used.
+        return (0 if type_.bits % 8 else -largest - 1), largest
+    most = 10 ** ((type_.precision or 10) - type_.scale) - 1
+    return -most, most
+
+
+def _held(value: int | Decimal, type_: ColumnType) -> int | Decimal:
+    low, high = _range(type_)
+    return min(max(value, low), high)
 
 
 def _decimal(type_: ColumnType) -> str:

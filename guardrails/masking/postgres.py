@@ -40,6 +40,10 @@ def expression(mask: Mask, type_: ColumnType, options: Options, key: bytes) -> M
         inner, outer = _blocks(subkey(key, mask.kind))
         bindings = {f"mask_{mask.kind}_inner": inner, f"mask_{mask.kind}_outer": outer}
         return MaskExpression(_KEYED[mask.kind](type_), bindings)
+    if mask.kind == "noise":
+        inner, outer = _blocks(subkey(key, mask.kind))
+        bindings = {"mask_noise_inner": inner, "mask_noise_outer": outer}
+        return MaskExpression(_noise(type_, int(options["spread"])), bindings)
     return MaskExpression(_PLAIN[mask.kind](type_, options))
 
 
@@ -76,7 +80,10 @@ def _blocks(key: bytes) -> tuple[bytes, bytes]:
 
 
 def _digest(kind: str, type_: ColumnType) -> str:
-    data = _COLUMN if type_.family == "bytes" else f"convert_to(CAST({_COLUMN} AS text), 'UTF8')"
+    return _hmac(kind, _COLUMN if type_.family == "bytes" else f"convert_to(CAST({_COLUMN} AS text), 'UTF8')")
+
+
+def _hmac(kind: str, data: str) -> str:
     inner = f"sha256(CAST(:mask_{kind}_inner AS bytea) || {data})"
     return f"sha256(CAST(:mask_{kind}_outer AS bytea) || {inner})"
 
@@ -142,6 +149,22 @@ def _round(type_: ColumnType, options: Options) -> str:
         return rounded
     largest = 2 ** (type_.bits - 1) - 1
     return _if_not_null(f"least(greatest({rounded}, {-largest - 1}), {largest})", type_.sql)
+
+
+def _noise(type_: ColumnType, spread: int) -> str:
+    whole = f"round(CAST({_COLUMN} AS numeric), 0)"
+    digest = _hmac("noise", f"convert_to(CAST({whole} AS text), 'UTF8')")
+    hexadecimal = f"encode({digest}, 'hex')"
+    number = f"CAST(CAST('x' || left({hexadecimal}, 16) AS bit(64)) AS bigint) & {2**63 - 1}"
+    moved = f"{whole} + mod(({number}), {2 * spread + 1}) - {spread}"
+    if type_.family == "integer":
+        largest = 2 ** (type_.bits - 1) - 1
+        moved = f"least(greatest({moved}, {-largest - 1}), {largest})"
+    elif type_.precision is not None:
+        most = 10 ** max(type_.precision - type_.scale, 0) - 1
+        # NaN is above every number, and stays what it is.
+        moved = f"CASE WHEN {whole} = CAST('NaN' AS numeric) THEN {whole} ELSE least(greatest({moved}, {-most}), {most}) END"
+    return _if_not_null(moved, type_.sql)
 
 
 def _if_not_null(masked: str, type_sql: str) -> str:

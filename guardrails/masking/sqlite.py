@@ -31,6 +31,9 @@ def expression(mask: Mask, type_: ColumnType, options: Options, key: bytes) -> M
         parameter = f"mask_{mask.kind}_key"
         call = f"{name}({_ARGUMENT}, :{parameter})"
         return MaskExpression(_cast(call, type_), {parameter: values.subkey(key, mask.kind)})
+    if mask.kind == "noise":
+        call = f"{name}({_ARGUMENT}, {options['spread']}, :mask_noise_key)"
+        return MaskExpression(call, {"mask_noise_key": values.subkey(key, "noise")})
     call = f"{name}({', '.join([_ARGUMENT, *(_literal(option) for option in options.values())])})"
     return MaskExpression(call if mask.kind in {"date", "bucket", "round"} else _cast(call, type_))
 
@@ -47,6 +50,7 @@ def sqlite_functions() -> Mapping[str, tuple[int, SqliteFunction]]:
         "date": (2, _date),
         "bucket": (2, _bucket),
         "round": (2, _round),
+        "noise": (3, _noise),
     }
     return {_PREFIX + name: entry for name, entry in functions.items()}
 
@@ -59,6 +63,8 @@ def apply(mask: Mask, type_: ColumnType, options: Options, value: Value | None, 
     stored = int(value) if isinstance(value, bool) else value
     if mask.kind in {"hash", "pseudonym"}:
         return function(stored, values.subkey(key, mask.kind))
+    if mask.kind == "noise":
+        return function(stored, options["spread"], values.subkey(key, "noise"))
     return function(stored, *options.values())
 
 
@@ -132,3 +138,12 @@ def _bucket(value: Value | None, size: int) -> Value | None:
 
 def _round(value: Value | None, digits: int) -> Value | None:
     return values.round_to(value, digits) if isinstance(value, (int, float)) else None
+
+
+def _noise(value: Value | None, spread: int, key: bytes) -> int | None:
+    """Of the whole number nearby; None for what is no number, or beyond SQLite's integers."""
+    if isinstance(value, float):
+        value = round(value) if abs(value) < 2**63 else None
+    if not isinstance(value, int):
+        return None
+    return min(max(int(values.noise(value, spread, key)), -(2**63)), 2**63 - 1)

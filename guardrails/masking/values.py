@@ -24,6 +24,7 @@ __all__ = [
     "bucket",
     "email",
     "keyed_digest",
+    "noise",
     "partial",
     "pseudonym_integer",
     "pseudonym_text",
@@ -127,6 +128,18 @@ def round_to(value: int | float | Decimal, digits: int, bits: int = 64) -> int |
     if not abs(value) <= LARGEST_FLOAT:
         return None
     return float(_quantized(Decimal(format(value, ".6g" if bits == 32 else ".15g")), digits))
+
+
+def noise(value: int | Decimal, spread: int, kind_key: bytes) -> int | Decimal:
+    """Rounds to a whole number and moves it by at most `spread`, always in the same way, so that asking again averages nothing out.
+
+    Equal whole numbers are moved alike. What is no number stays none.
+    """
+    whole = value if isinstance(value, int) else _EXACT.to_integral_value(value)
+    if isinstance(whole, Decimal) and not whole.is_finite():
+        return whole
+    offset = pseudonym_integer(format(int(whole), "d").encode(), kind_key, 64) % (2 * spread + 1) - spread
+    return whole + offset if isinstance(whole, int) else _EXACT.add(whole, Decimal(offset))
 
 
 def truncate(moment: datetime, period: str) -> datetime:

@@ -37,6 +37,7 @@ CASES: list[tuple[str, str, Options]] = [
     *(("date", type_, {"to": to}) for type_ in ("date", "datetime", "text", "integer") for to in ("year", "month", "week", "day")),
     *(("bucket", type_, {"size": size}) for type_ in ("integer", "real", "numeric") for size in (1, 7, 1000)),
     *(("round", type_, {"digits": digits}) for type_ in ("integer", "real", "numeric") for digits in (-15, -2, 0, 3)),
+    *(("noise", type_, {"spread": spread}) for type_ in ("integer", "numeric") for spread in (1, 100)),
 ]  # fmt: skip
 
 

@@ -57,6 +57,9 @@ def test_an_unknown_key_is_refused_everywhere(path: tuple[Any, ...]) -> None:
         ({"mask": "partial", "size": 4}, False),
         ({"mask": "bucket", "size": 10}, True),
         ({"mask": "bucket"}, False),
+        ({"mask": "noise", "spread": 5}, True),
+        ({"mask": "noise"}, False),
+        ({"mask": "noise", "spread": 0}, False),
         ({"mask": "fixed", "value": True}, True),
         ({"mask": "fixed"}, False),
         ({"mask": None}, True),
@@ -73,4 +76,4 @@ def test_each_mask_takes_its_own_options(mask: dict[str, Any], is_right: bool) -
 def test_the_form_knows_every_mask() -> None:
     assert set(get_args(MaskName)) == {*MASK_KINDS, "deny"}
     options = {name for kind in MASK_KINDS.values() for name, _ in kind.options}
-    assert options == {"first", "last", "value", "to", "size", "digits"}
+    assert options == {"first", "last", "value", "to", "size", "digits", "spread"}
