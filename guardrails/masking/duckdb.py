@@ -15,7 +15,7 @@ from uuid import UUID
 
 from guardrails.errors import PolicyError
 from guardrails.masking import values
-from guardrails.masking.kinds import Options, constant
+from guardrails.masking.kinds import SUBJECT, Options, constant
 from guardrails.masking.types import ColumnType
 from guardrails.masking.values import DOMAIN_CHARACTERS, HIDDEN, MIN_HIDDEN, TOKEN_HEX_DIGITS, TOKEN_PREFIX, subkey
 from guardrails.model import Mask, MaskExpression, Value
@@ -41,6 +41,9 @@ def expression(mask: Mask, type_: ColumnType, options: Options, key: bytes) -> M
         inner, outer = _blocks(subkey(key, mask.kind))
         bindings: dict[str, Value] = {f"mask_{mask.kind}_inner": inner, f"mask_{mask.kind}_outer": outer}
         return MaskExpression(_if_not_null(_KEYED[mask.kind](type_), type_), bindings)
+    if mask.kind == "shift":
+        name, days = values.shift_binding(int(options["days"]), str(options[SUBJECT]), key)
+        return MaskExpression(_if_not_null(_shift(type_, name), type_), {name: days})
     if type_.family == "integer" and type_.bits > _MOST_BITS and mask.kind == "noise":
         raise PolicyError("policy.mask_invalid", f"{mask.column} has too many digits for the mask `{mask.kind}`.")
     if mask.kind == "noise" and (type_.precision is None or type_.precision <= _MOST_DIGITS):
@@ -75,6 +78,9 @@ def apply(mask: Mask, type_: ColumnType, options: Options, value: Value | None, 
         case ("bucket", Decimal()):
             size = int(options["size"])
             return _held(Decimal(math.floor(value) // size * size), type_)
+        case ("shift", date()):
+            _, days = values.shift_binding(int(options["days"]), str(options[SUBJECT]), key)
+            return values.shift_value(value.astimezone(UTC) if isinstance(value, datetime) and value.tzinfo else value, days)
         case ("noise", int()):
             moved = values.noise(value, int(options["spread"]), subkey(key, "noise"))
             return min(max(int(moved), _lowest(type_)), _highest(type_))
@@ -209,6 +215,14 @@ def _date(type_: ColumnType, options: Options) -> str:
         # In UTC, not in the session's time zone.
         return f"timezone('UTC', date_trunc('{period}', timezone('UTC', {_COLUMN})))"
     return f"date_trunc('{period}', {_COLUMN})"
+
+
+def _shift(type_: ColumnType, name: str) -> str:
+    days = f"CAST(:{name} AS integer)"
+    moved = f"{_COLUMN} + {days}" if type_.family == "date" else f"{_COLUMN} + to_hours(24 * {days})"
+    moment = f"timezone('UTC', {_COLUMN})" if type_.family == "timestamptz" else f"CAST({_COLUMN} AS timestamp)"
+    first, last = (f"CAST('{year:04}-01-01' AS timestamp)" for year in (values.SHIFTED_YEARS[0], values.SHIFTED_YEARS[1] + 1))
+    return f"CASE WHEN {moment} >= {first} AND {moment} < {last} THEN {moved} ELSE NULL END"
 
 
 def _below(whole: str, size: int) -> str:

@@ -10,6 +10,7 @@
 | ``pseudonym`` | ``tok_`` and 20 digits, a number for integers, a UUID for UUIDs | NULL |
 | ``email`` | ``***@`` and the domain | NULL |
 | ``date`` {to} | the beginning of the year, quarter, month, week, day, hour (UTC) | NULL |
+| ``shift`` {days} | the date moved by up to so many days, for each person by the same number | NULL |
 | ``bucket`` {size} | the multiple of size below | NULL |
 | ``round`` {digits} | rounded half away from zero | NULL |
 | ``noise`` {spread} | the whole number nearby, moved by at most `spread`, each value always alike | NULL |
@@ -29,7 +30,7 @@ from uuid import UUID
 from guardrails.errors import StatementError
 from guardrails.masking import duckdb, judged, mysql, postgres, sqlite, values
 from guardrails.masking.judged_types import JUDGED_TYPES
-from guardrails.masking.kinds import Options, constant, options_of
+from guardrails.masking.kinds import SUBJECT, Options, constant, options_of
 from guardrails.masking.types import ColumnType
 from guardrails.model import Column, DialectName, Mask, MaskExpression, Value
 
@@ -124,6 +125,10 @@ def _postgres_value(mask: Mask, type_: ColumnType, options: Options, value: Valu
             return values.truncate(datetime(value.year, value.month, value.day), str(options["to"])).date()  # noqa: DTZ001
         case ("noise", int() | Decimal()):
             return _held(values.noise(value, int(options["spread"]), values.subkey(key, "noise")), type_)
+        case ("shift", datetime() | date()):
+            return values.shift_value(
+                value, values.shift_days(int(options["days"]), str(options[SUBJECT]), values.subkey(key, "shift"))
+            )
         case ("bucket" | "round", int() | float() | Decimal()):
             return _number(mask.kind, type_, options, value)
     return None

@@ -12,12 +12,14 @@ from uuid import UUID
 from guardrails.errors import PolicyError
 from guardrails.masking.judged_types import JUDGED_TYPES, judged_type
 from guardrails.masking.types import ColumnType, Family, column_type
-from guardrails.masking.values import HIDDEN, PERIODS
+from guardrails.masking.values import HIDDEN, MAX_SHIFT_DAYS, PERIODS
 from guardrails.model import Column, DialectName, Mask, Value
 
-__all__ = ["MASK_KINDS", "Kind", "Options", "constant", "options_of"]
+__all__ = ["MASK_KINDS", "SUBJECT", "Kind", "Options", "constant", "options_of"]
 
 Options = Mapping[str, str | int]
+SUBJECT = "subject"
+"""The option that tells whose a personal mask is; no policy gives it."""
 
 _TEXT: frozenset[Family] = frozenset({"text"})
 _NUMBERS: frozenset[Family] = frozenset({"integer", "numeric", "float"})
@@ -39,6 +41,7 @@ class Kind:
         families: The columns that it fits in PostgreSQL, None for all.
         sqlite_families: The same in SQLite, where dates are text or numbers; None for `families`.
         options: Names of its options with the default; None where one must be given.
+        is_personal: It depends on who asks: a permit adds the option ``subject``.
         keeps_null: A NULL stays a NULL. Otherwise the masked value is the same for every value, NULL included.
     """
 
@@ -46,6 +49,7 @@ class Kind:
     sqlite_families: frozenset[Family] | None = None
     options: tuple[tuple[str, str | int | None], ...] = ()
     keeps_null: bool = True
+    is_personal: bool = False
 
 
 MASK_KINDS: dict[str, Kind] = {
@@ -59,11 +63,19 @@ MASK_KINDS: dict[str, Kind] = {
     "date": Kind(_DATES, _DATES | {"text", "integer"}, (("to", "year"),)),
     "bucket": Kind(_NUMBERS, options=(("size", None),)),
     "round": Kind(_NUMBERS, options=(("digits", 0),)),
+    "shift": Kind(_DATES, _DATES | {"text", "integer"}, (("days", None),), is_personal=True),
     "noise": Kind(frozenset({"integer", "numeric"}), options=(("spread", None),)),
 }
 """Every kind but ``deny``, which is a refusal and never a value."""
 
-_INTEGER_RANGES = {"first": (0, 1000), "last": (0, 1000), "size": (1, 10**12), "digits": (-15, 15), "spread": (1, 10**12)}
+_INTEGER_RANGES = {
+    "first": (0, 1000),
+    "last": (0, 1000),
+    "size": (1, 10**12),
+    "digits": (-15, 15),
+    "spread": (1, 10**12),
+    "days": (1, MAX_SHIFT_DAYS),
+}
 
 
 def options_of(mask: Mask, column: Column, dialect: DialectName) -> tuple[ColumnType, Options]:
@@ -80,7 +92,7 @@ def options_of(mask: Mask, column: Column, dialect: DialectName) -> tuple[Column
     if families is not None and type_.family not in families:
         raise _misfit(mask, f"The mask `{mask.kind}` does not fit {mask.column} of type {column.type or 'unknown'}.")
     given = dict(mask.options)
-    if unknown := given.keys() - {name for name, _ in kind.options}:
+    if unknown := given.keys() - {name for name, _ in kind.options} - ({SUBJECT} if kind.is_personal else set()):
         raise _misfit(mask, f"The mask `{mask.kind}` has no option {', '.join(sorted(unknown))}.")
     options: dict[str, str | int] = {}
     for name, default in kind.options:
@@ -88,6 +100,8 @@ def options_of(mask: Mask, column: Column, dialect: DialectName) -> tuple[Column
         if value is None:
             raise _misfit(mask, f"The mask `{mask.kind}` on {mask.column} needs the option `{name}`.")
         options[name] = _checked(mask, name, value, type_)
+    if kind.is_personal:
+        options[SUBJECT] = str(given.get(SUBJECT, ""))
     if mask.kind in {"hash", "pseudonym"} and type_.length is not None and type_.length < _MIN_TOKEN_CHARACTERS:
         raise _misfit(
             mask, f"{mask.column} is too short for the mask `{mask.kind}`: it needs {_MIN_TOKEN_CHARACTERS} characters."

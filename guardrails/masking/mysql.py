@@ -15,7 +15,7 @@ from uuid import UUID
 
 from guardrails.errors import PolicyError
 from guardrails.masking import values
-from guardrails.masking.kinds import Options, constant
+from guardrails.masking.kinds import SUBJECT, Options, constant
 from guardrails.masking.types import ColumnType
 from guardrails.masking.values import HIDDEN, MIN_HIDDEN, TOKEN_HEX_DIGITS, TOKEN_PREFIX, subkey
 from guardrails.model import Mask, MaskExpression, Value
@@ -45,6 +45,11 @@ def expression(mask: Mask, type_: ColumnType, options: Options, key: bytes) -> M
         inner, outer = _blocks(subkey(key, mask.kind))
         bindings: dict[str, Value] = {f"mask_{mask.kind}_inner": inner, f"mask_{mask.kind}_outer": outer}
         return MaskExpression(_if_not_null(_KEYED[mask.kind](type_)), bindings)
+    if mask.kind == "shift":
+        name, days = values.shift_binding(int(options["days"]), str(options[SUBJECT]), key)
+        year = f"YEAR({_COLUMN}) BETWEEN {values.SHIFTED_YEARS[0]} AND {values.SHIFTED_YEARS[1]}"
+        moved = f"CASE WHEN {year} THEN DATE_ADD({_COLUMN}, INTERVAL (:{name}) DAY) END"
+        return MaskExpression(_if_not_null(moved), {name: days})
     if mask.kind == "noise" and (type_.precision is None or type_.precision - type_.scale <= _MOST_DIGITS):
         inner, outer = _blocks(subkey(key, mask.kind))
         return MaskExpression(
@@ -76,6 +81,9 @@ def apply(mask: Mask, type_: ColumnType, options: Options, value: Value | None, 
             return values.bucket(_exact(value, type_), int(options["size"]))
         case ("bucket", int() | Decimal()):
             return values.bucket(value, int(options["size"]), type_.bits)
+        case ("shift", date()):
+            _, days = values.shift_binding(int(options["days"]), str(options[SUBJECT]), key)
+            return values.shift_value(value, days)
         case ("noise", int() | Decimal()):
             return _held(values.noise(value, int(options["spread"]), subkey(key, "noise")), type_)
         case ("round", float()):

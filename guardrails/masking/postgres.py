@@ -11,15 +11,17 @@ from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from uuid import UUID
 
-from guardrails.masking.kinds import Options, constant
+from guardrails.masking.kinds import SUBJECT, Options, constant
 from guardrails.masking.types import ColumnType
 from guardrails.masking.values import (
     DOMAIN_CHARACTERS,
     HIDDEN,
     LARGEST_FLOAT,
     MIN_HIDDEN,
+    SHIFTED_YEARS,
     TOKEN_HEX_DIGITS,
     TOKEN_PREFIX,
+    shift_binding,
     subkey,
 )
 from guardrails.model import Mask, MaskExpression, Value
@@ -40,6 +42,9 @@ def expression(mask: Mask, type_: ColumnType, options: Options, key: bytes) -> M
         inner, outer = _blocks(subkey(key, mask.kind))
         bindings = {f"mask_{mask.kind}_inner": inner, f"mask_{mask.kind}_outer": outer}
         return MaskExpression(_KEYED[mask.kind](type_), bindings)
+    if mask.kind == "shift":
+        name, days = shift_binding(int(options["days"]), str(options[SUBJECT]), key)
+        return MaskExpression(_shift(type_, name), {name: days})
     if mask.kind == "noise":
         inner, outer = _blocks(subkey(key, mask.kind))
         bindings = {"mask_noise_inner": inner, "mask_noise_outer": outer}
@@ -125,6 +130,15 @@ def _date(type_: ColumnType, options: Options) -> str:
         # In UTC, not in the session's time zone, which the agent may choose.
         return f"(date_trunc('{period}', {_COLUMN} AT TIME ZONE 'UTC') AT TIME ZONE 'UTC')"
     return f"CAST(date_trunc('{period}', CAST({_COLUMN} AS timestamp)) AS {type_.sql})"
+
+
+def _shift(type_: ColumnType, name: str) -> str:
+    days = f"CAST(:{name} AS integer)"
+    # By 24 hours each: days of an interval are the session's, in its time zone.
+    moved = f"{_COLUMN} + {days}" if type_.family == "date" else f"{_COLUMN} + {days} * CAST('24 hours' AS interval)"
+    moment = f"{_COLUMN} AT TIME ZONE 'UTC'" if type_.family == "timestamptz" else f"CAST({_COLUMN} AS timestamp)"
+    first, last = (f"CAST('{year:04}-01-01' AS timestamp)" for year in (SHIFTED_YEARS[0], SHIFTED_YEARS[1] + 1))
+    return f"CASE WHEN {moment} >= {first} AND {moment} < {last} THEN CAST({moved} AS {type_.sql}) ELSE NULL END"
 
 
 def _bucket(type_: ColumnType, options: Options) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from guardrails.masking import values
-from guardrails.masking.kinds import Options, constant
+from guardrails.masking.kinds import SUBJECT, Options, constant
 from guardrails.masking.types import ColumnType
 from guardrails.model import Mask, MaskExpression, Value
 
@@ -31,6 +31,9 @@ def expression(mask: Mask, type_: ColumnType, options: Options, key: bytes) -> M
         parameter = f"mask_{mask.kind}_key"
         call = f"{name}({_ARGUMENT}, :{parameter})"
         return MaskExpression(_cast(call, type_), {parameter: values.subkey(key, mask.kind)})
+    if mask.kind == "shift":
+        parameter, days = values.shift_binding(int(options["days"]), str(options[SUBJECT]), key)
+        return MaskExpression(f"{name}({_ARGUMENT}, :{parameter})", {parameter: days})
     if mask.kind == "noise":
         call = f"{name}({_ARGUMENT}, {options['spread']}, :mask_noise_key)"
         return MaskExpression(call, {"mask_noise_key": values.subkey(key, "noise")})
@@ -51,6 +54,7 @@ def sqlite_functions() -> Mapping[str, tuple[int, SqliteFunction]]:
         "bucket": (2, _bucket),
         "round": (2, _round),
         "noise": (3, _noise),
+        "shift": (2, _shift),
     }
     return {_PREFIX + name: entry for name, entry in functions.items()}
 
@@ -63,6 +67,8 @@ def apply(mask: Mask, type_: ColumnType, options: Options, value: Value | None, 
     stored = int(value) if isinstance(value, bool) else value
     if mask.kind in {"hash", "pseudonym"}:
         return function(stored, values.subkey(key, mask.kind))
+    if mask.kind == "shift":
+        return function(stored, values.shift_binding(int(options["days"]), str(options[SUBJECT]), key)[1])
     if mask.kind == "noise":
         return function(stored, options["spread"], values.subkey(key, "noise"))
     return function(stored, *options.values())
@@ -147,3 +153,9 @@ def _noise(value: Value | None, spread: int, key: bytes) -> int | None:
     if not isinstance(value, int):
         return None
     return min(max(int(values.noise(value, spread, key)), -(2**63)), 2**63 - 1)
+
+
+def _shift(value: Value | None, days: int) -> str | int | None:
+    if isinstance(value, int):
+        return values.shift_epoch(value, days)
+    return values.shift_text(_text(value), days) if isinstance(value, (str, bytes)) else None

@@ -17,8 +17,10 @@ __all__ = [
     "DOMAIN_CHARACTERS",
     "HIDDEN",
     "LARGEST_FLOAT",
+    "MAX_SHIFT_DAYS",
     "MIN_HIDDEN",
     "PERIODS",
+    "SHIFTED_YEARS",
     "TOKEN_HEX_DIGITS",
     "TOKEN_PREFIX",
     "bucket",
@@ -29,6 +31,12 @@ __all__ = [
     "pseudonym_integer",
     "pseudonym_text",
     "round_to",
+    "shift",
+    "shift_binding",
+    "shift_days",
+    "shift_epoch",
+    "shift_text",
+    "shift_value",
     "single",
     "subkey",
     "truncate",
@@ -45,6 +53,9 @@ TOKEN_HEX_DIGITS = 20
 DOMAIN_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-"
 LARGEST_FLOAT = 1.7e308
 """Floats beyond it, infinities and NaN become NULL: PostgreSQL raises for some of them, and an error would tell."""
+SHIFTED_YEARS = (20, 9980)
+"""Dates of other years become NULL where dates are shifted."""
+MAX_SHIFT_DAYS = 3650
 PERIODS = ("year", "quarter", "month", "week", "day", "hour")
 
 # Exact for every number of PostgreSQL's type numeric.
@@ -140,6 +151,49 @@ def noise(value: int | Decimal, spread: int, kind_key: bytes) -> int | Decimal:
         return whole
     offset = pseudonym_integer(format(int(whole), "d").encode(), kind_key, 64) % (2 * spread + 1) - spread
     return whole + offset if isinstance(whole, int) else _EXACT.add(whole, Decimal(offset))
+
+
+def shift_days(days: int, subject: str, kind_key: bytes) -> int:
+    """Returns by how many days a person sees dates moved: from -days to days, never 0, and always the same."""
+    number = pseudonym_integer(subject.encode("utf-8", "surrogatepass"), kind_key, 64) % (2 * days) - days
+    return number if number < 0 else number + 1
+
+
+def shift_binding(days: int, subject: str, key: bytes) -> tuple[str, int]:
+    """Returns the name under which the number of days is bound, and the number."""
+    return f"mask_shift_{days}", shift_days(days, subject, subkey(key, "shift"))
+
+
+def shift(moment: datetime, days: int) -> datetime | None:
+    """Moves a moment by so many days of 24 hours; None outside the years of `SHIFTED_YEARS`, where it could leave the calendar."""
+    return moment + timedelta(days=days) if SHIFTED_YEARS[0] <= moment.year <= SHIFTED_YEARS[1] else None
+
+
+def shift_value(value: date, days: int) -> date | None:
+    """Moves a date or a moment, which stays what it is."""
+    if isinstance(value, datetime):
+        return shift(value, days)
+    moved = shift(datetime(value.year, value.month, value.day), days)  # noqa: DTZ001
+    return moved.date() if moved is not None else None
+
+
+def shift_text(text: str, days: int) -> str | None:
+    """Moves the date in an ISO 8601 date or date and time, as SQLite keeps them, and leaves its time; None for anything else."""
+    found = _ISO.fullmatch(text)
+    try:
+        moved = shift(datetime.fromisoformat(text[:10]), days) if found else None
+    except ValueError:
+        return None
+    return moved.date().isoformat() + text[10:] if moved is not None else None
+
+
+def shift_epoch(seconds: int, days: int) -> int | None:
+    """Moves Unix seconds; None outside the years of `SHIFTED_YEARS`."""
+    try:
+        moment = _EPOCH + timedelta(seconds=seconds)
+    except OverflowError:
+        return None
+    return seconds + 86_400 * days if shift(moment, days) is not None else None
 
 
 def truncate(moment: datetime, period: str) -> datetime:

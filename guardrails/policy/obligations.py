@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import date, datetime, time
 from decimal import Decimal
 from uuid import UUID
 
+from guardrails.masking import MASK_KINDS
+from guardrails.masking.kinds import SUBJECT
 from guardrails.model import Access, ApprovalTerms, ColumnRef, Context, Mask, Principal, RowFilter, Value
 from guardrails.policy.binding import BoundPolicy, strictness
 from guardrails.policy.schema import ApprovalRule, Exemption, Rule
@@ -33,8 +36,15 @@ def masks_for(access: Access, policy: BoundPolicy, principal: Principal, context
             if is_exempt(bound.exemption, principal, context):
                 continue
             if known is None or strictness(mask.kind) < strictness(known.kind):
-                found[mask.column] = mask
+                found[mask.column] = _for(mask, principal)
     return tuple(sorted(found.values(), key=lambda mask: mask.column))
+
+
+def _for(mask: Mask, principal: Principal) -> Mask:
+    """A mask that differs from person to person, as this one's."""
+    if mask.kind not in MASK_KINDS or not MASK_KINDS[mask.kind].is_personal:
+        return mask
+    return replace(mask, options=(*mask.options, (SUBJECT, f"{principal.issuer or ''} {principal.id}")))
 
 
 def denied_columns(access: Access, masks: Iterable[Mask]) -> frozenset[ColumnRef]:

@@ -38,7 +38,7 @@ ACTION_WORDS: dict[str, frozenset[str]] = {name: frozenset({name}) for name in S
 }
 """The SQL actions by every word that names them; any other word in `actions` is the name of a tool."""
 
-_OPTIONS = ("first", "last", "value", "to", "size", "digits", "spread")
+_OPTIONS = ("first", "last", "value", "to", "size", "digits", "spread", "days")
 _DURATION = re.compile(r"([0-9]{1,7})\s*([smhd])?")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _PLAIN = r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$"
@@ -79,7 +79,9 @@ Name = Annotated[str, Field(min_length=1, max_length=200, pattern=_PLAIN)]
 Names = Annotated[tuple[Name, ...], Field(min_length=1, max_length=1000)]
 Expression = Annotated[str, Field(min_length=1, max_length=4000)]
 Whole = Annotated[int, Strict()]
-MaskName = Literal["full", "null", "fixed", "partial", "hash", "pseudonym", "email", "date", "bucket", "round", "noise", "deny"]
+MaskName = Literal[
+    "full", "null", "fixed", "partial", "hash", "pseudonym", "email", "date", "bucket", "round", "shift", "noise", "deny"
+]
 
 
 def _only_options_of_the_mask(schema: dict[str, JsonValue]) -> None:
@@ -191,6 +193,8 @@ class ColumnRule(_Model):
     """Of round: decimals kept, negative for tens and more; 0 when not given."""
     spread: Annotated[Whole, Field(ge=1, le=10**12)] | None = None
     """Of noise: the most by which a number is moved, up or down."""
+    days: Annotated[Whole, Field(ge=1, le=3650)] | None = None
+    """Of shift: the most by which dates are moved, back or forth."""
     exemption: Annotated[Exemption | None, Field(alias="except")] = None
     """Who sees the real value."""
 

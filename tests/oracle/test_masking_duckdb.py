@@ -81,6 +81,8 @@ CASES: list[Case] = [
       for to in ("year", "quarter", "month", "week", "day", "hour") if (type_, to) != ("date", "hour")),
     *(("bucket", type_, {"size": size}, OF[type_]) for type_ in [*INTEGERS, *DECIMALS] for size in (1, 7, 1000, 10**12)),
     *(("round", type_, {"digits": digits}, OF[type_]) for type_ in [*INTEGERS, *DECIMALS] for digits in (-15, -3, 0, 1, 2)),
+    *(("shift", type_, {"days": days, "subject": "lea"}, OF[type_]) for days in (1, 30, 3650)
+      for type_ in ("date", "timestamp", "timestamp with time zone")),
     *(("noise", type_, {"spread": spread}, OF[type_]) for type_ in [*INTEGERS, *DECIMALS] for spread in (1, 10, 10**12)),
 ]  # fmt: skip
 

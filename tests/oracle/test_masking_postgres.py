@@ -88,6 +88,9 @@ CASES: list[Case] = [
     *(("date", "timestamp with time zone", {"to": to}, AWARE) for to in ("year", "quarter", "week", "day", "hour")),
     *(("bucket", type_, {"size": size}, values) for size in (1, 7, 1000, 10**12) for type_, values in [*ANY[4:7], *ANY[8:11]]),
     *(("round", type_, {"digits": digits}, values) for digits in (-15, -3, 0, 2) for type_, values in [*ANY[4:7], *ANY[8:11]]),
+    *(("shift", type_, {"days": days, "subject": "lea"}, values) for days in (1, 30, 3650) for type_, values in
+      [("date", DATES), ("timestamp without time zone", NAIVE), ("timestamp(3) without time zone", NAIVE),
+       ("timestamp with time zone", AWARE)]),
     *(("noise", type_, {"spread": spread}, values) for spread in (1, 10, 10**12) for type_, values in
       [*ANY[4:7], ANY[8], ("numeric(12,2)", st.decimals(-(10**10), 10**10, places=2).filter(lambda n: abs(n) < 10**10 - 1))]),
 ]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 
 import pytest
@@ -37,6 +38,7 @@ CASES: list[tuple[str, str, Options]] = [
     *(("date", type_, {"to": to}) for type_ in ("date", "datetime", "text", "integer") for to in ("year", "month", "week", "day")),
     *(("bucket", type_, {"size": size}) for type_ in ("integer", "real", "numeric") for size in (1, 7, 1000)),
     *(("round", type_, {"digits": digits}) for type_ in ("integer", "real", "numeric") for digits in (-15, -2, 0, 3)),
+    *(("shift", type_, {"days": days, "subject": "lea"}) for type_ in ("date", "datetime", "text", "integer") for days in (1, 400)),
     *(("noise", type_, {"spread": spread}) for type_ in ("integer", "numeric") for spread in (1, 100)),
 ]  # fmt: skip
 
@@ -127,3 +129,24 @@ def test_bindings_never_hold_the_key_itself() -> None:
             bound = mask_expression(Mask(ColumnRef("t", "c"), kind), Column("c", "text"), dialect, key).bindings
             assert bound
             assert all(name.startswith("mask_") and key not in bytes(value) for name, value in bound.items())  # type: ignore[arg-type]
+
+
+@settings(deadline=None)
+@given(
+    st.integers(1, 3650), st.text(), st.dates(date(100, 1, 1), date(9000, 1, 1)), st.dates(date(100, 1, 1), date(9000, 1, 1))
+)
+def test_shifts_keep_spans_and_are_never_nothing(days: int, subject: str, one: date, two: date) -> None:
+    mask = Mask(ColumnRef("t", "c"), "shift", (("days", days), ("subject", subject)))
+    first, second = (mask_value(mask, Column("c", "date"), d.isoformat(), KEY, dialect="sqlite") for d in (one, two))
+    moved = date.fromisoformat(str(first)) - one
+    assert moved == date.fromisoformat(str(second)) - two
+    assert 0 < abs(moved.days) <= days
+
+
+@settings(deadline=None)
+@given(st.integers(-(10**15), 10**15), st.integers(1, 10**6))
+def test_noise_stays_within_its_spread_and_is_always_the_same(value: int, spread: int) -> None:
+    mask = Mask(ColumnRef("t", "c"), "noise", (("spread", spread),))
+    seen = {mask_value(mask, Column("c", "integer"), value, KEY, dialect="sqlite") for _ in range(2)}
+    assert len(seen) == 1
+    assert abs(int(str(seen.pop())) - value) <= spread

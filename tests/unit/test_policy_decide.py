@@ -309,6 +309,14 @@ def test_masks_hold_for_every_relation_that_is_touched_but_for_who_is_exempt() -
     assert decision.obligations.masks[0].options == (("last", 4),)
 
 
+def test_a_shift_is_each_persons_own() -> None:
+    policy = bound(READ, columns={"customers.region": {"mask": "shift", "days": 30}})
+    people = [Principal("ana"), Principal("bo"), Principal("ana", issuer="https://idp")]
+    masks = [judge("SELECT id FROM customers", policy, p).obligations.masks[0] for p in people]
+    assert [dict(m.options)["days"] for m in masks] == [30, 30, 30]
+    assert len({dict(m.options)["subject"] for m in masks}) == 3
+
+
 def test_a_denied_column_is_refused_without_its_name() -> None:
     policy = bound(rule(actions="read write", relations="*"), columns={"customers.ssn": {"mask": "deny"}})
     for sql in ("SELECT * FROM customers", "SELECT ssn FROM customers", "UPDATE customers SET ssn = '' WHERE id = 1"):

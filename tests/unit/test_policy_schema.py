@@ -59,6 +59,9 @@ def test_an_unknown_key_is_refused_everywhere(path: tuple[Any, ...]) -> None:
         ({"mask": "bucket"}, False),
         ({"mask": "noise", "spread": 5}, True),
         ({"mask": "noise"}, False),
+        ({"mask": "shift", "days": 30}, True),
+        ({"mask": "shift"}, False),
+        ({"mask": "shift", "days": 30, "subject": "lea"}, False),
         ({"mask": "noise", "spread": 0}, False),
         ({"mask": "fixed", "value": True}, True),
         ({"mask": "fixed"}, False),
@@ -76,4 +79,4 @@ def test_each_mask_takes_its_own_options(mask: dict[str, Any], is_right: bool) -
 def test_the_form_knows_every_mask() -> None:
     assert set(get_args(MaskName)) == {*MASK_KINDS, "deny"}
     options = {name for kind in MASK_KINDS.values() for name, _ in kind.options}
-    assert options == {"first", "last", "value", "to", "size", "digits", "spread"}
+    assert options == {"first", "last", "value", "to", "size", "digits", "spread", "days"}
