@@ -80,7 +80,7 @@ def test_mistakes_are_shown_with_a_caret(policy: Path, run: Callable[..., Done])
         "        efect: allow",
         "        ^",
         f"{policy}:10:25: [policy.invalid] `mask` must be one of full, null, fixed, partial, hash, pseudonym, email, date, bucket, "
-        "round, deny. Did you mean `full`?",
+        "round, shift, noise, deny. Did you mean `full`?",
         "      customers.ssn: {mask: ful}",
         "                            ^",
     ]
