@@ -77,6 +77,9 @@ _MASK = {
         "A change would read a protected column", "Leave protected columns out of the change's expressions."
     ),
     "mask.write_protected": Code("A change would write a protected column", "Leave the protected column out."),
+    "mask.write_masked": Code(
+        "A change would store a masked value in a protected column", "Write the real value, or leave the column out."
+    ),
     "mask.unsupported": Code("A masked relation is used where it cannot be masked", "Query the relation plainly."),
 }
 

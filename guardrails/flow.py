@@ -8,13 +8,14 @@ answer; `guardrails.guard` performs the steps, once for synchronous and once for
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
 from guardrails.approval.digest import request_digest
 from guardrails.entries import JSON, Private, action_entry, intent_entry, outcome_entry, refusal_entry
 from guardrails.errors import CatalogError, Denied, GuardrailsError, StatementError
+from guardrails.masking.masked_text import is_masked_text
 from guardrails.masking.scan import scan_rows
 from guardrails.model import (
     Access,
@@ -36,7 +37,7 @@ from guardrails.model import (
     Value,
 )
 from guardrails.policy import BoundPolicy, decide, decide_action, visible
-from guardrails.sql import Parsed, cross_check, parse, resolve, rewrite
+from guardrails.sql import Parsed, cross_check, parse, resolve, rewrite, texts_in
 
 __all__ = [
     "Append",
@@ -171,6 +172,8 @@ def judge(
             decision = replace(decision, obligations=replace(decision.obligations, visible=shown))
         if is_cross_checked:
             cross_check(resolved, catalog)
+        if not access.is_read_only:
+            _check_written(access, policy, texts_in(resolved.tree, statement.params))
         rewritten = rewrite(resolved, decision.obligations, catalog, mask_sql)
     except (StatementError, CatalogError) as error:
         kind = parsed.kind if parsed is not None else error.evidence.get("kind")
@@ -193,6 +196,19 @@ def judge(
     )
     declared = _declared(access, policy)
     return Judgement(statement, replace(decision, sql=plan.sql), plan, normalised, declared)
+
+
+def _check_written(access: Access, policy: BoundPolicy, texts: Iterable[str]) -> None:
+    """A value that a mask made, for whomever, must not take the place of a real one.
+
+    Raises:
+        StatementError: A text of a change to a protected column is one (``mask.write_masked``).
+    """
+    relations = {use.relation for use in access.relations if use.action in ("insert", "update", "merge")}
+    masks = [bound.mask for relation in relations for bound in policy.masks_of(relation)]
+    kinds = {mask.kind for mask in masks if mask.column in access.writes}  # DELETE writes every column, and stores nothing.
+    if kinds and any(is_masked_text(kind, text) for text in texts for kind in kinds):
+        raise StatementError("mask.write_masked", "The change would store a masked value in a protected column.")
 
 
 def run(

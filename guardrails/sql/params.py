@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import cast
 
 from sqlglot import exp
@@ -11,7 +11,13 @@ from guardrails.errors import StatementError
 from guardrails.model import Params, Value
 from guardrails.sql.tokens import POSITION_PREFIX
 
-__all__ = ["bind_params", "number_params"]
+__all__ = ["bind_params", "number_params", "texts_in"]
+
+
+def texts_in(tree: exp.Expr, params: Params) -> Iterator[str]:
+    """Yields every text that a statement brings along: constants, and the agent's values."""
+    yield from (str(node.this) for node in tree.find_all(exp.Literal) if node.is_string)
+    yield from (v for v in (params.values() if isinstance(params, Mapping) else _sequence(params)) if isinstance(v, str))
 
 
 def bind_params(tree: exp.Expr, params: Params) -> dict[str, Value]:

@@ -120,6 +120,36 @@ def test_a_masked_value_is_never_written_back(guard: Guard) -> None:
         assert caught.value.code == "mask.write_reads_protected"
 
 
+WRITERS = """\
+version: 1
+rules:
+  - {id: all, effect: allow, actions: [read, insert, update, delete], relations: [customers]}
+columns:
+  customers.email: {mask: pseudonym, except: {groups: [leads]}}
+  customers.ssn: {mask: full, except: {groups: [leads]}}
+limits: {rows_changed: 5}
+"""
+
+
+@pytest.mark.parametrize("person", [ANA, LEA], ids=["masked", "exempt"])
+def test_a_token_is_never_stored_where_it_came_from(url: str, tmp_path: Path, person: Principal) -> None:
+    written = (
+        "INSERT INTO customers (id, name, email, ssn, region, credit, created)"
+        " VALUES (900, :name, :email, {ssn}, 'EU', 1, '2026-01-01')"
+    )
+    with Guard.open(Policy.from_text(WRITERS), database=url, ledger=f"sqlite:///{tmp_path / 'audit.db'}") as guard:
+        with guard.session(principal=ANA):
+            token = guard.execute("SELECT email FROM customers WHERE email IS NOT NULL ORDER BY id").rows[0][0]
+            assert guard.execute("SELECT count(*) FROM customers WHERE email = :t", {"t": token}).rows[0][0] >= 1
+        with guard.session(principal=person):
+            for values, ssn in (({"name": "N", "email": token}, "'1'"), ({"name": "N", "email": "a@b"}, "'***'")):
+                with pytest.raises(Denied) as caught:
+                    guard.execute(written.format(ssn=ssn), values)
+                assert caught.value.code == "mask.write_masked"
+            guard.execute(written.format(ssn="'1'"), {"name": "N", "email": "a@b"})
+            guard.execute("DELETE FROM customers WHERE id = 900 AND name <> :t", {"t": token})
+
+
 def test_approval_by_a_second_person_once(guard: Guard) -> None:
     with guard.session(principal=ANA):
         with pytest.raises(ApprovalRequired) as waiting:
