@@ -80,7 +80,7 @@ def apply(mask: Mask, type_: ColumnType, options: Options, value: Value | None, 
             return _held(Decimal(math.floor(value) // size * size), type_)
         case ("shift", date()):
             _, days = values.shift_binding(int(options["days"]), str(options[SUBJECT]), key)
-            return values.shift_value(value.astimezone(UTC) if isinstance(value, datetime) and value.tzinfo else value, days)
+            return values.shift_value(value, days)
         case ("noise", int()):
             moved = values.noise(value, int(options["spread"]), subkey(key, "noise"))
             return min(max(int(moved), _lowest(type_)), _highest(type_))

@@ -172,7 +172,8 @@ def shift(moment: datetime, days: int) -> datetime | None:
 def shift_value(value: date, days: int) -> date | None:
     """Moves a date or a moment, which stays what it is."""
     if isinstance(value, datetime):
-        return shift(value, days)
+        # In UTC, where every day has 24 hours.
+        return shift(value.astimezone(UTC) if value.tzinfo else value, days)
     moved = shift(datetime(value.year, value.month, value.day), days)  # noqa: DTZ001
     return moved.date() if moved is not None else None
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import sqlglot
@@ -150,3 +151,13 @@ def test_noise_stays_within_its_spread_and_is_always_the_same(value: int, spread
     seen = {mask_value(mask, Column("c", "integer"), value, KEY, dialect="sqlite") for _ in range(2)}
     assert len(seen) == 1
     assert abs(int(str(seen.pop())) - value) <= spread
+
+
+def test_a_shift_is_of_whole_days_in_utc_whatever_zone_a_moment_is_shown_in() -> None:
+    """Nepal moved its clocks by a quarter of an hour at the beginning of 1986."""
+    mask = Mask(ColumnRef("t", "c"), "shift", (("days", 3650), ("subject", "lea")))
+    before = datetime(1985, 1, 1, 5, 30, tzinfo=ZoneInfo("Asia/Kathmandu"))
+    shifted = mask_value(mask, Column("c", "timestamp with time zone"), before, KEY)
+    assert isinstance(shifted, datetime)
+    assert shifted.year > 1986
+    assert (shifted - before) % timedelta(days=1) == timedelta()
