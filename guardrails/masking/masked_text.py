@@ -9,7 +9,7 @@ from guardrails.masking.values import HIDDEN, TOKEN_HEX_DIGITS, TOKEN_PREFIX
 __all__ = ["is_masked_text"]
 
 # A column of 16 characters keeps 12 of the digits.
-_TOKEN = re.compile(rf"{TOKEN_PREFIX}[0-9a-f]{{12,{TOKEN_HEX_DIGITS}}}")
+_TOKEN = re.compile(rf"{TOKEN_PREFIX}[0-9a-f]{{12,{TOKEN_HEX_DIGITS}}}", re.IGNORECASE)
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
