@@ -126,9 +126,8 @@ def _postgres_value(mask: Mask, type_: ColumnType, options: Options, value: Valu
         case ("noise", int() | Decimal()):
             return _held(values.noise(value, int(options["spread"]), values.subkey(key, "noise")), type_)
         case ("shift", datetime() | date()):
-            return values.shift_value(
-                value, values.shift_days(int(options["days"]), str(options[SUBJECT]), values.subkey(key, "shift"))
-            )
+            _, days = values.shift_binding(int(options["days"]), str(options[SUBJECT]), key)
+            return values.shift_value(value, days)
         case ("bucket" | "round", int() | float() | Decimal()):
             return _number(mask.kind, type_, options, value)
     return None

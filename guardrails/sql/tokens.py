@@ -324,11 +324,11 @@ def _check_pair(sql: str, token: Token, before: Token | None, dialect: EngineDia
         # A constant of any length for PostgreSQL; sqlglot makes it a cast to a length of one.
         raise StatementError("sql.construct_unsupported", "A typed constant of CHAR or BIT is not supported.", hint="Use text.")
     prefix = sql[token.start : token.start + 2] if kind in _PREFIXED else ""
-    if (dialect.name == "postgres" and prefix[:1] == "0" and kind is not TokenType.NUMBER) or (
-        dialect.name == "mysql" and prefix in ("0X", "0B")
-    ):
-        # PostgreSQL: a number since release 16, an error before, and a bit string for sqlglot. MySQL: `0X1` is a name.
+    if dialect.name == "postgres" and prefix[:1] == "0" and kind is not TokenType.NUMBER:
+        # A number since release 16, an error before, and a bit string for sqlglot.
         raise StatementError("sql.construct_unsupported", "Numbers are written in decimal only.")
+    if dialect.name == "mysql" and prefix in ("0X", "0B"):
+        raise StatementError("sql.construct_unsupported", "0X and 0B begin a name here.", hint="Write 0x or 0b for a number.")
 
 
 def _is_word(character: str) -> bool:

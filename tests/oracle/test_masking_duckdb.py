@@ -68,6 +68,8 @@ FIXED: dict[str, str | int] = {
     "varchar": "it's \\ß\n", "tinyint": -7, "integer": "12", "bigint": 2**63 - 1, "ubigint": 2**64 - 1, "decimal(10,2)": "-12.345",
     "double": "-1e10", "boolean": "true", "date": "2020-02-29", "timestamp": "2020-02-29 01:02:03", "uuid": str(UUID(int=5)),
 }  # fmt: skip
+# Days back and days forth.
+SHIFTS = ((1, "lea"), (30, "lea"), (3650, "bo"), (3650, "lea"))
 CASES: list[Case] = [
     *((kind, type_, {}, values) for kind in ("full", "null") for type_, values in ANY),
     *(("fixed", type_, {"value": value}, OF[type_]) for type_, value in FIXED.items()),
@@ -81,7 +83,7 @@ CASES: list[Case] = [
       for to in ("year", "quarter", "month", "week", "day", "hour") if (type_, to) != ("date", "hour")),
     *(("bucket", type_, {"size": size}, OF[type_]) for type_ in [*INTEGERS, *DECIMALS] for size in (1, 7, 1000, 10**12)),
     *(("round", type_, {"digits": digits}, OF[type_]) for type_ in [*INTEGERS, *DECIMALS] for digits in (-15, -3, 0, 1, 2)),
-    *(("shift", type_, {"days": days, "subject": "lea"}, OF[type_]) for days in (1, 30, 3650)
+    *(("shift", type_, {"days": days, "subject": subject}, OF[type_]) for days, subject in SHIFTS
       for type_ in ("date", "timestamp", "timestamp with time zone")),
     *(("noise", type_, {"spread": spread}, OF[type_]) for type_ in [*INTEGERS, *DECIMALS] for spread in (1, 10, 10**12)),
 ]  # fmt: skip

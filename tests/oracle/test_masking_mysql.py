@@ -84,6 +84,8 @@ FIXED: dict[str, str | int] = {
     "bigint(20)": 2**63 - 1, "bigint(20) unsigned": 2**64 - 1, "decimal(30,6)": "-12.345", "float": "1.5", "double": "-1e10",
     "date": "2020-02-29", "datetime": "2020-02-29 01:02:03", "uuid": str(uuid.UUID(int=5)),
 }  # fmt: skip
+# Days back and days forth.
+SHIFTS = ((1, "lea"), (30, "lea"), (3650, "bo"), (3650, "lea"))
 CASES: list[Case] = [
     *((kind, type_, {}, values) for kind in ("full", "null") for type_, values in ANY),
     *(("fixed", type_, {"value": value}, OF[type_]) for type_, value in FIXED.items()),
@@ -97,7 +99,7 @@ CASES: list[Case] = [
       for to in ("year", "quarter", "month", "week", "day", "hour") if (type_, to) != ("date", "hour")),
     *(("bucket", type_, {"size": size}, OF[type_]) for type_ in NUMBERS for size in (1, 7, 1000, 10**12)),
     *(("round", type_, {"digits": digits}, OF[type_]) for type_ in NUMBERS for digits in (-15, -3, 0, 2)),
-    *(("shift", type_, {"days": days, "subject": "lea"}, OF[type_]) for days in (1, 30, 3650)
+    *(("shift", type_, {"days": days, "subject": subject}, OF[type_]) for days, subject in SHIFTS
       for type_ in ("date", "datetime", "datetime(6)", "timestamp(3)")),
     *(("noise", type_, {"spread": spread}, OF[type_]) for type_ in [*INTEGERS, "decimal(30,6)"] for spread in (1, 10, 10**12)),
 ]  # fmt: skip

@@ -66,6 +66,8 @@ ANY: list[tuple[str, st.SearchStrategy[Any]]] = [
     ("interval", st.timedeltas()), ("uuid", st.uuids()), ("jsonb", st.just({"a": 1})), ("json", st.just({"a": 1})),
     ("bytea", st.binary()), ("integer[]", st.just([1, 2])), ("inet", st.just("10.0.0.1")), ("point", st.just("(1,2)")),
 ]  # fmt: skip
+# Days back and days forth.
+SHIFTS = ((1, "lea"), (30, "lea"), (3650, "bo"), (3650, "lea"))
 CASES: list[Case] = [
     *((kind, type_, {}, values) for kind in ("full", "null") for type_, values in ANY),
     *(("fixed", type_, {"value": value}, values) for type_, values in ANY for value in [{
@@ -88,7 +90,7 @@ CASES: list[Case] = [
     *(("date", "timestamp with time zone", {"to": to}, AWARE) for to in ("year", "quarter", "week", "day", "hour")),
     *(("bucket", type_, {"size": size}, values) for size in (1, 7, 1000, 10**12) for type_, values in [*ANY[4:7], *ANY[8:11]]),
     *(("round", type_, {"digits": digits}, values) for digits in (-15, -3, 0, 2) for type_, values in [*ANY[4:7], *ANY[8:11]]),
-    *(("shift", type_, {"days": days, "subject": "lea"}, values) for days in (1, 30, 3650) for type_, values in
+    *(("shift", type_, {"days": days, "subject": subject}, values) for days, subject in SHIFTS for type_, values in
       [("date", DATES), ("timestamp without time zone", NAIVE), ("timestamp(3) without time zone", NAIVE),
        ("timestamp with time zone", AWARE)]),
     *(("noise", type_, {"spread": spread}, values) for spread in (1, 10, 10**12) for type_, values in
