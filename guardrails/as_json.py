@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
 from typing import Any, TypeAlias
 
-from guardrails.model import Decision, Reason, Receipt, Result
+from guardrails.model import Decision, Mask, Reason, Receipt, Result
 
 __all__ = ["decision_fields", "json_value", "receipt_fields", "refusal_fields", "result_fields"]
 
@@ -90,18 +90,27 @@ def _reasons(reasons: Iterable[Reason]) -> list[JSON]:
 
 def _obligations(decision: Decision) -> list[JSON]:
     obligations, limits = decision.obligations, decision.obligations.limits
-    found: list[JSON] = [{"type": "mask", "column": str(m.column), "mask": m.kind} for m in obligations.masks]
+    found: list[JSON] = [_mask(m) for m in obligations.masks]
     found += [{"type": "rows", "relation": f.relation, "predicate": f.predicate} for f in obligations.row_filters]
     found.append(
         {"type": "limit", "rows": limits.rows, "rows_changed": limits.rows_changed, "seconds": limits.seconds}
         | {"result_bytes": limits.result_bytes}
     )
+    if decision.probes:
+        found.append({"type": "probes", "count": decision.probes, "limit": limits.probes})
     if obligations.visible is not None:
         found.append({"type": "visible", "relations": [relation for relation, _ in obligations.visible]})
     if obligations.approval:
         terms = obligations.approval
         found.append({"type": "approval", "groups": list(terms.groups), "expires_s": terms.expires_s})
     return found
+
+
+def _mask(mask: Mask) -> dict[str, JSON]:
+    fields: dict[str, JSON] = {"type": "mask", "column": str(mask.column), "mask": mask.kind}
+    if mask.predicate != "masked":
+        fields["predicate"] = mask.predicate
+    return fields | ({"min_group": mask.min_group} if mask.min_group else {})
 
 
 def _names(columns: Iterable[object]) -> list[str]:

@@ -59,6 +59,9 @@ _POLICY = {
     "policy.where_required": Code("A change without WHERE", "Add a WHERE clause that names the rows to change."),
     "policy.purpose_required": Code("The declared purpose does not cover this", "Only tasks with that purpose may do it."),
     "policy.column_denied": Code("A column may not be used", "Leave the column out."),
+    "policy.probe_budget": Code(
+        "The session has asked its questions about protected values", "Go on without conditions on the protected column."
+    ),
     "policy.condition_error": Code("A rule's condition failed", "An administrator must mend the policy."),
     "policy.obligation": Code("An obligation cannot be fulfilled", "An administrator must complete the policy."),
     "policy.syntax": Code("The policy file is not valid YAML", "See line and column."),
@@ -79,6 +82,9 @@ _MASK = {
     "mask.write_protected": Code("A change would write a protected column", "Leave the protected column out."),
     "mask.write_masked": Code(
         "A change would store a masked value in a protected column", "Write the real value, or leave the column out."
+    ),
+    "mask.group_unsupported": Code(
+        "An aggregate could tell of single protected values", "Aggregate the bare column over its relation alone."
     ),
     "mask.unsupported": Code("A masked relation is used where it cannot be masked", "Query the relation plainly."),
 }

@@ -18,6 +18,7 @@ from guardrails.model import (
     Context,
     Decision,
     Execution,
+    Mask,
     Principal,
     ScanFinding,
     Statement,
@@ -165,15 +166,24 @@ def _decision(decision: Decision) -> dict[str, JSON]:
     shown: dict[str, JSON] = {}
     if obligations.visible is not None:
         shown["visible"] = _names({relation for relation, _ in obligations.visible})
+    if decision.probes:
+        shown["probes"] = decision.probes
     return shown | {
         "effect": decision.effect,
         "reasons": [{"code": r.code, "rule": r.rule} for r in decision.reasons[:_NAMES]],
         "rules": _names(decision.rules),
         "policy": decision.policy_digest,
-        "masks": [{"column": str(m.column), "mask": m.kind} for m in obligations.masks[:_NAMES]],
+        "masks": [_mask(m) for m in obligations.masks[:_NAMES]],
         "row_filters": _names({f.relation for f in obligations.row_filters}),
         "limits": {"rows": limits.rows, "rows_changed": limits.rows_changed, "milliseconds": int(limits.seconds * 1000)},
     }
+
+
+def _mask(mask: Mask) -> dict[str, JSON]:
+    shown: dict[str, JSON] = {"column": str(mask.column), "mask": mask.kind}
+    if mask.predicate != "masked":
+        shown["predicate"] = mask.predicate
+    return shown | ({"min_group": mask.min_group} if mask.min_group else {})
 
 
 def _approval(grant: ApprovalGrant) -> dict[str, JSON]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
 from guardrails.approval.digest import request_digest
+from guardrails.codes import CODES
 from guardrails.entries import JSON, Private, action_entry, intent_entry, outcome_entry, refusal_entry
 from guardrails.errors import CatalogError, Denied, GuardrailsError, StatementError
 from guardrails.masking.masked_text import is_masked_text
@@ -47,6 +48,8 @@ __all__ = [
     "Judgement",
     "Notify",
     "SeekApproval",
+    "Spend",
+    "Spent",
     "Step",
     "judge",
     "run",
@@ -121,14 +124,30 @@ class Execute:
 
 
 @dataclass(frozen=True, slots=True)
+class Spend:
+    """Step: take so many probes from the session's budget of `limit`. Answered by a `Spent`; nothing is taken where they exceed it."""
+
+    probes: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Answer to `Spend`: whether the budget covered it, and how many probes are left."""
+
+    is_granted: bool
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
 class Notify:
     """Step: tell the observer. Answered by None."""
 
     event: Event
 
 
-Step: TypeAlias = Append | SeekApproval | Execute | Notify
-Answer: TypeAlias = Appended | ApprovalGrant | Execution | None
+Step: TypeAlias = Append | SeekApproval | Spend | Execute | Notify
+Answer: TypeAlias = Appended | ApprovalGrant | Spent | Execution | None
 Flow: TypeAlias = Generator[Step, Answer, Result]
 
 
@@ -174,7 +193,7 @@ def judge(
             cross_check(resolved, catalog)
         if not access.is_read_only:
             _check_written(access, policy, texts_in(resolved.tree, statement.params))
-        rewritten = rewrite(resolved, decision.obligations, catalog, mask_sql)
+        rewritten = rewrite(resolved, decision.obligations, catalog, mask_sql, is_masked_text)
     except (StatementError, CatalogError) as error:
         kind = parsed.kind if parsed is not None else error.evidence.get("kind")
         if access is None and isinstance(kind, str) and kind != "select":
@@ -195,7 +214,7 @@ def judge(
         is_explain=access.kind == "explain",
     )
     declared = _declared(access, policy)
-    return Judgement(statement, replace(decision, sql=plan.sql), plan, normalised, declared)
+    return Judgement(statement, replace(decision, sql=plan.sql, probes=rewritten.probes), plan, normalised, declared)
 
 
 def _check_written(access: Access, policy: BoundPolicy, texts: Iterable[str]) -> None:
@@ -254,6 +273,13 @@ def run(
         grant = answer
         yield Notify(Event("approve", statement, decision, plan))
 
+    if decision.probes:
+        limit = decision.obligations.limits.probes
+        spent = yield Spend(decision.probes, limit)
+        if not isinstance(spent, Spent) or not spent.is_granted:
+            left = spent.left if isinstance(spent, Spent) else 0
+            yield from _refuse(_over_budget(judgement, left), principal, context, database)
+
     entry, private = intent_entry(judgement.statement, decision, judgement.normalised, principal, context, database, grant)
     intent = _appended((yield Append(entry, private)))
     yield Notify(Event("intent", statement, decision, plan, receipt=_receipt(intent, intent)))
@@ -301,6 +327,14 @@ def approval_digest(judgement: Judgement, principal: Principal, context: Context
         judgement.decision.policy_digest,
         context,
     )
+
+
+def _over_budget(judgement: Judgement, left: int) -> Judgement:
+    """The same statement, refused: it asks more about real values of protected columns than the session may."""
+    decision = judgement.decision
+    message = f"It asks {decision.probes} questions about protected values, and the session has {left} left."
+    reason = Reason("policy.probe_budget", message, CODES["policy.probe_budget"].hint)
+    return replace(judgement, decision=replace(decision, effect="deny", reasons=(reason,)), plan=None)
 
 
 def _refuse(judgement: Judgement, principal: Principal, context: Context, database: dict[str, JSON]) -> Flow:

@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from guardrails import flow
 from guardrails.approval import ApprovalStore, Channel
 from guardrails.asking import Approvals
+from guardrails.budget import ProbeBudget
 from guardrails.calling import call_with_plan, sql_arguments
 from guardrails.drivers import Runner, adrive, drive
 from guardrails.engines import Engine, open_engine
@@ -62,6 +63,7 @@ class Session:
 
     principal: Principal
     context: Context
+    budget: ProbeBudget
 
 
 class Guard:
@@ -171,7 +173,7 @@ class Guard:
             raise IdentityError("identity.principal_invalid", "The principal has no id.")
         self._bind().require_purpose(purpose)
         context = Context(agent, model, purpose, uuid.uuid4().hex, conversation_id)
-        session = Session(principal, context)
+        session = Session(principal, context, ProbeBudget())
         _require_valid(session)
         token = self._session.set(session)
         try:
@@ -425,6 +427,8 @@ class Guard:
                 return flow.Appended(appended.entry_id, appended.index, appended.leaf_hash.hex())
             case flow.SeekApproval(digest, judgement):
                 return self._approvals.seek(digest, judgement, session.principal, session.context)
+            case flow.Spend(probes, limit):
+                return flow.Spent(*session.budget.spend(probes, limit))
             case flow.Notify(event):
                 if self._observer:
                     self._observer(event)

@@ -35,6 +35,7 @@ __all__ = [
     "OutputColumn",
     "Params",
     "Plan",
+    "PredicateMode",
     "Principal",
     "Reason",
     "Receipt",
@@ -80,6 +81,8 @@ Action: TypeAlias = str
 StatementKind: TypeAlias = Literal[
     "select", "insert", "update", "delete", "merge", "create", "drop", "alter", "truncate", "explain", "show", "other"
 ]  # fmt: skip
+PredicateMode: TypeAlias = Literal["masked", "equality", "real"]
+"""What conditions see of a protected column: the masked value, or the real one in comparisons for equality or in all simple ones."""
 RelationKind: TypeAlias = Literal["table", "view", "materialized_view", "foreign_table"]
 
 
@@ -321,11 +324,23 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """Obligation: `column` yields a masked value wherever it is read. `kind` as in `guardrails.masking.functions`."""
+    """Obligation: `column` yields a masked value wherever it is read.
+
+    Args:
+        column: The protected column.
+        kind: As in `guardrails.masking.functions`.
+        options: Of the kind.
+        predicate: Which conditions of the agent test the real value instead.
+        min_group: Rows that a group needs so that its aggregates are of the real values; 0: aggregates are of masked values.
+        family: What kind of values the column holds, as in `guardrails.masking.types`; empty where nobody asked.
+    """
 
     column: ColumnRef
     kind: str
     options: tuple[tuple[str, str | int], ...] = ()
+    predicate: PredicateMode = "masked"
+    min_group: int = 0
+    family: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,6 +370,7 @@ class Limits:
         joins: Joins in the whole statement.
         ctes: Common table expressions in the whole statement.
         in_list: Items of one list after IN.
+        probes: Questions about real values of protected columns that one session may ask, where the policy lets it ask any.
     """
 
     rows: int = 1000
@@ -367,6 +383,7 @@ class Limits:
     joins: int = 100
     ctes: int = 100
     in_list: int = 5_000
+    probes: int = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,7 +413,8 @@ class Obligations:
 class Decision:
     """The policy's answer. `rules` are the ids that decided; `access` is None when the statement was not understood.
 
-    `sql` is the regenerated text that would run (bound parameters by name), None on deny.
+    `sql` is the regenerated text that would run (bound parameters by name), None on deny. `probes` counts its questions about real
+    values of protected columns, which the session's budget pays for.
     """
 
     effect: Effect
@@ -406,6 +424,7 @@ class Decision:
     policy_digest: str = ""
     access: Access | None = None
     sql: str | None = None
+    probes: int = 0
 
     @property
     def code(self) -> str:

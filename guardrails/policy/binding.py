@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from guardrails.errors import PolicyError, StatementError
 from guardrails.masking import check_mask
+from guardrails.masking.types import column_type
 from guardrails.model import Catalog, ColumnRef, Limits, Mask, RowFilter
 from guardrails.policy.checks import principal_names
 from guardrails.policy.conditions import Condition
@@ -176,9 +177,10 @@ class _Binder:
         bound: list[BoundColumn] = []
         for ref in found[:1]:
             self._claim(ref, path)
-            mask = Mask(ref, rule.mask, rule.options())
-            bound.append(BoundColumn(mask, rule.exemption))
             described = next(c for c in self.names.catalog.relations[ref.relation].columns if c.name == ref.column)
+            family = column_type(described, self.names.catalog.dialect).family
+            mask = Mask(ref, rule.mask, rule.options(), rule.predicate, rule.min_group or 0, family)
+            bound.append(BoundColumn(mask, rule.exemption))
             try:
                 if rule.mask != "deny":
                     check_mask(mask, described, self.names.catalog.dialect)

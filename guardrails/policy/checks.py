@@ -207,6 +207,14 @@ def _column(name: str, column: ColumnRule, file: PolicyFile, document: Document)
         if default is None and option not in given:
             message = f"The mask `{column.mask}` needs the option `{option}`."
             yield document.error("policy.mask_invalid", message, (*path, "mask"))
+    for key, is_useless in {
+        "predicate": column.predicate != "masked" and column.mask == "deny",
+        "min_group": column.min_group is not None and column.mask == "deny",
+    }.items():
+        if is_useless:
+            hint = "Leave it out, or choose another mask."
+            message = f"`{key}` has no effect beside the mask `deny`."
+            yield document.error("policy.contradiction", message, (*path, key), of_key=True, hint=hint)
     relation, _ = split_column(name)
     about = [rule for rule in file.rules if "select" in sql_actions(rule.actions) and _is_about(rule, relation)]
     refusing = [rule for rule in about if rule.effect == "deny" and _is_always(rule)]

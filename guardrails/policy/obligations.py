@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date, datetime, time
 from decimal import Decimal
+from typing import get_args
 from uuid import UUID
 
 from guardrails.masking import MASK_KINDS
 from guardrails.masking.kinds import SUBJECT
-from guardrails.model import Access, ApprovalTerms, ColumnRef, Context, Mask, Principal, RowFilter, Value
+from guardrails.model import Access, ApprovalTerms, ColumnRef, Context, Mask, PredicateMode, Principal, RowFilter, Value
 from guardrails.policy.binding import BoundPolicy, strictness
 from guardrails.policy.schema import ApprovalRule, Exemption, Rule
 
@@ -35,9 +36,19 @@ def masks_for(access: Access, policy: BoundPolicy, principal: Principal, context
             mask, known = bound.mask, found.get(bound.mask.column)
             if is_exempt(bound.exemption, principal, context):
                 continue
-            if known is None or strictness(mask.kind) < strictness(known.kind):
+            if known is None:
                 found[mask.column] = _for(mask, principal)
+                continue
+            stricter = _for(mask, principal) if strictness(mask.kind) < strictness(known.kind) else known
+            found[mask.column] = _narrowed(stricter, mask, known)
     return tuple(sorted(found.values(), key=lambda mask: mask.column))
+
+
+def _narrowed(stricter: Mask, one: Mask, other: Mask) -> Mask:
+    """A mask under which nothing more is told of real values than both let be told."""
+    predicate = min(one.predicate, other.predicate, key=get_args(PredicateMode).index)
+    min_group = max(one.min_group, other.min_group) if one.min_group and other.min_group else 0
+    return replace(stricter, predicate=predicate, min_group=min_group)
 
 
 def _for(mask: Mask, principal: Principal) -> Mask:

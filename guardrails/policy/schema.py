@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, Strict
 
 from guardrails.masking import MASK_KINDS
-from guardrails.model import Limits
+from guardrails.model import Limits, PredicateMode
 
 __all__ = [
     "ACTION_WORDS",
@@ -195,6 +195,11 @@ class ColumnRule(_Model):
     """Of noise: the most by which a number is moved, up or down."""
     days: Annotated[Whole, Field(ge=1, le=3650)] | None = None
     """Of shift: the most by which dates are moved, back or forth."""
+    predicate: PredicateMode = "masked"
+    """What conditions see: the masked value; or, in WHERE and ON, the real one in comparisons with constants for `equality`, or in all
+    simple ones (`real`). Each such comparison is a probe of the session's budget."""
+    min_group: Annotated[Whole, Field(ge=2, le=1_000_000)] | None = None
+    """How many rows a group needs so that count, sum, avg, stddev and variance of the bare column are of real values."""
     exemption: Annotated[Exemption | None, Field(alias="except")] = None
     """Who sees the real value."""
 
@@ -242,6 +247,8 @@ class LimitRules(_Model):
     """Common table expressions of a statement."""
     in_list: Annotated[Whole, Field(gt=0, le=20_000)] = Limits().in_list
     """Items of a list after IN."""
+    probes: Annotated[Whole, Field(ge=0, le=1_000_000)] = Limits().probes
+    """Questions that a session may ask about real values of protected columns with `predicate` or `min_group`."""
 
 
 class PolicyFile(_Model):

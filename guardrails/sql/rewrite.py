@@ -26,6 +26,7 @@ from guardrails.model import (
     RowFilter,
     Value,
 )
+from guardrails.sql.aggregates import move_aggregates
 from guardrails.sql.dialects import EngineDialect, Fence, dialect_of
 from guardrails.sql.effects import require_known_effects
 from guardrails.sql.filters import Predicate, parse_predicate
@@ -34,6 +35,7 @@ from guardrails.sql.metadata import schema_relation
 from guardrails.sql.metadata.rows import Rows, all_names
 from guardrails.sql.params import bind_params, number_params
 from guardrails.sql.parse import check_round_trip, parse_tree
+from guardrails.sql.probes import HIDDEN_META, ROW_ALIAS, Hidden, IsMaskedText, move_probes
 from guardrails.sql.resolve import Resolved
 from guardrails.sql.sources import relation_of
 from guardrails.sql.tokens import tokenize
@@ -46,20 +48,28 @@ MaskSql = Callable[[Mask, Column], MaskExpression]
 
 _MAX_REPLACED = 500
 _CONSTANT_MASKS = frozenset({"deny", "fixed", "full", "null"})
-_ROW = "gr_row"
-"""Alias of the base relation inside a protecting subquery."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """What runs: `params` by name in placeholder order; `reads` are the columns that the text itself reads."""
+    """What runs: `params` by name in placeholder order; `reads` are the columns that the text itself reads.
+
+    `probes` counts the questions about real values of protected columns, where the policy lets any be asked.
+    """
 
     sql: str
     params: Mapping[str, Value]
     reads: tuple[ColumnRef, ...]
+    probes: int = 0
 
 
-def rewrite(resolved: Resolved, obligations: Obligations, catalog: Catalog, mask_sql: MaskSql) -> Rewritten:
+def rewrite(
+    resolved: Resolved,
+    obligations: Obligations,
+    catalog: Catalog,
+    mask_sql: MaskSql,
+    is_masked_text: IsMaskedText = lambda _kind, _text: False,
+) -> Rewritten:
     """Builds the text that fulfils the obligations.
 
     Args:
@@ -67,6 +77,7 @@ def rewrite(resolved: Resolved, obligations: Obligations, catalog: Catalog, mask
         obligations: Masks and row filters; limits are the engine's.
         catalog: The catalog that the statement was resolved against.
         mask_sql: Gives a mask as SQL of the dialect for a column.
+        is_masked_text: Tells texts that a mask made, which match the masked value wherever the real one may be asked for.
 
     Raises:
         StatementError: It sets off unknown code (``sql.effects_unknown``), an obligation cannot be fulfilled for this statement
@@ -79,11 +90,12 @@ def rewrite(resolved: Resolved, obligations: Obligations, catalog: Catalog, mask
     tree = resolved.tree.copy()
     # Before the guard's own placeholders are in the tree, so that the agent cannot name one of them.
     params = bind_params(tree, resolved.statement.params)
+    probes = rewriter.ask_real(tree, params, is_masked_text)
     rewriter.protect(tree)
     rewriter.describe_schema(tree)
     rewriter.guard_targets(tree)
     params |= rewriter.bindings
-    if resolved.explain is not None and not rewriter.is_plan_blind:
+    if resolved.explain is not None and (probes or not rewriter.is_plan_blind):
         # Estimates come from the statistics of what is stored, and bound keys are written out.
         raise StatementError("mask.unsupported", "The plan would tell of values that are masked, or of rows that are hidden.")
     if resolved.dialect.placeholders == "numbered":
@@ -91,7 +103,7 @@ def rewrite(resolved: Resolved, obligations: Obligations, catalog: Catalog, mask
     sql = check_round_trip(tree, resolved.dialect)
     sql = f"{resolved.explain} {sql}" if resolved.explain is not None else sql
     reads = tuple(sorted(set(resolved.access.reads) | rewriter.reads))
-    return Rewritten(sql, params, reads)
+    return Rewritten(sql, params, reads, probes)
 
 
 @dataclass(slots=True)
@@ -162,6 +174,16 @@ class _Rewriter:
             if any(self._is_protected(key) for key in read):
                 raise StatementError("mask.unsupported", "A view over protected data would outlive this principal's rights.")
 
+    def ask_real(self, tree: exp.Expr, params: Mapping[str, Value], is_masked_text: IsMaskedText) -> int:
+        """Lets conditions and aggregates see real values where the policy does; returns how many probes that takes."""
+        masks = {m.column: m for m in self.obligations.masks if m.predicate != "masked" or m.min_group}
+        if not masks or not self.dialect.is_executed or not self.resolved.access.is_read_only:
+            return 0
+        hidden = Hidden(masks, self.catalog, self.dialect, params, is_masked_text)
+        move_aggregates(tree, hidden)
+        move_probes(tree, hidden)
+        return hidden.probes
+
     def protect(self, tree: exp.Expr) -> None:
         """Replaces every reference to a protected relation by its protecting subquery."""
         if self.dialect.keeps_dependency:
@@ -176,7 +198,8 @@ class _Rewriter:
             if is_view and any(self._is_protected(u.relation) for u in self.resolved.views[key].uses):
                 self._replace(table, self._view(key, relation))
             elif self._is_protected(key):
-                self._replace(table, self._protected(key, relation, self._base(relation)))
+                hidden = table.meta.get(HIDDEN_META, ())
+                self._replace(table, self._protected(key, relation, self._base(relation), hidden))
 
     def describe_schema(self, tree: exp.Expr) -> None:
         """Puts the rows that the principal may see in the place of every reference to the schema's description.
@@ -222,14 +245,14 @@ class _Rewriter:
         tree = self.resolved.views[key].tree.copy()
         self.protect(tree)
         self.reads |= set(self.resolved.views[key].reads)
-        inner = exp.Subquery(this=tree, alias=_alias(_ROW))
+        inner = exp.Subquery(this=tree, alias=_alias(ROW_ALIAS))
         return self._protected(key, relation, inner) if self._is_protected(key) else tree
 
     def _base(self, relation: Relation) -> exp.Table:
         table = exp.Table(
             this=exp.to_identifier(relation.name, quoted=True),
             db=exp.to_identifier(relation.schema, quoted=True) if relation.schema else None,
-            alias=_alias(_ROW),
+            alias=_alias(ROW_ALIAS),
         )
         key = self.catalog.key(relation.schema, relation.name)
         masked = {m.column.column for m in self.obligations.masks if m.column.relation == key}
@@ -244,7 +267,7 @@ class _Rewriter:
             raise StatementError("mask.unsupported", f"An index over a protected column of {key} may order its rows.")
         return table
 
-    def _protected(self, key: str, relation: Relation, source: exp.Expr) -> exp.Select:
+    def _protected(self, key: str, relation: Relation, source: exp.Expr, hidden: Sequence[exp.Expr] = ()) -> exp.Select:
         masks = {m.column.column: m for m in self.obligations.masks if m.column.relation == key}
         is_ordering = self.dialect.key_order == "every"
         ordering = {c.name for c in relation.columns if c.name in masks and (is_ordering or c.type.lower() == "integer")}
@@ -263,10 +286,11 @@ class _Rewriter:
             if mask is not None:
                 value = self._masked(mask, column)
             columns.append(exp.Alias(this=value, alias=exp.to_identifier(column.name, quoted=True)))
+        columns += hidden
         select = exp.Select(expressions=columns, from_=exp.From(this=source))
         row_filter = [f for f in self.obligations.row_filters if f.relation == key]
         if row_filter:
-            predicates = [exp.Paren(this=self._predicate(f).tree(_ROW)) for f in row_filter]
+            predicates = [exp.Paren(this=self._predicate(f).tree(ROW_ALIAS)) for f in row_filter]
             visible = exp.and_(*predicates, copy=False) if len(predicates) > 1 else predicates[0]
             select.set("where", exp.Where(this=visible))
             self.reads |= {ColumnRef(key, c) for f in row_filter for c in self._predicate(f).columns}
@@ -338,4 +362,4 @@ def _alias(name: str) -> exp.TableAlias:
 
 
 def _column(name: str) -> exp.Column:
-    return exp.Column(this=exp.to_identifier(name, quoted=True), table=exp.to_identifier(_ROW, quoted=True))
+    return exp.Column(this=exp.to_identifier(name, quoted=True), table=exp.to_identifier(ROW_ALIAS, quoted=True))
