@@ -42,7 +42,7 @@ def move_aggregates(tree: exp.Expr, hidden: Hidden) -> None:
         table, mask = found
         if name != "count" and name not in _FAMILIES.get(mask.family, frozenset()):
             continue
-        _require_plain_groups(call, table)
+        _require_plain_groups(call, table, hidden)
         _move(call, column, table, mask, hidden)
 
 
@@ -55,14 +55,14 @@ def _move(call: exp.Anonymous, column: exp.Column, table: exp.Table, mask: Mask,
     call.replace(exp.Case(ifs=[exp.If(this=is_large, true=seen)]))
 
 
-def _require_plain_groups(call: exp.Anonymous, table: exp.Table) -> None:
+def _require_plain_groups(call: exp.Anonymous, table: exp.Table, hidden: Hidden) -> None:
     select = call.find_ancestor(exp.Select)
     if (
         select is None
         or isinstance(call.parent, (exp.Filter, exp.Window, exp.WithinGroup))
         or not _is_alone(select, table)
         or not _has_plain_keys(select)
-        or not _is_self_contained(select)
+        or not _is_self_contained(select, hidden)
         or _is_repeated(select)
     ):
         raise StatementError(
@@ -86,18 +86,26 @@ def _has_plain_keys(select: exp.Select) -> bool:
     return not has_more and not any(isinstance(key, (exp.Cube, exp.Rollup, exp.GroupingSets)) for key in group.expressions)
 
 
-def _is_self_contained(select: exp.Select) -> bool:
+def _is_self_contained(select: exp.Select, hidden: Hidden) -> bool:
     """Whether the query is the same for every row around it: it names nothing of them."""
-    own = {node.alias for node in select.find_all(exp.Alias)}
     inner = set(map(id, select.find_all(exp.Select)))
     for column in select.find_all(exp.Column):
         if column.table:
             level = level_of(column)
             if level is None or id(level) not in inner:
                 return False
-        elif column.name not in own:
+        elif not _is_output_key(column) and hidden.meant(column) is None:
             return False
     return True
+
+
+def _is_output_key(name: exp.Column) -> bool:
+    """Whether a bare name is a key of ORDER BY or GROUP BY that is called like a column of the result."""
+    level, node = name.find_ancestor(exp.Select), name.parent
+    child: exp.Expr = name
+    while node is not None and node is not level:
+        child, node = node, node.parent
+    return isinstance(level, exp.Select) and isinstance(child, (exp.Order, exp.Group)) and name.name in level.named_selects
 
 
 def _is_repeated(select: exp.Select) -> bool:

@@ -59,13 +59,13 @@ class Hidden:
         """Returns the base relation in FROM that a column belongs to, and the column's mask; None when it has none."""
         if not isinstance(column.this, exp.Identifier):
             return None
-        meant = column if column.table else self._meant(column)
+        meant = column if column.table else self.meant(column)
         table = owner_of(meant) if meant is not None else None
         key = relation_of(table) if table is not None else None
         mask = self.masks.get(ColumnRef(key, column.name)) if key is not None else None
         return (table, mask) if table is not None and mask is not None else None
 
-    def _meant(self, name: exp.Column) -> exp.Column | None:
+    def meant(self, name: exp.Column) -> exp.Column | None:
         """Returns the column that a bare name means, be it taken for an output name or for the only column of that name (DuckDB)."""
         select = name.find_ancestor(exp.Select) if self.dialect.names_seen == "mixed" else None
         if select is None:
@@ -209,7 +209,10 @@ def _is_of(value: object, family: str) -> bool:
             return isinstance(value, str)
         case "integer":
             return isinstance(value, int) and not isinstance(value, bool) and -_INT64 <= value < _INT64
-        case "numeric" | "float":
+        case "numeric":
+            # Beside a float the column's value would become one, which fails for the largest.
+            return isinstance(value, (int, Decimal)) and not isinstance(value, bool) and abs(float(value)) < _INT64
+        case "float":
             return isinstance(value, (int, float, Decimal)) and not isinstance(value, bool) and abs(float(value)) < _INT64
         case "date":
             return _is_date(value)

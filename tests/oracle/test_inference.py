@@ -159,6 +159,8 @@ _SINGLING_OUT = (
     "SELECT avg(c.credit) FROM customers c CROSS JOIN orders o WHERE c.id = 3",
     "SELECT (SELECT sum(d.credit) FROM customers d WHERE d.id <> c.id) FROM customers c",
     "SELECT id, sum(credit) OVER (ORDER BY id) FROM customers",
+    "SELECT (SELECT sum(d.credit) AS k FROM customers d WHERE d.id <> k) FROM (SELECT id AS k FROM customers) x"
+    " JOIN (SELECT id AS k FROM orders) y USING (k)",
     "SELECT o.id FROM orders o WHERE (SELECT sum(credit) FROM customers d WHERE d.id <> o.customer_id) > 5",
     "WITH RECURSIVE n(i, s) AS (SELECT 1, 0.0 UNION ALL SELECT i + 1, (SELECT sum(credit) FROM customers WHERE id <> i) FROM n"
     " WHERE i < 5) SELECT * FROM n",
