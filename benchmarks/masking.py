@@ -29,7 +29,7 @@ from benchmarks.masking_databases import ENGINES, Bare, open_filled
 from guardrails.engines import Engine, open_engine
 from guardrails.masking import mask_expression
 from guardrails.model import Catalog, ColumnRef, Limits, Mask, Obligations, Plan, Statement, Value
-from guardrails.sql import parse, resolve, rewrite
+from guardrails.sql import index_use, parse, resolve, rewrite
 
 _SERVERS = {
     "postgres": os.environ.get("GUARDRAILS_TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres"),
@@ -94,7 +94,7 @@ def plan_of(sql: str, params: Mapping[str, Value], engine: Engine, catalog: Cata
     access = resolved.access
     return Plan(
         rewritten.sql, rewritten.params, engine.dialect, access.actions, access.relations, rewritten.reads, access.writes,
-        obligations.limits, catalog.version,
+        obligations.limits, catalog.version, index_use=index_use(obligations, catalog),
     )  # fmt: skip
 
 
@@ -127,7 +127,9 @@ def interleaved(works: Sequence[Callable[[], object]], rounds: int, seconds: flo
 def _measure(engine: Engine, bare: Bare, rows: int, rounds: int, seconds: float) -> dict[tuple[str, str], float]:
     catalog = engine.catalog()
     ratios: dict[tuple[str, str], float] = {}
-    head = f"{'query':18}{'mask':18}{'unmasked ms':>12}{'masked ms':>11}{'ratio':>7}{'rows':>8}{'guard ms':>10}{'locked ms':>11}"
+    head = (
+        f"{'query':18}{'mask':18}{'unmasked ms':>12}{'masked ms':>11}{'ratio':>7}{'rows':>8}{'guard ms':>10}{'locked ms':>11}"
+    )
     print(head)
     for shape, template in SHAPES.items():
         for case in CASES:

@@ -71,7 +71,9 @@ _SPELLED = {
     ),
     "sqlite": _standard(lambda day, n: f"date('{day}', ({n}) || ' days')", lambda n: f"CAST({n} AS text)", _NUMBERS),
     "mysql": _standard(
-        lambda day, n: f"DATE '{day}' + INTERVAL ({n}) DIV 1 DAY", lambda n: f"CAST({n} AS char)", "(SELECT seq AS n FROM seq_1_to_{rows}) s"
+        lambda day, n: f"DATE '{day}' + INTERVAL ({n}) DIV 1 DAY",
+        lambda n: f"CAST({n} AS char)",
+        "(SELECT seq AS n FROM seq_1_to_{rows}) s",
     ),
     "duckdb": _standard(
         lambda day, n: f"DATE '{day}' + CAST(floor({n}) AS integer)",

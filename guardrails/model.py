@@ -28,6 +28,7 @@ __all__ = [
     "DialectName",
     "Effect",
     "Execution",
+    "IndexUse",
     "Limits",
     "Mask",
     "MaskExpression",
@@ -80,6 +81,8 @@ Action: TypeAlias = str
 StatementKind: TypeAlias = Literal[
     "select", "insert", "update", "delete", "merge", "create", "drop", "alter", "truncate", "explain", "show", "other"
 ]  # fmt: skip
+IndexUse: TypeAlias = Literal["any", "fetching", "bitmap"]
+"""How a plan may use indexes: in any way, not without fetching the rows from the table, or as bitmaps of rows alone."""
 RelationKind: TypeAlias = Literal["table", "view", "materialized_view", "foreign_table"]
 
 
@@ -184,6 +187,7 @@ class Relation:
         columns: In order.
         primary_key: Names of the key's columns, in the key's order.
         indexed_columns: Columns in any index.
+        indexed_together: Columns in an index that holds, or depends on, another column as well (PostgreSQL).
         definition: A view's SELECT.
         indexes: Each index by name with its columns, where the engine can be told to leave one alone.
         stored_by: Columns in whose order the rows are stored, where that is another order than the primary key's; of a partitioned
@@ -205,6 +209,7 @@ class Relation:
     stored_by: tuple[str, ...] = ()
     parents: tuple[str, ...] = ()
     effects: tuple[tuple[Action, str], ...] = ()
+    indexed_together: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -426,6 +431,7 @@ class Plan:
         limits: Ceilings.
         catalog_version: The catalog's version that the plan was made against; an engine whose schema differs refuses.
         is_explain: It asks for the plan of a query and runs nothing.
+        index_use: What the engine may do with indexes, where it can be told (PostgreSQL); the narrowest when nobody said.
     """
 
     sql: str
@@ -438,6 +444,7 @@ class Plan:
     limits: Limits
     catalog_version: str = ""
     is_explain: bool = False
+    index_use: IndexUse = "bitmap"
 
     @property
     def is_read_only(self) -> bool:

@@ -137,7 +137,7 @@ def tokenize(sql: str, dialect: EngineDialect, limits: Limits | None = None) -> 
     if limits is not None:
         check_text(sql, limits)
     try:
-        tokens = list(dialect.sqlglot.tokenize(sql))
+        tokens = dialect.tokens(sql)
     except TokenError:
         raise StatementError("sql.syntax", "A quoted string, an identifier or a comment is not closed.") from None
     if limits is not None:
