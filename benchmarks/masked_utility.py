@@ -19,7 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.support.masked_databases import GENERATED, generated_queries, open_generated
+from tests.support.corpus import queries
+from tests.support.masked_databases import GENERATED, generated_query, open_generated
 from tests.support.masked_utility import PROTECTED_BY, STYLES, examine_masked, masking_policy
 from tests.support.tpc import SUITES
 from tests.support.twins import Database
@@ -38,13 +39,14 @@ def outcomes_of(engine: str, corpus: str, rows: int, seeds: range) -> Iterator[O
     server = _SERVERS.get(engine, "")
     if corpus in GENERATED:
         with open_generated(engine, corpus, server) as opened:
-            # Each statement meets one style.
+            # Each generated statement meets one style, those of the corpus all of them.
             for place, style in enumerate(STYLES):
-                named = [
-                    (f"seed {seed}", [opened.written(generated_queries(engine, corpus, seed))])
+                written = [
+                    (f"seed {seed}", [opened.written(generated_query(engine, corpus, seed))])
                     for seed in seeds[place :: len(STYLES)]
                 ]
-                yield from _examined(opened.database, corpus, style, named)
+                by_hand = [(sql, [sql]) for sql in queries(engine)] if corpus == "corpus" else []
+                yield from _examined(opened.database, corpus, style, [*by_hand, *written])
         return
     with open_database(engine, corpus, rows, server) as database:
         for style in STYLES:
@@ -81,10 +83,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     shares = []
     for engine in options.engine or ENGINES:
+        together: list[Outcome] = []
         for corpus in options.corpus or (*GENERATED, *SUITES, "analytics"):
             first = options.seed * 1_000_000
             outcomes = outcomes_of(engine, corpus, options.rows, range(first, first + options.count))
-            shares.append(report(engine, corpus, list(outcomes)))
+            found = list(outcomes)
+            shares.append(report(engine, corpus, found))
+            together += found
+        if len(shares) > 1:
+            report(engine, "together", together)
     return 0 if min(shares) >= 0.99 else 1
 
 

@@ -262,7 +262,7 @@ class _Rewriter:
             is_read = column.name in read
             if mask is not None and (mask.kind == "deny" or not (is_read or self.dialect.is_executed)):
                 continue
-            if not (is_read or is_whole):
+            if not (is_read or is_whole) and self.dialect.is_executed:
                 continue
             self.reads.add(ColumnRef(key, column.name))
             value: exp.Expr = _column(column.name)

@@ -1,4 +1,4 @@
-"""What the engines plan for masked queries: other columns' conditions reach their indexes, and no plan orders rows by a protected column."""
+"""What the engines plan for masked queries: other columns reach their indexes, and no plan orders rows by a protected column."""
 
 from __future__ import annotations
 

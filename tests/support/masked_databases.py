@@ -24,7 +24,7 @@ from tests.support.oracles import sqlite as sqlite_oracle
 from tests.support.oracles.mysql_database import GrammarDatabase, fill_mysql_grammar
 from tests.support.twins import Database, engine_of
 
-__all__ = ["GENERATED", "Opened", "generated_queries", "open_generated"]
+__all__ = ["GENERATED", "Opened", "generated_query", "open_generated"]
 
 GENERATED = ("grammar", "corpus")
 """Whose schema and statements: `tests.support.grammar`, or `tests.support.generator` over `tests.support.corpus`."""
@@ -38,7 +38,7 @@ class Opened:
     written: Callable[[str], str]
 
 
-def generated_queries(engine: str, schema: str, seed: int) -> str:
+def generated_query(engine: str, schema: str, seed: int) -> str:
     """Returns the SELECT of a seed."""
     return query(seeded(seed), FLAVOURS[engine]) if schema == "grammar" else generator.statement(seeded(seed), engine)
 
