@@ -135,6 +135,8 @@ def _measure(engine: Engine, bare: Bare, rows: int, rounds: int, seconds: float)
         for case in CASES:
             sql = template.format(column=case.column)
             params = _params(sql, rows)
+            # DuckDB writes `$name`.
+            sql = sql.replace(":", "$") if engine.dialect == "duckdb" else sql
             unmasked = plan_of(sql, params, engine, catalog, Obligations(limits=_LIMITS))
             masked = plan_of(sql, params, engine, catalog, _obligations(case))
             ask_plainly, ask_masked = bare(unmasked), bare(masked)
