@@ -28,6 +28,7 @@ __all__ = [
     "DialectName",
     "Effect",
     "Execution",
+    "IndexUse",
     "Limits",
     "Mask",
     "MaskExpression",
@@ -83,6 +84,8 @@ StatementKind: TypeAlias = Literal[
 ]  # fmt: skip
 PredicateMode: TypeAlias = Literal["masked", "equality", "real"]
 """What conditions see of a protected column: the masked value, or the real one in comparisons for equality or in all simple ones."""
+IndexUse: TypeAlias = Literal["any", "fetching", "bitmap"]
+"""How a plan may use indexes: in any way, not without fetching the rows from the table, or as bitmaps of rows alone."""
 RelationKind: TypeAlias = Literal["table", "view", "materialized_view", "foreign_table"]
 
 
@@ -187,6 +190,7 @@ class Relation:
         columns: In order.
         primary_key: Names of the key's columns, in the key's order.
         indexed_columns: Columns in any index.
+        indexed_together: Columns in an index that holds, or depends on, another column as well (PostgreSQL).
         definition: A view's SELECT.
         indexes: Each index by name with its columns, where the engine can be told to leave one alone.
         stored_by: Columns in whose order the rows are stored, where that is another order than the primary key's; of a partitioned
@@ -208,6 +212,7 @@ class Relation:
     stored_by: tuple[str, ...] = ()
     parents: tuple[str, ...] = ()
     effects: tuple[tuple[Action, str], ...] = ()
+    indexed_together: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -445,6 +450,7 @@ class Plan:
         limits: Ceilings.
         catalog_version: The catalog's version that the plan was made against; an engine whose schema differs refuses.
         is_explain: It asks for the plan of a query and runs nothing.
+        index_use: What the engine may do with indexes, where it can be told (PostgreSQL); the narrowest when nobody said.
     """
 
     sql: str
@@ -457,6 +463,7 @@ class Plan:
     limits: Limits
     catalog_version: str = ""
     is_explain: bool = False
+    index_use: IndexUse = "bitmap"
 
     @property
     def is_read_only(self) -> bool:

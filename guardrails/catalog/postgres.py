@@ -110,7 +110,7 @@ _COLUMNS = "".join(
 
 # Dependencies name the columns of expressions and conditions as well; a whole row among them (attribute 0) means every column.
 _INDEXED = r"""
-    SELECT DISTINCT i.indrelid, a.attname
+    SELECT DISTINCT i.indrelid, a.attname, i.indexrelid
     FROM pg_catalog.pg_index i
     CROSS JOIN LATERAL (
         SELECT k.attnum::int FROM pg_catalog.unnest(i.indkey::int2[]) AS k(attnum)
@@ -191,7 +191,7 @@ def read_postgres(connection: psycopg.Connection[Any]) -> Catalog:
     types = types_with_code(connection)
     columns = _columns(connection, types)
     effects = relation_effects(connection, {oid for oid, found in columns.items() if any(c.has_user_code for c in found)})
-    indexed = _by_relation(connection.execute(_INDEXED))
+    indexed = _indexes(connection)
     parents = _by_relation(connection.execute(_EDGES))
     stored = _by_relation(connection.execute(_PARTITIONED))
     catalog = Catalog("postgres", default_schema, {}, version)
@@ -204,7 +204,8 @@ def read_postgres(connection: psycopg.Connection[Any]) -> Catalog:
             kind=_KINDS[kind],
             columns=tuple(columns.get(oid, ())),
             primary_key=tuple(primary_key or ()),
-            indexed_columns=frozenset(indexed.get(oid, ())),
+            indexed_columns=frozenset().union(*indexed.get(oid, ())),
+            indexed_together=frozenset().union(*(columns for columns in indexed.get(oid, ()) if len(columns) > 1)),
             definition=definition.strip().rstrip(";") if definition else None,
             stored_by=tuple(stored.get(oid, ())),
             parents=tuple(keys[parent] for parent in parents.get(oid, ())),
@@ -226,6 +227,14 @@ def _columns(connection: psycopg.Connection[Any], types: frozenset[int]) -> Mapp
         column = Column(name, type_text.lower(), not is_not_null, declared, used, type_oid in types)
         columns.setdefault(oid, []).append(column)
     return columns
+
+
+def _indexes(connection: psycopg.Connection[Any]) -> Mapping[int, list[frozenset[str]]]:
+    """Returns the columns of each index, by relation."""
+    columns: dict[tuple[int, int], set[str]] = {}
+    for oid, name, index in connection.execute(_INDEXED):
+        columns.setdefault((oid, index), set()).add(name)
+    return _by_relation((oid, frozenset(names)) for (oid, _), names in columns.items())
 
 
 def _by_relation(rows: Iterable[tuple[int, Any]]) -> Mapping[int, list[Any]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,7 +26,7 @@ from guardrails.engines.failures import postgres_failure
 from guardrails.engines.postgres_changes import Changes
 from guardrails.engines.postgres_values import bound, plain_row, register_loaders
 from guardrails.errors import EngineError, GuardrailsError, UsageError
-from guardrails.model import Catalog, DialectName, Execution, Plan
+from guardrails.model import Catalog, DialectName, Execution, IndexUse, Plan
 
 __all__ = ["PostgresEngine"]
 
@@ -47,11 +47,16 @@ _SETTINGS = {
     "datestyle": "iso, mdy",
     "intervalstyle": "postgres",
     "plan_cache_mode": "force_custom_plan",
-    # An index-only scan would return the rows in the order of a protected column that the index covers.
-    "enable_indexonlyscan": "off",
     # A cursor is planned as if a tenth of its rows were wanted; here most of them are.
     "cursor_tuple_fraction": "1",
 }
+
+_SCANS: Mapping[IndexUse, Mapping[str, str]] = {
+    "any": {},
+    "fetching": {"enable_indexonlyscan": "off"},
+    "bitmap": {"enable_indexonlyscan": "off", "enable_indexscan": "off", "enable_bitmapscan": "on", "enable_seqscan": "on"},
+}
+"""Settings under which no plan returns rows in the order of a protected column; see `guardrails.sql.index_use`."""
 
 _DRIVER_ERRORS = (psycopg.Error, OverflowError, UnicodeError)
 
@@ -172,11 +177,15 @@ class PostgresEngine:
 
     def _begin(self, connection: psycopg.Connection[Any], plan: Plan) -> None:
         timeout_ms = max(1, int(plan.limits.seconds * 1000))
-        settings = _SETTINGS | {
-            "statement_timeout": str(timeout_ms),
-            "lock_timeout": str(timeout_ms),
-            "idle_in_transaction_session_timeout": str(timeout_ms + 10_000),
-        }
+        settings = (
+            _SETTINGS
+            | dict(_SCANS[plan.index_use])
+            | {
+                "statement_timeout": str(timeout_ms),
+                "lock_timeout": str(timeout_ms),
+                "idle_in_transaction_session_timeout": str(timeout_ms + 10_000),
+            }
+        )
         # One message of the simple protocol, which holds nothing but our own text.
         mode = "READ ONLY" if plan.is_read_only else "READ WRITE"
         connection.execute("; ".join([f"BEGIN {mode}", *(f"SET LOCAL {k} = {v}" for k, v in settings.items())]))

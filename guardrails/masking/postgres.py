@@ -110,22 +110,24 @@ def _pseudonym(type_: ColumnType) -> str:
 
 def _partial(type_: ColumnType, options: Options) -> str:
     text, first, last = f"CAST({_COLUMN} AS text)", int(options["first"]), int(options["last"])
-    shown = f"left({text}, {first}) || '{HIDDEN}' || right({text}, {last})"
-    shortest = first + last + MIN_HIDDEN
-    return _if_not_null(f"CASE WHEN length({text}) < {shortest} THEN '{HIDDEN}' ELSE {shown} END", type_.sql)
+    parts = [f"left({text}, {first})"] * (first > 0) + [f"'{HIDDEN}'"] + [f"right({text}, {last})"] * (last > 0)
+    shown = f"CASE WHEN length({text}) >= {first + last + MIN_HIDDEN} THEN {' || '.join(parts)} ELSE '{HIDDEN}' END"
+    # The first or the last characters of a NULL are NULL; of none there are none.
+    return _if_not_null(shown, type_.sql)
 
 
 def _email(type_: ColumnType, _: Options) -> str:
-    text = f"CAST({_COLUMN} AS text)"
-    domain = f"split_part({text}, '@', 2)"
-    has_one_at = f"length({text}) - length(replace({text}, '@', '')) = 1"
-    is_plain = f"{domain} <> '' AND translate({domain}, '{DOMAIN_CHARACTERS}', '') = ''"
-    masked = f"CASE WHEN {has_one_at} AND {is_plain} THEN '{HIDDEN}@' || {domain} ELSE '{HIDDEN}' END"
+    # The collation is for the tests alone: the masked value has the column's own.
+    text, plain = f"CAST({_COLUMN} AS text)", f'(CAST({_COLUMN} AS text) COLLATE "C")'
+    has_domain = f"{plain} ~ '^[^@]*@[{DOMAIN_CHARACTERS}]+$'"
+    masked = f"CASE WHEN {has_domain} THEN '{HIDDEN}@' || right({text}, - strpos({plain}, '@')) ELSE '{HIDDEN}' END"
     return _if_not_null(masked, type_.sql)
 
 
 def _date(type_: ColumnType, options: Options) -> str:
     period = options["to"]
+    if type_.family == "date" and period == "day":
+        return _COLUMN
     if type_.family == "timestamptz":
         # In UTC, not in the session's time zone, which the agent may choose.
         return f"(date_trunc('{period}', {_COLUMN} AT TIME ZONE 'UTC') AT TIME ZONE 'UTC')"
@@ -148,30 +150,44 @@ def _bucket(type_: ColumnType, options: Options) -> str:
         near_zero = f"CASE WHEN {number} < 0 THEN -{size} ELSE 0 END"
         below = f"CASE WHEN abs({number}) < {size} THEN {near_zero} ELSE floor({number} / {size}) * {size} END"
         return _if_finite(number, below, type_.sql)
-    number = f"CAST({_COLUMN} AS numeric)"
-    below = f"{number} - mod(mod({number}, {size}) + {size}, {size})"
     if type_.family == "numeric":
-        return f"({below})"
-    return _if_not_null(f"greatest({below}, {-(2 ** (type_.bits - 1))})", type_.sql)
+        # Without digits after the point, however many the value has.
+        lower = f"div({_COLUMN}, {size}) * {size}"
+        return f"CASE WHEN mod({_COLUMN}, {size}) < 0 THEN {lower} - {size} ELSE {lower} END"
+    number, lowest = f"CAST({_COLUMN} AS bigint)", -(2 ** (type_.bits - 1))
+    lower = f"{number} - mod({number}, {size})"
+    # A NULL goes to the last branch: the greatest of NULL and a number is the number.
+    held = f"greatest({lower}, {lowest + size}) - {size}"
+    return f"CAST(CASE WHEN mod({number}, {size}) < 0 THEN {held} ELSE {lower} END AS {type_.sql})"
 
 
 def _round(type_: ColumnType, options: Options) -> str:
-    rounded = f"round(CAST({_COLUMN} AS numeric), {int(options['digits'])})"
+    digits = int(options["digits"])
+    rounded = f"round(CAST({_COLUMN} AS numeric), {digits})"
     if type_.family == "float":
         return _if_finite(f"CAST({_COLUMN} AS double precision)", rounded, type_.sql)
     if type_.family == "numeric":
         return rounded
-    largest = 2 ** (type_.bits - 1) - 1
-    return _if_not_null(f"least(greatest({rounded}, {-largest - 1}), {largest})", type_.sql)
+    if digits >= 0:
+        return _COLUMN
+    number, unit, largest = f"CAST({_COLUMN} AS bigint)", int(10**-digits), 2 ** (type_.bits - 1) - 1
+    left, nearer = f"mod({number}, {unit})", f"{number} - mod({number}, {unit})"
+    up = f"least({nearer}, {largest - unit}) + {unit}"
+    down = f"greatest({nearer}, {unit - largest - 1}) - {unit}"
+    half = unit // 2
+    return f"CAST(CASE WHEN {left} >= {half} THEN {up} WHEN {left} <= -{half} THEN {down} ELSE {nearer} END AS {type_.sql})"
 
 
 def _noise(type_: ColumnType, spread: int) -> str:
-    whole = f"round(CAST({_COLUMN} AS numeric), 0)"
+    is_integer = type_.family == "integer"
+    whole = _COLUMN if is_integer else f"round(CAST({_COLUMN} AS numeric), 0)"
     digest = _hmac("noise", f"convert_to(CAST({whole} AS text), 'UTF8')")
     hexadecimal = f"encode({digest}, 'hex')"
     number = f"CAST(CAST('x' || left({hexadecimal}, 16) AS bit(64)) AS bigint) & {2**63 - 1}"
-    moved = f"{whole} + mod(({number}), {2 * spread + 1}) - {spread}"
-    if type_.family == "integer":
+    # Only beside the ends of bigint would bigint not do.
+    wide = "bigint" if type_.bits <= 32 else "numeric"
+    moved = f"CAST({whole} AS {wide}) + mod(({number}), {2 * spread + 1}) - {spread}"
+    if is_integer:
         largest = 2 ** (type_.bits - 1) - 1
         moved = f"least(greatest({moved}, {-largest - 1}), {largest})"
     elif type_.precision is not None:

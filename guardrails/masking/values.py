@@ -112,7 +112,7 @@ def bucket(value: int | float | Decimal, size: int, bits: int = 64) -> int | flo
         return max(value // size * size, -(1 << (bits - 1)))
     if isinstance(value, Decimal):
         if not value.is_finite():
-            return Decimal("NaN")
+            return value
         remainder = _EXACT.remainder(value, Decimal(size))
         below = _EXACT.add(remainder, Decimal(size)) if remainder < 0 else remainder
         return _EXACT.subtract(value, below)

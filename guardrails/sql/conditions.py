@@ -68,6 +68,8 @@ def are_related(aliases: Iterable[str], conditions: Iterable[exp.Expr], links: I
         links: Pairs that are related otherwise (USING, LATERAL).
     """
     group = {alias: alias for alias in aliases}
+    if len(group) <= 1:
+        return True
 
     def root(alias: str) -> str:
         while group[alias] != alias:
@@ -76,7 +78,7 @@ def are_related(aliases: Iterable[str], conditions: Iterable[exp.Expr], links: I
 
     pairs = list(links)
     for condition in conditions:
-        named = sorted({c.table for c in condition.find_all(exp.Column)} & set(group))
+        named = sorted({c.table for c in condition.find_all(exp.Column)} & group.keys())
         pairs += [(named[0], other) for other in named[1:]]
     for one, other in pairs:
         if one in group and other in group:

@@ -138,7 +138,7 @@ def _numbered(resolved: Resolved) -> str:
     if not names:
         return sql
     parts, position = [], 0
-    tokens = resolved.dialect.sqlglot.tokenize(sql)
+    tokens = resolved.dialect.tokens(sql)
     for colon, name in pairwise(tokens):
         if colon.token_type is TokenType.COLON and name.start == colon.end + 1 and name.text in names:
             parts += [sql[position : colon.start], "$1"]

@@ -51,7 +51,7 @@ def lexemes_of(sql: str, dialect: DialectName) -> tuple[Lexeme, ...]:
         StatementError: It is not of that kind: something is not closed, or there are comments (``sql.roundtrip``).
     """
     try:
-        tokens = dialect_of(dialect).sqlglot.tokenize(sql)
+        tokens = dialect_of(dialect).tokens(sql)
     except TokenError:
         raise StatementError("sql.roundtrip", "The text that would run is not closed.") from None
     found: list[Lexeme] = []

@@ -120,6 +120,7 @@ _BEFORE_OPERANDS = frozenset(
     }
 )
 _PREFIXED = (TokenType.HEX_STRING, TokenType.BIT_STRING, TokenType.NUMBER)
+_STRINGS = frozenset({TokenType.STRING, TokenType.BYTE_STRING, TokenType.RAW_STRING, TokenType.HEREDOC_STRING})
 _UNITS = {"YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND"}
 
 
@@ -137,7 +138,7 @@ def tokenize(sql: str, dialect: EngineDialect, limits: Limits | None = None) -> 
     if limits is not None:
         check_text(sql, limits)
     try:
-        tokens = list(dialect.sqlglot.tokenize(sql))
+        tokens = dialect.tokens(sql)
     except TokenError:
         raise StatementError("sql.syntax", "A quoted string, an identifier or a comment is not closed.") from None
     if limits is not None:
@@ -171,7 +172,8 @@ def _check_spaces(sql: str, tokens: list[Token]) -> None:
 
 
 def _repair(sql: str, tokens: list[Token], dialect: EngineDialect) -> Iterator[Token]:
-    hidden = _translated_names(type(dialect.sqlglot)) - dialect.structural
+    hidden = _hidden_names(type(dialect.sqlglot), dialect.structural)
+    has_casts = any(token.token_type is TokenType.DCOLON for token in tokens)
     position = 0
     constants: dict[int, str | None] = {}
     typed: set[int] = set()
@@ -179,7 +181,7 @@ def _repair(sql: str, tokens: list[Token], dialect: EngineDialect) -> Iterator[T
     for index, token in enumerate(tokens):
         after = tokens[index + 1] if index + 1 < len(tokens) else None
         kind = token.token_type
-        if starts_cast_constant(tokens, index):
+        if has_casts and starts_cast_constant(tokens, index):
             # `DATE '2020-01-01'::text` casts the date, not the string.
             typed.add(index + 1)
             yield _as(token, TokenType.L_PAREN, "(")
@@ -248,10 +250,11 @@ def _repair(sql: str, tokens: list[Token], dialect: EngineDialect) -> Iterator[T
 
 
 @cache
-def _translated_names(sqlglot_dialect: type[Dialect]) -> frozenset[str]:
+def _hidden_names(sqlglot_dialect: type[Dialect], structural: frozenset[str]) -> frozenset[str]:
+    """Names of functions that sqlglot would translate, but those whose syntax is their own."""
     parser = type(sqlglot_dialect().parser())
     names = {*parser.FUNCTIONS, *parser.FUNCTION_PARSERS, *parser.NO_PAREN_FUNCTION_PARSERS}
-    return frozenset(names - _STRUCTURAL)
+    return frozenset(names - _STRUCTURAL - structural)
 
 
 def _is_call(token: Token, before: Token | None, after: Token | None) -> bool:
@@ -298,8 +301,7 @@ def _check_pair(sql: str, token: Token, before: Token | None, dialect: EngineDia
     if before is None:
         return
     kind, kind_before = token.token_type, before.token_type
-    strings = (TokenType.STRING, TokenType.BYTE_STRING, TokenType.RAW_STRING, TokenType.HEREDOC_STRING)
-    if kind in strings and kind_before in strings:
+    if kind in _STRINGS and kind_before in _STRINGS:
         hint = "Join them with CONCAT." if dialect.name == "mysql" else "Join them with ||."
         raise StatementError("sql.construct_unsupported", "Two string constants follow each other.", hint=hint)
     if kind is TokenType.AMP and before.text.upper() == "U" and sql[before.end + 1 : token.end + 2] == '&"':
@@ -320,7 +322,7 @@ def _check_pair(sql: str, token: Token, before: Token | None, dialect: EngineDia
     if kind is TokenType.STRING and dialect.name == "sqlite" and kind_before in _TYPE_WORDS:
         # A column of that name and its label for SQLite, a typed constant for sqlglot.
         raise StatementError("sql.construct_unsupported", "A type stands before a string.", hint="Use the string alone.")
-    if kind in strings and dialect.name == "postgres" and kind_before in (TokenType.BIT, TokenType.CHAR, TokenType.NCHAR):
+    if kind in _STRINGS and dialect.name == "postgres" and kind_before in (TokenType.BIT, TokenType.CHAR, TokenType.NCHAR):
         # A constant of any length for PostgreSQL; sqlglot makes it a cast to a length of one.
         raise StatementError("sql.construct_unsupported", "A typed constant of CHAR or BIT is not supported.", hint="Use text.")
     prefix = sql[token.start : token.start + 2] if kind in _PREFIXED else ""

@@ -57,6 +57,7 @@ NAIVE = st.datetimes()
 AWARE = st.datetimes(min_value=datetime(2, 1, 1), max_value=datetime(9998, 1, 1)).map(lambda moment: moment.replace(tzinfo=UTC))  # noqa: DTZ001
 NUMERICS = st.decimals(allow_nan=True, allow_infinity=False, places=12) | st.decimals(allow_nan=False, allow_infinity=False)
 NUMERICS = NUMERICS.filter(lambda n: not n.is_finite() or abs(n.adjusted()) < 1000)
+NUMERICS |= st.sampled_from([Decimal(n) for n in ("Infinity", "-Infinity", "NaN", "-1.50", "100.00", "-100.0")])
 
 ANY: list[tuple[str, st.SearchStrategy[Any]]] = [
     ("text", texts()), ("character varying(40)", texts(40)), ("varchar(2)", texts(2)), ("character(5)", padded(5)),
@@ -88,7 +89,7 @@ CASES: list[Case] = [
     *(("date", "date", {"to": to}, DATES) for to in ("year", "quarter", "month", "week", "day")),
     *(("date", "timestamp without time zone", {"to": to}, NAIVE) for to in ("year", "month", "week", "hour")),
     *(("date", "timestamp with time zone", {"to": to}, AWARE) for to in ("year", "quarter", "week", "day", "hour")),
-    *(("bucket", type_, {"size": size}, values) for size in (1, 7, 1000, 10**12) for type_, values in [*ANY[4:7], *ANY[8:11]]),
+    *(("bucket", type_, {"size": size}, values) for size in (1, 7, 1000, 40_000, 10**12) for type_, values in [*ANY[4:7], *ANY[8:11]]),
     *(("round", type_, {"digits": digits}, values) for digits in (-15, -3, 0, 2) for type_, values in [*ANY[4:7], *ANY[8:11]]),
     *(("shift", type_, {"days": days, "subject": subject}, values) for days, subject in SHIFTS for type_, values in
       [("date", DATES), ("timestamp without time zone", NAIVE), ("timestamp(3) without time zone", NAIVE),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import tempfile
 import uuid
@@ -23,7 +24,7 @@ from tools.fetch_tpc import fetch
 __all__ = ["ENGINES", "named_queries", "open_database"]
 
 ENGINES = ("postgres", "sqlite", "mysql", "duckdb")
-_MARIADB = "mysql://root@127.0.0.1:3306/"
+_MARIADB = os.environ.get("GUARDRAILS_TEST_MARIADB_URL", "mysql://root@127.0.0.1:3306/")
 
 
 def named_queries(engine: str, corpus: str) -> list[tuple[str, Sequence[str]]]:

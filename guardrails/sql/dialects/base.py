@@ -164,6 +164,15 @@ class EngineDialect:
     are_hidden_nulled: bool = False
     confirm: Callable[[str, str], None] | None = None
 
+    def tokens(self, sql: str) -> list[Token]:
+        """Cuts a text into sqlglot's tokens.
+
+        Raises:
+            sqlglot.errors.TokenError: Something is not closed.
+        """
+        # With a blank behind it: the tokenizer takes `''` at the very end for an open string, where `$1` stands before it.
+        return list(self.sqlglot.tokenize(f"{sql} "))
+
     def fold(self, identifier: exp.Identifier) -> str:
         """Returns the name as the engine compares it."""
         name: str = identifier.this
