@@ -193,6 +193,8 @@ def judge(
         limits=decision.obligations.limits,
         catalog_version=catalog.version,
         is_explain=access.kind == "explain",
+        is_protected=bool(decision.obligations.masks or decision.obligations.row_filters),
+        is_order_protected=rewritten.is_order_protected,
     )
     declared = _declared(access, policy)
     return Judgement(statement, replace(decision, sql=plan.sql), plan, normalised, declared)

@@ -185,7 +185,7 @@ class Relation:
         primary_key: Names of the key's columns, in the key's order.
         indexed_columns: Columns in any index.
         definition: A view's SELECT.
-        indexes: Each index by name with its columns, where the engine can be told to leave one alone.
+        indexes: Each index by name with its columns, where the engine can be told to leave one alone, or how it may be read.
         stored_by: Columns in whose order the rows are stored, where that is another order than the primary key's; of a partitioned
             table and its partitions the columns that decide about a row's partition.
         parents: Keys of the relations that its rows are rows of as well: of a partition the partitioned table, of an inheritance
@@ -426,6 +426,8 @@ class Plan:
         limits: Ceilings.
         catalog_version: The catalog's version that the plan was made against; an engine whose schema differs refuses.
         is_explain: It asks for the plan of a query and runs nothing.
+        is_protected: Masks or row filters hold for what it touches.
+        is_order_protected: An index would return rows in the order of a masked column, so that none may be read in its order.
     """
 
     sql: str
@@ -438,6 +440,8 @@ class Plan:
     limits: Limits
     catalog_version: str = ""
     is_explain: bool = False
+    is_protected: bool = False
+    is_order_protected: bool = False
 
     @property
     def is_read_only(self) -> bool:

@@ -177,6 +177,9 @@ class PostgresEngine:
             "lock_timeout": str(timeout_ms),
             "idle_in_transaction_session_timeout": str(timeout_ms + 10_000),
         }
+        if plan.is_order_protected:
+            # A bitmap is read in the order of the table.
+            settings["enable_indexscan"] = "off"
         # One message of the simple protocol, which holds nothing but our own text.
         mode = "READ ONLY" if plan.is_read_only else "READ WRITE"
         connection.execute("; ".join([f"BEGIN {mode}", *(f"SET LOCAL {k} = {v}" for k, v in settings.items())]))

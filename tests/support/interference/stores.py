@@ -30,7 +30,6 @@ from tests.support.interference.pairs import Pair
 from tests.support.interference.schemas import Schema
 from tests.support.mysql import connect, run
 from tests.support.oracles.postgres import catalog_of
-from tests.support.twins import engine_of
 
 __all__ = ["Store", "open_pair"]
 
@@ -136,7 +135,6 @@ class PostgresStore(_Same):
             self._plain.execute(SQL("INSERT INTO {} VALUES ({})").format(place, SQL(", ").join([SQL("%s")] * len(row))), row)
         self._first = [(place, self._copied(place)) for place in map(self._place, self._tables)]
         self._put_back()
-        self._plain.execute("ANALYZE")
         self.engine = open_engine(url)
 
     def _copied(self, place: SQL) -> bytes:
@@ -161,6 +159,8 @@ class PostgresStore(_Same):
             for place, data in self._first:
                 with self._plain.cursor().copy(SQL("COPY {} FROM STDIN").format(place)) as copy:
                     copy.write(data)
+        # Of a table without statistics the number of rows is guessed from the width of its columns.
+        self._plain.execute("ANALYZE")
 
     def close(self) -> None:
         self.engine.dispose()
@@ -188,7 +188,7 @@ class MysqlStore:
                 statement = statement.replace("CREATE VIEW", "CREATE SQL SECURITY INVOKER VIEW")
                 self._cursor.execute(self.on_server(statement))
         # A user who sees nothing of what else is on the server.
-        self.engine = engine_of(url.set(username=name).render_as_string(hide_password=False))
+        self.engine = open_engine(url.set(username=name).render_as_string(hide_password=False))
         self._catalog = self.engine.catalog()
         self.first_name = name
         self._tables = [(k, r) for k, r in self._catalog.relations.items() if r.kind == "table" and r.name != "bumps"]
