@@ -29,7 +29,7 @@ from benchmarks.masking_databases import ENGINES, Bare, open_filled
 from guardrails.engines import Engine, open_engine
 from guardrails.masking import mask_expression
 from guardrails.model import Catalog, ColumnRef, Limits, Mask, Obligations, Plan, Statement, Value
-from guardrails.sql import index_use, parse, resolve, rewrite
+from guardrails.sql import parse, resolve, rewrite
 
 _SERVERS = {
     "postgres": os.environ.get("GUARDRAILS_TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres"),
@@ -94,7 +94,7 @@ def plan_of(sql: str, params: Mapping[str, Value], engine: Engine, catalog: Cata
     access = resolved.access
     return Plan(
         rewritten.sql, rewritten.params, engine.dialect, access.actions, access.relations, rewritten.reads, access.writes,
-        obligations.limits, catalog.version, index_use=index_use(obligations, catalog),
+        obligations.limits, catalog.version, index_use=rewritten.index_use,
     )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ from guardrails.model import (
     Value,
 )
 from guardrails.policy import BoundPolicy, decide, decide_action, visible
-from guardrails.sql import Parsed, cross_check, index_use, parse, resolve, rewrite, texts_in
+from guardrails.sql import Parsed, cross_check, parse, resolve, rewrite, texts_in
 
 __all__ = [
     "Append",
@@ -212,7 +212,8 @@ def judge(
         limits=decision.obligations.limits,
         catalog_version=catalog.version,
         is_explain=access.kind == "explain",
-        index_use=index_use(decision.obligations, catalog),
+        index_use=rewritten.index_use,
+        is_protected=bool(decision.obligations.masks or decision.obligations.row_filters),
     )
     declared = _declared(access, policy)
     return Judgement(statement, replace(decision, sql=plan.sql, probes=rewritten.probes), plan, normalised, declared)

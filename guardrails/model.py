@@ -190,9 +190,8 @@ class Relation:
         columns: In order.
         primary_key: Names of the key's columns, in the key's order.
         indexed_columns: Columns in any index.
-        indexed_together: Columns in an index that holds, or depends on, another column as well (PostgreSQL).
         definition: A view's SELECT.
-        indexes: Each index by name with its columns, where the engine can be told to leave one alone.
+        indexes: Each index by name with its columns, where the engine can be told to leave one alone, or how it may be read.
         stored_by: Columns in whose order the rows are stored, where that is another order than the primary key's; of a partitioned
             table and its partitions the columns that decide about a row's partition.
         parents: Keys of the relations that its rows are rows of as well: of a partition the partitioned table, of an inheritance
@@ -212,7 +211,6 @@ class Relation:
     stored_by: tuple[str, ...] = ()
     parents: tuple[str, ...] = ()
     effects: tuple[tuple[Action, str], ...] = ()
-    indexed_together: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -451,6 +449,7 @@ class Plan:
         catalog_version: The catalog's version that the plan was made against; an engine whose schema differs refuses.
         is_explain: It asks for the plan of a query and runs nothing.
         index_use: What the engine may do with indexes, where it can be told (PostgreSQL); the narrowest when nobody said.
+        is_protected: Masks or row filters hold for what it touches.
     """
 
     sql: str
@@ -464,6 +463,7 @@ class Plan:
     catalog_version: str = ""
     is_explain: bool = False
     index_use: IndexUse = "bitmap"
+    is_protected: bool = False
 
     @property
     def is_read_only(self) -> bool:

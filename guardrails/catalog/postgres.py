@@ -110,8 +110,9 @@ _COLUMNS = "".join(
 
 # Dependencies name the columns of expressions and conditions as well; a whole row among them (attribute 0) means every column.
 _INDEXED = r"""
-    SELECT DISTINCT i.indrelid, a.attname, i.indexrelid
+    SELECT DISTINCT i.indrelid, c.relname, a.attname
     FROM pg_catalog.pg_index i
+    JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
     CROSS JOIN LATERAL (
         SELECT k.attnum::int FROM pg_catalog.unnest(i.indkey::int2[]) AS k(attnum)
         UNION ALL
@@ -191,7 +192,7 @@ def read_postgres(connection: psycopg.Connection[Any]) -> Catalog:
     types = types_with_code(connection)
     columns = _columns(connection, types)
     effects = relation_effects(connection, {oid for oid, found in columns.items() if any(c.has_user_code for c in found)})
-    indexed = _indexes(connection)
+    indexes = _indexes(connection.execute(_INDEXED))
     parents = _by_relation(connection.execute(_EDGES))
     stored = _by_relation(connection.execute(_PARTITIONED))
     catalog = Catalog("postgres", default_schema, {}, version)
@@ -204,8 +205,8 @@ def read_postgres(connection: psycopg.Connection[Any]) -> Catalog:
             kind=_KINDS[kind],
             columns=tuple(columns.get(oid, ())),
             primary_key=tuple(primary_key or ()),
-            indexed_columns=frozenset().union(*indexed.get(oid, ())),
-            indexed_together=frozenset().union(*(columns for columns in indexed.get(oid, ()) if len(columns) > 1)),
+            indexed_columns=frozenset(c for _, used in indexes.get(oid, ()) for c in used),
+            indexes=tuple(indexes.get(oid, ())),
             definition=definition.strip().rstrip(";") if definition else None,
             stored_by=tuple(stored.get(oid, ())),
             parents=tuple(keys[parent] for parent in parents.get(oid, ())),
@@ -229,12 +230,15 @@ def _columns(connection: psycopg.Connection[Any], types: frozenset[int]) -> Mapp
     return columns
 
 
-def _indexes(connection: psycopg.Connection[Any]) -> Mapping[int, list[frozenset[str]]]:
-    """Returns the columns of each index, by relation."""
-    columns: dict[tuple[int, int], set[str]] = {}
-    for oid, name, index in connection.execute(_INDEXED):
-        columns.setdefault((oid, index), set()).add(name)
-    return _by_relation((oid, frozenset(names)) for (oid, _), names in columns.items())
+def _indexes(rows: Iterable[tuple[int, str, str]]) -> Mapping[int, list[tuple[str, frozenset[str]]]]:
+    """Returns the indexes of each relation, each with every column that it depends on."""
+    found: dict[tuple[int, str], set[str]] = {}
+    for relation, index, column in rows:
+        found.setdefault((relation, index), set()).add(column)
+    made: dict[int, list[tuple[str, frozenset[str]]]] = {}
+    for (relation, index), columns in sorted(found.items()):
+        made.setdefault(relation, []).append((index, frozenset(columns)))
+    return made
 
 
 def _by_relation(rows: Iterable[tuple[int, Any]]) -> Mapping[int, list[Any]]:

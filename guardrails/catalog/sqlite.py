@@ -56,16 +56,16 @@ def read_sqlite(connection: sqlite3.Connection) -> Catalog:
     """
     relations: dict[str, Relation] = {}
     listed = connection.execute(
-        "SELECT l.name, l.type, m.sql FROM pragma_table_list AS l JOIN main.sqlite_master AS m ON m.name = l.name"
+        "SELECT l.name, l.type, m.sql, l.wr FROM pragma_table_list AS l JOIN main.sqlite_master AS m ON m.name = l.name"
         " AND m.type IN ('table', 'view') WHERE l.schema = 'main' ORDER BY l.name"
     ).fetchall()
-    for name, kind, sql in listed:
+    for name, kind, sql, is_without_rowid in listed:
         if kind in _KINDS and not name.lower().startswith("sqlite_"):
-            relations[name] = _relation(connection, name, _KINDS[kind], sql)
+            relations[name] = _relation(connection, name, _KINDS[kind], sql, is_without_rowid=bool(is_without_rowid))
     return Catalog("sqlite", "main", relations, sqlite_digest(connection))
 
 
-def _relation(connection: sqlite3.Connection, name: str, kind: RelationKind, sql: str) -> Relation:
+def _relation(connection: sqlite3.Connection, name: str, kind: RelationKind, sql: str, *, is_without_rowid: bool) -> Relation:
     rows = connection.execute(
         "SELECT name, type, \"notnull\", pk, hidden, dflt_value FROM pragma_table_xinfo(?, 'main') ORDER BY cid", (name,)
     ).fetchall()
@@ -88,6 +88,8 @@ def _relation(connection: sqlite3.Connection, name: str, kind: RelationKind, sql
         primary_key=keys,
         indexed_columns=frozenset(keys) | _indexed(connection, name, names) if kind == "table" else frozenset(),
         definition=_definition(name, sql) if kind == "view" else None,
+        # WITHOUT ROWID: the table is the index of its key, of whatever type; https://www.sqlite.org/withoutrowid.html
+        stored_by=keys if is_without_rowid else (),
     )
 
 

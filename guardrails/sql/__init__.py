@@ -4,7 +4,6 @@ from guardrails.sql.crosscheck import cross_check
 from guardrails.sql.ddl import catalog_from_ddl
 from guardrails.sql.dialects import dialect_name
 from guardrails.sql.filters import check_predicate
-from guardrails.sql.index_use import index_use
 from guardrails.sql.params import texts_in
 from guardrails.sql.parse import Parsed, parse
 from guardrails.sql.resolve import Resolved, relation_access, resolve
@@ -18,7 +17,6 @@ __all__ = [
     "check_predicate",
     "cross_check",
     "dialect_name",
-    "index_use",
     "parse",
     "relation_access",
     "resolve",

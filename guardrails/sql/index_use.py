@@ -8,32 +8,31 @@ Source: https://www.postgresql.org/docs/current/indexes-ordering.html, https://w
 
 from __future__ import annotations
 
-import re
-
 from guardrails.model import Catalog, IndexUse, Obligations
 
 __all__ = ["index_use"]
 
 
-def index_use(obligations: Obligations, catalog: Catalog) -> IndexUse:
+def index_use(obligations: Obligations, catalog: Catalog, filter_columns: frozenset[tuple[str, str]]) -> IndexUse:
     """Returns how far indexes may be used.
 
     Args:
-        obligations: Whose masks say which columns are protected, and whose row filters are the only conditions on their real values.
-        catalog: Knows the columns in each relation's indexes, and which relations hold rows of others.
+        obligations: Whose masks say which columns are protected.
+        catalog: Knows the columns of each relation's indexes, and which relations hold rows of others.
+        filter_columns: What the row filters ask about, as (relation, column): the only conditions on real values that may order rows.
     """
     masked: dict[str, set[str]] = {}
     for mask in obligations.masks:
         masked.setdefault(mask.column.relation, set()).add(mask.column.column)
     found: IndexUse = "any"
     for key, columns in masked.items():
-        predicates = " ".join(f.predicate for f in obligations.row_filters if f.relation == key)
-        named = {c for c in columns if re.search(rf"\b{re.escape(c)}\b", predicates, re.IGNORECASE)}
-        for relation in (catalog.relations[k] for k in _with_children(key, catalog)):
-            if columns & relation.indexed_together or named & relation.indexed_columns:
-                return "bitmap"
-            if columns & relation.indexed_columns:
-                found = "fetching"
+        asked = {column for relation, column in filter_columns if relation == key}
+        for relation in _with_children(key, catalog):
+            for _, indexed in catalog.relations[relation].indexes:
+                if columns & indexed and (len(indexed) > 1 or columns & indexed & asked):
+                    return "bitmap"
+                if columns & indexed:
+                    found = "fetching"
     return found
 
 

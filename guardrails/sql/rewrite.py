@@ -19,6 +19,7 @@ from guardrails.model import (
     Column,
     ColumnRef,
     DialectName,
+    IndexUse,
     Mask,
     MaskExpression,
     Obligations,
@@ -31,6 +32,8 @@ from guardrails.sql.dialects import EngineDialect, Fence, dialect_of
 from guardrails.sql.effects import require_known_effects
 from guardrails.sql.filters import Predicate, parse_predicate
 from guardrails.sql.grouping import keep_functional_dependency
+from guardrails.sql.index_order import ignore_indexes, keep_change_order
+from guardrails.sql.index_use import index_use
 from guardrails.sql.metadata import schema_relation
 from guardrails.sql.metadata.rows import Rows, all_names
 from guardrails.sql.params import bind_params, number_params
@@ -54,13 +57,14 @@ _CONSTANT_MASKS = frozenset({"deny", "fixed", "full", "null"})
 class Rewritten:
     """What runs: `params` by name in placeholder order; `reads` are the columns that the text itself reads.
 
-    `probes` counts the questions about real values of protected columns, where the policy lets any be asked.
+    `probes` counts the questions about real values of protected columns, where the policy lets any be asked. `index_use`: see `Plan`.
     """
 
     sql: str
     params: Mapping[str, Value]
     reads: tuple[ColumnRef, ...]
     probes: int = 0
+    index_use: IndexUse = "bitmap"
 
 
 def rewrite(
@@ -103,7 +107,7 @@ def rewrite(
     sql = check_round_trip(tree, resolved.dialect)
     sql = f"{resolved.explain} {sql}" if resolved.explain is not None else sql
     reads = tuple(sorted(set(resolved.access.reads) | rewriter.reads))
-    return Rewritten(sql, params, reads, probes)
+    return Rewritten(sql, params, reads, probes, index_use(obligations, catalog, rewriter.filter_columns))
 
 
 @dataclass(slots=True)
@@ -122,10 +126,20 @@ class _Rewriter:
 
     @property
     def is_plan_blind(self) -> bool:
-        """Whether the plan depends on nothing that is protected: every mask that it meets is a constant."""
+        """Whether the plan depends on nothing that is protected.
+
+        Every mask that it meets is a constant, and it does not tell the size of a table, which is larger the longer its values are.
+        """
+        if self.obligations.masks and not self.dialect.are_plans_sizeless:
+            return False
         reads = set(self.resolved.access.reads)
         is_constant = all(m.kind in _CONSTANT_MASKS for m in self.obligations.masks if m.column in reads)
         return is_constant and not self.bindings and not self.obligations.row_filters
+
+    @property
+    def filter_columns(self) -> frozenset[tuple[str, str]]:
+        """What the row filters ask about."""
+        return frozenset((f.relation, c) for f in self.obligations.row_filters for c in self._predicate(f).columns)
 
     def check_writes(self, access: Access) -> None:
         """A change may neither read protected columns (a masked value would be stored) nor overwrite or escape its rows."""
@@ -191,9 +205,13 @@ class _Rewriter:
                 keep_functional_dependency(select, lambda key: self._is_protected(key), self.catalog)
         for table in list(tree.find_all(exp.Table)):
             key = relation_of(table)
-            if key is None or table.meta.get(TARGET_META):
+            if key is None:
                 continue
             relation = self.catalog.relations[key]
+            if table.meta.get(TARGET_META):
+                if self.dialect.index_hint == "ignored":
+                    keep_change_order(table, relation, self._masked_in(key))
+                continue
             is_view = relation.kind in ("view", "materialized_view")
             if is_view and any(self._is_protected(u.relation) for u in self.resolved.views[key].uses):
                 self._replace(table, self._view(key, relation))
@@ -240,6 +258,9 @@ class _Rewriter:
             f.relation == key for f in self.obligations.row_filters
         )
 
+    def _masked_in(self, key: str) -> set[str]:
+        return {m.column.column for m in self.obligations.masks if m.column.relation == key}
+
     def _view(self, key: str, relation: Relation) -> exp.Expr:
         if relation.kind == "materialized_view":
             raise StatementError("mask.unsupported", f"The materialized view {key} holds protected data.")
@@ -256,11 +277,9 @@ class _Rewriter:
             alias=_alias(ROW_ALIAS),
         )
         key = self.catalog.key(relation.schema, relation.name)
-        masked = {m.column.column for m in self.obligations.masks if m.column.relation == key}
-        ignored = [name for name, columns in relation.indexes if columns & masked]
-        if self.dialect.index_hint == "ignored" and ignored:
-            names = [exp.to_identifier(name, quoted=True) for name in ignored]
-            table.set("hints", [exp.IndexTableHint(this="IGNORE", expressions=names)])
+        masked = self._masked_in(key)
+        if self.dialect.index_hint == "ignored":
+            ignore_indexes(table, relation, masked)
         if self.dialect.index_hint == "not_indexed" and masked & relation.indexed_columns:
             # A scan of a covering index would return the rows in the order of the protected column.
             table.set("indexed", False)
@@ -274,7 +293,12 @@ class _Rewriter:
         """Returns the query that stands for a relation: of the columns that the statement reads, or of all where their number counts."""
         masks = {m.column.column: m for m in self.obligations.masks if m.column.relation == key}
         is_ordering = self.dialect.key_order == "every"
-        ordering = {c.name for c in relation.columns if c.name in masks and (is_ordering or c.type.lower() == "integer")}
+        stored = set(relation.stored_by)
+        ordering = {
+            c.name
+            for c in relation.columns
+            if c.name in masks and (is_ordering or c.type.lower() == "integer" or c.name in stored)
+        }
         if self.dialect.key_order and set(relation.stored_by or relation.primary_key) & ordering:
             raise StatementError("mask.unsupported", f"The key of {key} is protected, and its rows are stored in that order.")
         if masks.keys() & set(relation.stored_by):

@@ -96,4 +96,9 @@ def test_no_key_of_a_mask_and_no_hidden_row_shows(guard: Guard) -> None:
 def test_no_statistics_of_a_masked_column_show(guard: Guard) -> None:
     prefix = "EXPLAIN QUERY PLAN" if guard.engine.dialect == "sqlite" else "EXPLAIN"
     assert _code(guard, f"{prefix} SELECT salary, count(*) FROM employees GROUP BY salary") == "mask.unsupported"
-    assert _plan(guard, f"{prefix} SELECT name, count(*) FROM employees GROUP BY name")
+    query = f"{prefix} SELECT name, count(*) FROM employees GROUP BY name"
+    if guard.engine.dialect == "sqlite":
+        assert _plan(guard, query)
+    else:
+        # Its costs tell the table's pages, of which there are more the longer the masked values are.
+        assert _code(guard, query) == "mask.unsupported"

@@ -29,7 +29,7 @@ from guardrails.model import (
     RowFilter,
     Statement,
 )
-from guardrails.sql import index_use, parse, resolve, rewrite
+from guardrails.sql import parse, resolve, rewrite
 from guardrails.sql.duckdb_parser import LOCKED
 from tests.support.corpus import PROTECTED, rows, statements
 from tests.support.mysql import SETTLED_TIES, connect, run
@@ -181,7 +181,7 @@ class Database:
         return Plan(
             rewritten.sql, rewritten.params, self.engine.dialect, access.actions, access.relations, rewritten.reads,
             access.writes, obligations.limits, catalog.version, is_explain=access.kind == "explain",
-            index_use=index_use(obligations, catalog),
+            index_use=rewritten.index_use, is_protected=bool(obligations.masks or obligations.row_filters),
         )  # fmt: skip
 
     def mask(self, mask: Mask, column: Column) -> MaskExpression:

@@ -112,6 +112,7 @@ class EngineDialect:
         values_label: What the columns of VALUES are called, with `{}` for the position from 0; empty for `column1` and so on.
         are_hidden_nulled: The columns of rows that a row filter hides are NULL to everything outside the filtered subquery, whatever the
             optimizer runs early.
+        are_plans_sizeless: Neither the shape of a plan nor what EXPLAIN says depends on how many bytes or pages a table has.
         confirm: Holds a text against the one that was generated from it, by the engine's own parser; None where there is none.
     """
 
@@ -162,6 +163,7 @@ class EngineDialect:
     nameless: str = ""
     values_label: str = ""
     are_hidden_nulled: bool = False
+    are_plans_sizeless: bool = False
     confirm: Callable[[str, str], None] | None = None
 
     def tokens(self, sql: str) -> list[Token]:

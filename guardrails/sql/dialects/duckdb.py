@@ -114,6 +114,7 @@ def engine_dialect() -> EngineDialect:
         values_label="col{}",
         fence=Fence(limit=2**63 - 1),
         are_hidden_nulled=True,
+        are_plans_sizeless=True,
         has_fields=True,
         are_intervals_casts=False,
         structural=frozenset(_STRUCTURAL),

@@ -47,4 +47,5 @@ def engine_dialect() -> EngineDialect:
         are_references_qualified=False,
         are_types_text=True,
         are_nested_joins_queries=True,
+        are_plans_sizeless=True,
     )
