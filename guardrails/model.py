@@ -212,6 +212,33 @@ class Relation:
 
 
 @dataclass(frozen=True, slots=True)
+class PlacedView:
+    """A relation in the guard's own schema as the engine describes it. Nothing says yet that it is what the guard made.
+
+    Args:
+        name: Its name.
+        base: Schema and name of the one relation that it reads; empty where it reads several.
+        columns: Name and type of each, in order.
+        definition: Its query, as the engine writes it.
+        stored: A digest of the engine's own stored form of it.
+        owner: The role whose rights it reads with.
+        is_plain: It is a view with a security barrier, and nothing else was set or hung on it.
+        is_readable: The guard's role and its owner may read the base relation, which has no row-level security, and the role the view.
+        comment: What is written on it.
+    """
+
+    name: str
+    base: tuple[str, str] | tuple[()]
+    columns: tuple[tuple[str, str], ...]
+    definition: str
+    stored: str
+    owner: str
+    is_plain: bool
+    is_readable: bool
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
 class Catalog:
     """What exists in one database, as names that the resolver looks up.
 
@@ -221,6 +248,7 @@ class Catalog:
         relations: By relation key.
         version: A digest of the schema; a different schema has a different version.
         effects: As of a relation, of statements whatever they name; the action `*` is every one.
+        placed: What stands in the guard's own schema, which is none of the relations.
     """
 
     dialect: DialectName
@@ -228,6 +256,7 @@ class Catalog:
     relations: Mapping[str, Relation]
     version: str = ""
     effects: tuple[tuple[Action, str], ...] = ()
+    placed: tuple[PlacedView, ...] = ()
 
     def key(self, schema: str | None, name: str) -> str:
         """Returns the relation key for a schema (None for the default) and a name."""
@@ -426,6 +455,8 @@ class Plan:
         limits: Ceilings.
         catalog_version: The catalog's version that the plan was made against; an engine whose schema differs refuses.
         is_explain: It asks for the plan of a query and runs nothing.
+        settings: Texts by name that hold for its transaction alone: the principal's values, for row filters in the database, and ways
+            of the planner that are closed for it. The engine sets them with bound values.
     """
 
     sql: str
@@ -438,6 +469,7 @@ class Plan:
     limits: Limits
     catalog_version: str = ""
     is_explain: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_read_only(self) -> bool:

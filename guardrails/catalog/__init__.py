@@ -4,6 +4,7 @@ from guardrails.catalog.ddl import from_ddl
 from guardrails.catalog.duckdb import duckdb_digest, read_duckdb, shadowing_macros
 from guardrails.catalog.mysql import mysql_digests, mysql_version, read_mysql, stored_functions, versions_of
 from guardrails.catalog.postgres import postgres_digest, read_postgres
+from guardrails.catalog.postgres_placed import read_placed
 from guardrails.catalog.sqlite import read_sqlite, sqlite_digest
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "postgres_digest",
     "read_duckdb",
     "read_mysql",
+    "read_placed",
     "read_postgres",
     "read_sqlite",
     "shadowing_macros",

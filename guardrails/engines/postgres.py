@@ -139,6 +139,16 @@ class PostgresEngine:
             self._engine.dispose()
 
     @contextmanager
+    def lend(self) -> Iterator[psycopg.Connection[Any]]:
+        """Lends a connection to those who set up the database; no statement of an agent's may get to it.
+
+        Raises:
+            EngineError: The database cannot be reached.
+        """
+        with self._lend() as connection:
+            yield connection
+
+    @contextmanager
     def _lend(self) -> Iterator[psycopg.Connection[Any]]:
         """Lends a connection in autocommit mode, so that the transaction's beginning and end are ours alone."""
         if self._is_own and os.getpid() != self._pid:
@@ -181,6 +191,10 @@ class PostgresEngine:
         mode = "READ ONLY" if plan.is_read_only else "READ WRITE"
         connection.execute("; ".join([f"BEGIN {mode}", *(f"SET LOCAL {k} = {v}" for k, v in settings.items())]))
         self._assume_role(connection)
+        if plan.settings:
+            # Values are bound, and end with the transaction.
+            calls = ", ".join("pg_catalog.set_config(%s, %s, true)" for _ in plan.settings)
+            connection.execute(f"SELECT {calls}".encode(), [text for pair in plan.settings.items() for text in pair])
 
     def _assume_role(self, connection: psycopg.Connection[Any]) -> None:
         if self._role is not None:

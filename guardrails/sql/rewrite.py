@@ -26,6 +26,7 @@ from guardrails.model import (
     RowFilter,
     Value,
 )
+from guardrails.sql.barriers import BARRIER_SCHEMA, Barrier, Placements
 from guardrails.sql.dialects import EngineDialect, Fence, dialect_of
 from guardrails.sql.effects import require_known_effects
 from guardrails.sql.filters import Predicate, parse_predicate
@@ -52,14 +53,21 @@ _ROW = "gr_row"
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """What runs: `params` by name in placeholder order; `reads` are the columns that the text itself reads."""
+    """What runs: `params` by name in placeholder order; `reads` are the columns that the text itself reads; `settings` go before it."""
 
     sql: str
     params: Mapping[str, Value]
     reads: tuple[ColumnRef, ...]
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
-def rewrite(resolved: Resolved, obligations: Obligations, catalog: Catalog, mask_sql: MaskSql) -> Rewritten:
+def rewrite(
+    resolved: Resolved,
+    obligations: Obligations,
+    catalog: Catalog,
+    mask_sql: MaskSql,
+    placements: Placements | None = None,
+) -> Rewritten:
     """Builds the text that fulfils the obligations.
 
     Args:
@@ -67,6 +75,7 @@ def rewrite(resolved: Resolved, obligations: Obligations, catalog: Catalog, mask
         obligations: Masks and row filters; limits are the engine's.
         catalog: The catalog that the statement was resolved against.
         mask_sql: Gives a mask as SQL of the dialect for a column.
+        placements: What the database itself holds, verified; what it does not hold stands in the text.
 
     Raises:
         StatementError: It sets off unknown code (``sql.effects_unknown``), an obligation cannot be fulfilled for this statement
@@ -74,7 +83,7 @@ def rewrite(resolved: Resolved, obligations: Obligations, catalog: Catalog, mask
             parse to the same tree (``sql.roundtrip``).
     """
     require_known_effects(resolved.access, catalog)
-    rewriter = _Rewriter(resolved, obligations, catalog, mask_sql)
+    rewriter = _Rewriter(resolved, obligations, catalog, mask_sql, placements or Placements())
     rewriter.check_writes(resolved.access)
     tree = resolved.tree.copy()
     # Before the guard's own placeholders are in the tree, so that the agent cannot name one of them.
@@ -91,7 +100,7 @@ def rewrite(resolved: Resolved, obligations: Obligations, catalog: Catalog, mask
     sql = check_round_trip(tree, resolved.dialect)
     sql = f"{resolved.explain} {sql}" if resolved.explain is not None else sql
     reads = tuple(sorted(set(resolved.access.reads) | rewriter.reads))
-    return Rewritten(sql, params, reads)
+    return Rewritten(sql, params, reads, rewriter.settings)
 
 
 @dataclass(slots=True)
@@ -100,6 +109,8 @@ class _Rewriter:
     obligations: Obligations
     catalog: Catalog
     mask_sql: MaskSql
+    placements: Placements
+    settings: dict[str, str] = field(default_factory=dict)
     bindings: dict[str, Value] = field(default_factory=dict)
     reads: set[ColumnRef] = field(default_factory=set)
     replaced: int = 0
@@ -265,11 +276,15 @@ class _Rewriter:
             columns.append(exp.Alias(this=value, alias=exp.to_identifier(column.name, quoted=True)))
         select = exp.Select(expressions=columns, from_=exp.From(this=source))
         row_filter = [f for f in self.obligations.row_filters if f.relation == key]
-        if row_filter:
+        self.reads |= {ColumnRef(key, c) for f in row_filter for c in self._parsed(f).columns}
+        barrier = self._barrier(row_filter, relation) if isinstance(source, exp.Table) else None
+        if barrier is not None:
+            source.set("db", exp.to_identifier(BARRIER_SCHEMA, quoted=True))
+            source.set("this", exp.to_identifier(barrier.name, quoted=True))
+        elif row_filter:
             predicates = [exp.Paren(this=self._predicate(f).tree(_ROW)) for f in row_filter]
             visible = exp.and_(*predicates, copy=False) if len(predicates) > 1 else predicates[0]
             select.set("where", exp.Where(this=visible))
-            self.reads |= {ColumnRef(key, c) for f in row_filter for c in self._predicate(f).columns}
             # A fence: no predicate of the agent may run on hidden rows, where an error would tell of them.
             fence = self.dialect.fence
             if not self.dialect.is_executed or self.dialect.are_hidden_nulled:
@@ -303,9 +318,20 @@ class _Rewriter:
         inner: exp.Expr = value.this
         return inner.pop()
 
+    def _barrier(self, filters: Sequence[RowFilter], relation: Relation) -> Barrier | None:
+        """The view that holds these filters, with the principal's values among the settings; None where the text must hold them."""
+        barrier = self.placements.barriers.get((filters[0].relation, tuple(f.predicate for f in filters))) if filters else None
+        settings = barrier.settings(filters, relation) if barrier is not None else None
+        if settings is None or any(self.settings.get(name, text) != text for name, text in settings.items()):
+            return None
+        self.settings |= settings
+        return barrier
+
+    def _parsed(self, row_filter: RowFilter) -> Predicate:
+        return parse_predicate(row_filter, self.catalog.relations[row_filter.relation], self.dialect)
+
     def _predicate(self, row_filter: RowFilter) -> Predicate:
-        relation = self.catalog.relations[row_filter.relation]
-        predicate = parse_predicate(row_filter, relation, self.dialect)
+        predicate = self._parsed(row_filter)
         self.bindings |= predicate.bindings
         return predicate
 
