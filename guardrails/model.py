@@ -185,7 +185,8 @@ class Relation:
         primary_key: Names of the key's columns, in the key's order.
         indexed_columns: Columns in any index.
         definition: A view's SELECT.
-        indexes: Each index by name with its columns, where the engine can be told to leave one alone.
+        indexes: By name with their columns those which the engine can be told to leave alone (MySQL), or which may give rows in the
+            order of a column that no condition names (PostgreSQL: of several keys, or of a part of the rows; also those of children).
         stored_by: Columns in whose order the rows are stored, where that is another order than the primary key's; of a partitioned
             table and its partitions the columns that decide about a row's partition.
         parents: Keys of the relations that its rows are rows of as well: of a partition the partitioned table, of an inheritance

@@ -50,6 +50,12 @@ PLACED_PARTS = """
         LEFT JOIN pg_catalog.pg_rewrite r ON r.ev_class = c.oid
         LEFT JOIN pg_catalog.pg_description d
             ON d.classoid = 'pg_catalog.pg_class'::regclass AND d.objoid = c.oid AND d.objsubid = 0
+        WHERE s.nspname = 'guardrails'
+        UNION ALL
+        SELECT pg_catalog.md5(pg_catalog.string_agg(
+            pg_catalog.concat_ws(',', a.attrelid, a.attnum, a.xmin, a.ctid), ';' ORDER BY a.attrelid, a.attnum))
+        FROM pg_catalog.pg_namespace s JOIN pg_catalog.pg_class c ON c.relnamespace = s.oid
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
         WHERE s.nspname = 'guardrails'"""
 """What of this the version of the schema is made of: every change of such a relation, its options, rights or comment is another row."""
 

@@ -251,7 +251,10 @@ class _Rewriter:
         if self.dialect.index_hint == "not_indexed" and masked & relation.indexed_columns:
             # A scan of a covering index would return the rows in the order of the protected column.
             table.set("indexed", False)
-        elif self.dialect.index_hint == "refused" and masked & (relation.indexed_columns | set(relation.primary_key)):
+        if self.dialect.index_hint == "switched" and ignored:
+            # What an index finds is read in the order of the stored rows then.
+            self.settings["enable_indexscan"] = "off"
+        if self.dialect.index_hint == "refused" and masked & (relation.indexed_columns | set(relation.primary_key)):
             raise StatementError("mask.unsupported", f"An index over a protected column of {key} may order its rows.")
         return table
 
@@ -276,7 +279,10 @@ class _Rewriter:
             columns.append(exp.Alias(this=value, alias=exp.to_identifier(column.name, quoted=True)))
         select = exp.Select(expressions=columns, from_=exp.From(this=source))
         row_filter = [f for f in self.obligations.row_filters if f.relation == key]
-        self.reads |= {ColumnRef(key, c) for f in row_filter for c in self._parsed(f).columns}
+        filtered = {c for f in row_filter for c in self._parsed(f).columns}
+        self.reads |= {ColumnRef(key, c) for c in filtered}
+        if self.dialect.index_hint == "switched" and filtered & masks.keys() & relation.indexed_columns:
+            self.settings["enable_indexscan"] = "off"
         barrier = self._barrier(row_filter, relation) if isinstance(source, exp.Table) else None
         if barrier is not None:
             source.set("db", exp.to_identifier(BARRIER_SCHEMA, quoted=True))

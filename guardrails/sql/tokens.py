@@ -137,7 +137,8 @@ def tokenize(sql: str, dialect: EngineDialect, limits: Limits | None = None) -> 
     if limits is not None:
         check_text(sql, limits)
     try:
-        tokens = list(dialect.sqlglot.tokenize(sql))
+        # After a parameter the tokenizer takes an empty text at the very end for one that is not closed.
+        tokens = list(dialect.sqlglot.tokenize(f"{sql} "))
     except TokenError:
         raise StatementError("sql.syntax", "A quoted string, an identifier or a comment is not closed.") from None
     if limits is not None:

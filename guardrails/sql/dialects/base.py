@@ -83,7 +83,8 @@ class EngineDialect:
         does_returning_see_sources: RETURNING sees the other relations of the change (PostgreSQL).
         keeps_dependency: GROUP BY a primary key lets the other columns through.
         fence: What keeps the engine from moving predicates into a filtered subquery.
-        index_hint: How a scan of a covering index is kept from ordering rows by a protected column; `refused` where no way is known.
+        index_hint: How a scan of an index is kept from ordering rows by a protected column: in the text, by a setting of the transaction
+            (`switched`), or `refused` where no way is known.
         key_order: Rows come in the order of the primary key when nothing else is said: of one that is an integer (SQLite), or of
             every one (InnoDB).
         is_excluded_read: `excluded.c` in ON CONFLICT needs the right to read the column c (PostgreSQL).
@@ -137,7 +138,7 @@ class EngineDialect:
     does_returning_see_sources: bool = False
     keeps_dependency: bool = False
     fence: Fence = Fence()
-    index_hint: Literal["not_indexed", "ignored", "refused"] | None = None
+    index_hint: Literal["not_indexed", "ignored", "switched", "refused"] | None = None
     key_order: Literal["integer", "every"] | None = None
     is_excluded_read: bool = False
     has_joined_changes: bool = False
