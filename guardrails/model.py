@@ -240,6 +240,29 @@ class PlacedView:
 
 
 @dataclass(frozen=True, slots=True)
+class PlacedColumn:
+    """A column whose name is reserved for the guard, as the engine describes it. Nothing says yet that the guard made it.
+
+    Args:
+        base: Schema and name of its relation.
+        name: Its name.
+        type: Its type.
+        definition: The expression that it is generated from, as the engine writes it.
+        stored: A digest of the engine's own stored form of it.
+        is_plain: It is generated and stored, in a table that shares rows with no other.
+        comment: What is written on it.
+    """
+
+    base: tuple[str, str]
+    name: str
+    type: str
+    definition: str
+    stored: str
+    is_plain: bool
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
 class Catalog:
     """What exists in one database, as names that the resolver looks up.
 
@@ -250,6 +273,7 @@ class Catalog:
         version: A digest of the schema; a different schema has a different version.
         effects: As of a relation, of statements whatever they name; the action `*` is every one.
         placed: What stands in the guard's own schema, which is none of the relations.
+        placed_columns: Columns with the guard's own names, which are none of the relations' columns.
     """
 
     dialect: DialectName
@@ -258,6 +282,7 @@ class Catalog:
     version: str = ""
     effects: tuple[tuple[Action, str], ...] = ()
     placed: tuple[PlacedView, ...] = ()
+    placed_columns: tuple[PlacedColumn, ...] = ()
 
     def key(self, schema: str | None, name: str) -> str:
         """Returns the relation key for a schema (None for the default) and a name."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from guardrails.catalog.postgres_effects import PARTS, general_effects, relation_effects, types_with_code
-from guardrails.catalog.postgres_placed import PLACED_PARTS, read_placed
+from guardrails.catalog.postgres_placed import OWN_COLUMNS, PLACED_PARTS, read_placed, read_placed_columns
 from guardrails.model import Catalog, Column, Declared, Relation, RelationKind
 
 if TYPE_CHECKING:
@@ -216,7 +216,8 @@ def read_postgres(connection: psycopg.Connection[Any]) -> Catalog:
         )
         for oid, schema, name, kind, definition, primary_key in rows
     }
-    return Catalog("postgres", default_schema, relations, version, general_effects(connection, types), read_placed(connection))
+    placed = read_placed(connection), read_placed_columns(connection)
+    return Catalog("postgres", default_schema, relations, version, general_effects(connection, types), *placed)
 
 
 def _columns(connection: psycopg.Connection[Any], types: frozenset[int]) -> Mapping[int, list[Column]]:
@@ -225,6 +226,9 @@ def _columns(connection: psycopg.Connection[Any], types: frozenset[int]) -> Mapp
         computed.setdefault((oid, name), []).append(used)
     columns: dict[int, list[Column]] = {}
     for oid, name, type_text, is_not_null, default, generated, base, type_oid in connection.execute(_COLUMNS):
+        if name.startswith(OWN_COLUMNS):
+            # To agents and policies it does not exist.
+            continue
         declared = Declared(base or type_text, default, is_not_null, _GENERATED.get(generated, ""))
         used = tuple(computed.get((oid, name), ()))
         column = Column(name, type_text.lower(), not is_not_null, declared, used, type_oid in types)

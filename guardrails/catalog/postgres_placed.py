@@ -1,6 +1,7 @@
-"""What stands in the schema `guardrails` of a PostgreSQL database: views that hold row filters, told as the engine stores them.
+"""What the guard has set up in a PostgreSQL database, told as the engine stores it: views in the schema `guardrails`, which hold row
+filters, and generated columns named `gr_masked_…`, which hold masked values.
 
-Nothing here is trusted: whoever may write into that schema could have put it there. `guardrails.install` compares it with what it made.
+Nothing here is trusted: whoever may change the schema could have put it there. `guardrails.install` compares it with what it made.
 Source: https://www.postgresql.org/docs/current/catalogs.html
 """
 
@@ -8,12 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from guardrails.model import PlacedView
+from guardrails.model import PlacedColumn, PlacedView
 
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["PLACED_PARTS", "read_placed"]
+__all__ = ["OWN_COLUMNS", "PLACED_PARTS", "read_placed", "read_placed_columns"]
+
+OWN_COLUMNS = "gr_masked_"
+"""What the names of the guard's own columns start with."""
 
 _VIEWS = """
     SELECT v.relname, base.nspname, base.relname,
@@ -40,6 +44,20 @@ _VIEWS = """
               AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid <> v.oid)
     ) AS base ON base.named = 1
     ORDER BY v.relname
+"""
+
+_COLUMNS = """
+    SELECT n.nspname, c.relname, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod),
+           pg_catalog.pg_get_expr(d.adbin, d.adrelid), pg_catalog.md5(d.adbin::text),
+           a.attgenerated = 's' AND c.relkind = 'r' AND NOT c.relispartition AND a.attislocal AND a.attinhcount = 0
+               AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE c.oid IN (h.inhrelid, h.inhparent)),
+           coalesce(pg_catalog.col_description(c.oid, a.attnum), '')
+    FROM pg_catalog.pg_attribute a
+    JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    WHERE a.attnum > 0 AND NOT a.attisdropped AND pg_catalog.starts_with(a.attname::text, 'gr_masked_')
+      AND c.relkind IN ('r', 'p', 'f') AND n.nspname <> 'guardrails'
+    ORDER BY a.attrelid, a.attnum
 """
 
 PLACED_PARTS = """
@@ -81,4 +99,12 @@ def read_placed(connection: psycopg.Connection[Any]) -> tuple[PlacedView, ...]:
         for name, base_schema, base_name, columns, definition, stored, owner, is_plain, is_readable, comment in connection.execute(
             _VIEWS
         )
+    )
+
+
+def read_placed_columns(connection: psycopg.Connection[Any]) -> tuple[PlacedColumn, ...]:
+    """Returns the columns with the guard's own names, by relation in their order. The connection is as for `read_placed`."""
+    return tuple(
+        PlacedColumn((schema, table), name, type_text, definition or "", stored or "", bool(is_plain), comment)
+        for schema, table, name, type_text, definition, stored, is_plain, comment in connection.execute(_COLUMNS)
     )

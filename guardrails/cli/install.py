@@ -31,6 +31,7 @@ _FENCED_STATUS = 1
     "--ledger", metavar="URL_OR_PATH", help="The guard's ledger, beside which its mask key is; or GUARDRAILS_MASK_KEY."
 )
 @click.option("--grant", "grantees", multiple=True, metavar="ROLE", help="A role that the guard runs as; may be repeated.")
+@click.option("--with-keys", "has_keys", is_flag=True, help="Keyed masks too: the key stands in the system catalog then.")
 @click.option("--dry-run", "is_dry", is_flag=True, help="Say what stands there and what would be made; change nothing.")
 @click.option("--uninstall", "is_removal", is_flag=True, help="Remove what was set up.")
 @click.option("--json", "is_json", is_flag=True, help="Write JSON, one object a line.")
@@ -39,6 +40,7 @@ def install(
     database_url: str,
     ledger: str | None,
     grantees: tuple[str, ...],
+    has_keys: bool,
     is_dry: bool,
     is_removal: bool,
     is_json: bool,
@@ -54,7 +56,7 @@ def install(
     policy, key = Policy.load(policy_path), _mask_key(ledger)
     engine = open_engine(database_url)
     try:
-        one = installer(engine, policy.bind(engine.catalog()), key, grantees)
+        one = installer(engine, policy.bind(engine.catalog()), key, grantees, has_keys=has_keys)
         found = one.look() if is_dry else one.uninstall() if is_removal else one.install()
     finally:
         engine.dispose()
@@ -81,7 +83,7 @@ def _report(found: Sequence[Installed], *, is_json: bool) -> None:
             click.echo(json.dumps(item.fields()))
         return
     if not found:
-        click.echo("Nothing to set up: no row filter of the policy holds for a table.")
+        click.echo("Nothing to set up: the policy has no row filter for a table, and no mask with `place: column`.")
     for item in found:
         lines = [f"{item.relation}: {item.state} ({item.name})", item.reason, item.sql]
         click.echo("\n    ".join("".join(c if c.isprintable() else " " for c in line) for line in lines if line))

@@ -21,7 +21,9 @@ _WHY_NOT = {
 }
 
 
-def installer(engine: Engine, policy: BoundPolicy, mask_key: bytes, grantees: Sequence[str] = ()) -> PostgresInstaller:
+def installer(
+    engine: Engine, policy: BoundPolicy, mask_key: bytes, grantees: Sequence[str] = (), *, has_keys: bool = False
+) -> PostgresInstaller:
     """Returns what sets up a policy in an engine.
 
     Args:
@@ -29,6 +31,7 @@ def installer(engine: Engine, policy: BoundPolicy, mask_key: bytes, grantees: Se
         policy: Bound to its catalog.
         mask_key: The guard's mask key.
         grantees: Roles that the guard runs statements as.
+        has_keys: The key of keyed masks may stand in the system catalog.
 
     Raises:
         UsageError: The engine cannot hold row filters (``install.unsupported``).
@@ -41,4 +44,4 @@ def installer(engine: Engine, policy: BoundPolicy, mask_key: bytes, grantees: Se
 
     if not isinstance(engine, PostgresEngine):
         raise UsageError("usage.database_unsupported", "Only an engine of the library's own can be set up.")
-    return PostgresInstaller(engine, policy, mask_key, tuple(grantees))
+    return PostgresInstaller(engine, policy, mask_key, tuple(grantees), has_keys)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from guardrails.masking.values import subkey
-from guardrails.model import PlacedView
+from guardrails.model import PlacedColumn, PlacedView
 
 __all__ = ["Seal", "seal_key", "seal_of"]
 
@@ -21,7 +21,7 @@ _ABOUT = "Set up by `guardrails policy install`; a change makes the guard do wit
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """What the comment on a view says: `types` of the principal's values in it, and the code (hexadecimal)."""
+    """What the comment says: `types` of the principal's values in a view, and the code (hexadecimal)."""
 
     types: tuple[str, ...]
     code: str
@@ -41,7 +41,7 @@ class Seal:
         return cls(tuple(types), code) if code.isascii() else None
 
     def comment(self) -> str:
-        """Returns the text to write on the view."""
+        """Returns the text to write on the object."""
         return json.dumps({"guardrails": _VERSION, "about": _ABOUT, "types": list(self.types), "seal": self.code})
 
     def fits(self, other: Seal) -> bool:
@@ -54,15 +54,16 @@ def seal_key(mask_key: bytes) -> bytes:
     return subkey(mask_key, "install")
 
 
-def seal_of(view: PlacedView, wanted: str, types: Sequence[str], key: bytes) -> Seal:
-    """Returns the seal of a view as the engine describes it.
+def seal_of(placed: PlacedView | PlacedColumn, wanted: str, types: Sequence[str], key: bytes) -> Seal:
+    """Returns the seal of a view or a column as the engine describes it.
 
     Args:
-        view: As read from the database.
-        wanted: The query that it was made of.
+        placed: As read from the database.
+        wanted: The query or the expression that it was made of.
         types: Of the principal's values in it.
         key: From `seal_key`.
     """
-    told = [_VERSION, view.name, wanted, view.base, view.columns, view.definition, view.stored, view.owner, view.is_plain]
+    told: list[object] = [_VERSION, placed.base, placed.name, wanted, placed.definition, placed.stored, placed.is_plain]
+    told += ["view", placed.columns, placed.owner] if isinstance(placed, PlacedView) else ["column", placed.type]
     text = json.dumps([*told, list(types)], ensure_ascii=True)
     return Seal(tuple(types), hmac.digest(key, text.encode(), "sha256").hex())

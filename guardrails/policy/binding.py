@@ -47,10 +47,11 @@ class BoundRule:
 
 @dataclass(frozen=True, slots=True)
 class BoundColumn:
-    """A protected column: its mask, and for whom not."""
+    """A protected column: its mask, for whom not, and whether the database is to hold the masked values."""
 
     mask: Mask
     exemption: Exemption | None
+    is_placed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,7 @@ class _Binder:
         for ref in found[:1]:
             self._claim(ref, path)
             mask = Mask(ref, rule.mask, rule.options())
-            bound.append(BoundColumn(mask, rule.exemption))
+            bound.append(BoundColumn(mask, rule.exemption, rule.place == "column"))
             described = next(c for c in self.names.catalog.relations[ref.relation].columns if c.name == ref.column)
             try:
                 if rule.mask != "deny":

@@ -195,6 +195,8 @@ class ColumnRule(_Model):
     """Of noise: the most by which a number is moved, up or down."""
     days: Annotated[Whole, Field(ge=1, le=3650)] | None = None
     """Of shift: the most by which dates are moved, back or forth."""
+    place: Literal["query", "column"] = "query"
+    """Where masked values are made: in each statement, or in a generated column that `guardrails policy install` sets up."""
     exemption: Annotated[Exemption | None, Field(alias="except")] = None
     """Who sees the real value."""
 

@@ -20,7 +20,7 @@ from uuid import UUID
 from sqlglot import exp
 
 from guardrails.errors import StatementError
-from guardrails.model import Relation, RowFilter, Value
+from guardrails.model import Mask, Relation, RowFilter, Value
 from guardrails.sql.dialects import EngineDialect, dialect_of
 from guardrails.sql.filters import filter_tree, is_principals, own_column, value_name
 from guardrails.sql.parse import check_round_trip, parse_tree
@@ -111,9 +111,15 @@ class Barrier:
 
 @dataclass(frozen=True, slots=True)
 class Placements:
-    """What of a policy the database itself holds, verified: its views by relation and predicates."""
+    """What of a policy the database itself holds, verified.
+
+    Args:
+        barriers: Views by relation and predicates of its filters.
+        columns: Names of generated columns of masked values, by the mask that they hold.
+    """
 
     barriers: Mapping[tuple[str, tuple[str, ...]], Barrier] = field(default_factory=dict)
+    columns: Mapping[Mask, str] = field(default_factory=dict)
 
 
 def barrier_name(relation: Relation, predicates: Sequence[str]) -> str:
@@ -144,13 +150,14 @@ def probe_query(relation: Relation, predicates: Sequence[str]) -> tuple[str, tup
     return check_round_trip(_select([exp.Literal.number(1)], relation, trees), rules), tuple(slots)
 
 
-def barrier_query(relation: Relation, predicates: Sequence[str], types: Sequence[str]) -> str:
+def barrier_query(relation: Relation, predicates: Sequence[str], types: Sequence[str], own: Sequence[str] = ()) -> str:
     """Returns what the view selects: the columns of the relation, of the rows that all the filters let through.
 
     Args:
         relation: The relation.
         predicates: Of its filters.
         types: Of each slot, as the engine names them; see `probe_query`.
+        own: Columns of the guard's own in the relation.
 
     Raises:
         StatementError: As `probe_query`, or the types do not belong to these predicates.
@@ -171,7 +178,7 @@ def barrier_query(relation: Relation, predicates: Sequence[str], types: Sequence
     trees += [_expression(f"current_setting('{name}', true) <> ''", rules) for name in settings]
     if waiting:
         raise StatementError("policy.row_filter_invalid", "There are more types than values of the principal's.")
-    columns = [exp.Alias(this=_column(c), alias=exp.to_identifier(c, quoted=True)) for c in relation.column_names]
+    columns = [exp.Alias(this=_column(c), alias=exp.to_identifier(c, quoted=True)) for c in (*relation.column_names, *own)]
     return check_round_trip(_select(columns, relation, trees), rules)
 
 

@@ -177,7 +177,7 @@ class _Rewriter:
         """Replaces every reference to a protected relation by its protecting subquery."""
         if self.dialect.keeps_dependency:
             for select in list(tree.find_all(exp.Select)):
-                keep_functional_dependency(select, lambda key: self._is_protected(key), self.catalog)
+                keep_functional_dependency(select, lambda key: self._is_replaced(key), self.catalog)
         for table in list(tree.find_all(exp.Table)):
             key = relation_of(table)
             if key is None or table.meta.get(TARGET_META):
@@ -186,7 +186,7 @@ class _Rewriter:
             is_view = relation.kind in ("view", "materialized_view")
             if is_view and any(self._is_protected(u.relation) for u in self.resolved.views[key].uses):
                 self._replace(table, self._view(key, relation))
-            elif self._is_protected(key):
+            elif self._is_replaced(key):
                 self._replace(table, self._protected(key, relation, self._base(relation)))
 
     def describe_schema(self, tree: exp.Expr) -> None:
@@ -226,6 +226,10 @@ class _Rewriter:
         return any(m.column.relation == key for m in self.obligations.masks) or any(
             f.relation == key for f in self.obligations.row_filters
         )
+
+    def _is_replaced(self, key: str) -> bool:
+        """Whether the relation is protected, or has columns of the guard's own, which a whole row would show."""
+        return self._is_protected(key) or any(self.catalog.key(*c.base) == key for c in self.catalog.placed_columns)
 
     def _view(self, key: str, relation: Relation) -> exp.Expr:
         if relation.kind == "materialized_view":
@@ -310,10 +314,14 @@ class _Rewriter:
             message = f"Row filters cannot be fenced in {self.dialect.name}."
             raise StatementError("mask.unsupported", message, hint="Ask about relations without row filters.")
         for column in columns:
-            if column.alias not in masks:
+            # The statistics of a generated column tell of hidden rows as any other's do.
+            if column.alias not in masks or isinstance(column.this, exp.Column):
                 column.this.replace(exp.Case(ifs=[exp.If(this=visible.copy(), true=column.this.copy())]))
 
     def _masked(self, mask: Mask, column: Column) -> exp.Expr:
+        placed = self.placements.columns.get(mask)
+        if placed is not None:
+            return _column(placed)
         expression = self.mask_sql(mask, column)
         value = _mask_tree(expression.sql, self.dialect.name).copy()
         for node in list(value.find_all(exp.Column)):

@@ -22,14 +22,16 @@ def policy_of(**parts: object) -> Policy:
     return Policy(rules=RULES, **parts)  # type: ignore[arg-type]
 
 
-def installer_of(engine: Engine, policy: Policy, key: bytes = KEY, grantees: Sequence[str] = ()) -> PostgresInstaller:
-    return installer(engine, policy.bind(engine.catalog()), key, grantees)
+def installer_of(
+    engine: Engine, policy: Policy, key: bytes = KEY, grantees: Sequence[str] = (), has_keys: bool = False
+) -> PostgresInstaller:
+    return installer(engine, policy.bind(engine.catalog()), key, grantees, has_keys=has_keys)
 
 
 def installed_database(url: str, policy: Policy) -> Database:
     """Sets a policy up and returns the database with what may be used of it."""
     engine = open_engine(url)
-    found = installer_of(engine, policy).install()
+    found = installer_of(engine, policy, has_keys=True).install()
     assert [item.state for item in found] == ["created"] * len(found), found
     return Database(engine, url, trusted(policy.bind(engine.catalog()), KEY))
 
