@@ -85,5 +85,6 @@ def _report(found: Sequence[Installed], *, is_json: bool) -> None:
     if not found:
         click.echo("Nothing to set up: the policy has no row filter for a table, and no mask with `place: column`.")
     for item in found:
-        lines = [f"{item.relation}: {item.state} ({item.name})", item.reason, item.sql]
+        named = f" ({item.name})" if item.name else ""
+        lines = [f"{item.relation}: {item.state}{named}", item.reason, item.sql]
         click.echo("\n    ".join("".join(c if c.isprintable() else " " for c in line) for line in lines if line))

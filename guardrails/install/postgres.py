@@ -20,7 +20,7 @@ from guardrails.errors import EngineError, StatementError
 from guardrails.install.report import Installed
 from guardrails.install.seal import Seal, seal_key, seal_of
 from guardrails.install.trusted import judge_column, judge_view
-from guardrails.install.wanted import WantedColumn, WantedView, wanted_columns, wanted_views
+from guardrails.install.wanted import HELD_KINDS, WantedColumn, WantedView, wanted_columns, wanted_views
 from guardrails.model import PlacedColumn, PlacedView
 from guardrails.policy import BoundPolicy
 from guardrails.sql.barriers import BARRIER_SCHEMA, barrier_query, is_settable, probe_query
@@ -66,6 +66,7 @@ class PostgresInstaller:
             placed, columns = _placed(connection), read_placed_columns(connection)
             found = [self._looked_column(connection, wanted, columns) for wanted in wanted_columns(self.policy, self.mask_key)]
             found += [self._looked(connection, wanted, placed) for wanted in wanted_views(self.policy, columns)]
+            found += _fenced_kinds(self.policy)
             gone = [*self._unwanted(placed), *self._unwanted_columns(columns)]
             return found + [replace(item, state="changed", reason="Nothing needs it.") for item in gone]
 
@@ -88,7 +89,7 @@ class PostgresInstaller:
             found = [self._held_column(connection, wanted) for wanted in wanted_columns(self.policy, self.mask_key)]
             placed, columns = _placed(connection), read_placed_columns(connection)
             found += [self._held(connection, wanted, placed) for wanted in wanted_views(self.policy, columns)]
-            return found + removed
+            return found + _fenced_kinds(self.policy) + removed
 
     def uninstall(self) -> list[Installed]:
         """Removes the views and columns that bear a seal, and the schema when nothing else is in it."""
@@ -282,6 +283,13 @@ def _is_of(column: PlacedColumn, wanted: WantedColumn) -> bool:
 
 def _first(error: psycopg.Error) -> str:
     return str(error).splitlines()[0]
+
+
+def _fenced_kinds(policy: BoundPolicy) -> list[Installed]:
+    """The filters of what is no table, which stay with the fence."""
+    relations = {row.row_filter.relation: policy.catalog.relations[row.row_filter.relation].kind for row in policy.rows}
+    reason = "Only tables and materialized views have a view for their rows."
+    return [Installed(key, "", "fenced", reason) for key, kind in relations.items() if kind not in HELD_KINDS]
 
 
 def _placed(connection: psycopg.Connection[Any]) -> dict[str, PlacedView]:

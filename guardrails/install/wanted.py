@@ -11,9 +11,10 @@ from guardrails.model import Column, Mask, PlacedColumn, Relation
 from guardrails.policy import BoundPolicy
 from guardrails.sql.barriers import barrier_name
 
-__all__ = ["WantedColumn", "WantedView", "wanted_columns", "wanted_views"]
+__all__ = ["HELD_KINDS", "WantedColumn", "WantedView", "wanted_columns", "wanted_views"]
 
-_KINDS = ("table", "materialized_view")
+HELD_KINDS = ("table", "materialized_view")
+"""Kinds of relations whose rows a view can hold back."""
 _BYTES_OF_TEXT = ("convert_to(CAST({0} AS text), 'UTF8')", r"CAST(replace(CAST({0} AS text), '\', '\\') AS bytea)")
 """Of the first PostgreSQL does not know that it never changes; in a database in UTF-8 the second gives the same."""
 
@@ -58,7 +59,7 @@ def wanted_views(policy: BoundPolicy, columns: Iterable[PlacedColumn]) -> Iterat
     own = list(columns)
     for key, relation in sorted(policy.catalog.relations.items()):
         held = [row.row_filter for row in policy.rows if policy.reach.is_within(key, row.row_filter.relation)]
-        if held and relation.kind in _KINDS:
+        if held and relation.kind in HELD_KINDS:
             names = tuple(c.name for c in own if c.base == (relation.schema, relation.name))
             # In the order of the obligations.
             yield WantedView(key, relation, tuple(sorted(f.predicate for f in held)), names)

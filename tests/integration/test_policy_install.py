@@ -105,6 +105,14 @@ def test_a_role_that_may_not_is_told_so_and_nothing_stays(url: str, tmp_path: Pa
         assert connection.execute("SELECT count(*) FROM pg_views WHERE schemaname = 'guardrails'").fetchone() == (0,)
 
 
+def test_a_filter_on_a_view_stays_fenced(url: str, tmp_path: Path) -> None:
+    run_postgres(url, "CREATE VIEW recent AS SELECT * FROM orders")
+    policy = HELD.replace("[orders, items]", "[orders, recent]") + '  recent: "id > 1"\n'
+    done = _install(tmp_path, url, policy)
+    assert done.status == 1
+    assert b"recent: fenced\n    Only tables" in done.stdout
+
+
 def test_engines_that_cannot_hold_a_filter(tmp_path: Path) -> None:
     shop = make_sqlite_shop(tmp_path / "shop.db")
     duck = tmp_path / "shop.duckdb"
