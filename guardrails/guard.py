@@ -96,7 +96,7 @@ class Guard:
         self._crosscheck = crosscheck
         self._session: ContextVar[Session | None] = ContextVar("guardrails_session", default=None)
         self._bound: BoundPolicy | None = None
-        self._placed: tuple[BoundPolicy, Placements] | None = None
+        self._placed: tuple[BoundPolicy, bytes, Placements] | None = None
         self._running: set[asyncio.Task[Result]] = set()
 
     @classmethod
@@ -383,10 +383,11 @@ class Guard:
         return self._bound
 
     def _placements(self, bound: BoundPolicy) -> Placements:
-        """What of the policy this database holds, verified once for each version of the schema."""
-        if self._placed is None or self._placed[0] is not bound:
-            self._placed = bound, trusted(bound, self._keyring.key)
-        return self._placed[1]
+        """What of the policy this database holds, verified once for each version of the schema and each mask key."""
+        key, known = self._keyring.key, self._placed
+        if known is None or known[0] is not bound or known[1] != key:
+            self._placed = known = bound, key, trusted(bound, key)
+        return known[2]
 
     def _current(self, tool: str | None = None, tool_call_id: str | None = None) -> Session:
         session = self._session.get()

@@ -185,8 +185,9 @@ class Relation:
         primary_key: Names of the key's columns, in the key's order.
         indexed_columns: Columns in any index.
         definition: A view's SELECT.
-        indexes: By name with their columns those which the engine can be told to leave alone (MySQL), or which may give rows in the
-            order of a column that no condition names (PostgreSQL: of several keys, or of a part of the rows; also those of children).
+        indexes: Each index by name with its columns, where the engine can be told to leave one alone.
+        ordered_by: Columns in whose order an index may give rows though no condition names them: it has several keys, or holds a part
+            of the rows; it may be a child's (live PostgreSQL only).
         stored_by: Columns in whose order the rows are stored, where that is another order than the primary key's; of a partitioned
             table and its partitions the columns that decide about a row's partition.
         parents: Keys of the relations that its rows are rows of as well: of a partition the partitioned table, of an inheritance
@@ -203,6 +204,7 @@ class Relation:
     indexed_columns: frozenset[str] = frozenset()
     definition: str | None = None
     indexes: tuple[tuple[str, frozenset[str]], ...] = ()
+    ordered_by: frozenset[str] = field(default=frozenset(), compare=False)
     stored_by: tuple[str, ...] = ()
     parents: tuple[str, ...] = ()
     effects: tuple[tuple[Action, str], ...] = ()

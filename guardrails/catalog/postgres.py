@@ -113,7 +113,7 @@ _COLUMNS = "".join(
 # Dependencies name the columns of expressions and conditions as well; a whole row among them (attribute 0) means every column.
 # An index of several keys, or of a part of the rows, serves a condition on one column and gives rows in the order of another.
 _INDEXED = r"""
-    SELECT DISTINCT i.indrelid, a.attname, i.indexrelid::pg_catalog.regclass::text, i.indnkeyatts > 1 OR i.indpred IS NOT NULL
+    SELECT DISTINCT i.indrelid, a.attname, i.indnkeyatts > 1 OR i.indpred IS NOT NULL
     FROM pg_catalog.pg_index i
     CROSS JOIN LATERAL (
         SELECT k.attnum::int FROM pg_catalog.unnest(i.indkey::int2[]) AS k(attnum)
@@ -209,7 +209,7 @@ def read_postgres(connection: psycopg.Connection[Any]) -> Catalog:
             primary_key=tuple(primary_key or ()),
             indexed_columns=frozenset(indexed.get(oid, ())),
             definition=definition.strip().rstrip(";") if definition else None,
-            indexes=ordering.get(oid, ()),
+            ordered_by=frozenset(ordering.get(oid, ())),
             stored_by=tuple(stored.get(oid, ())),
             parents=tuple(keys[parent] for parent in parents.get(oid, ())),
             effects=effects.get(oid, ()),
@@ -238,20 +238,18 @@ def _columns(connection: psycopg.Connection[Any], types: frozenset[int]) -> Mapp
 
 def _indexes(
     connection: psycopg.Connection[Any], parents: Mapping[int, list[int]]
-) -> tuple[Mapping[int, set[str]], Mapping[int, tuple[tuple[str, frozenset[str]], ...]]]:
-    """Returns by relation the columns in any index, and the indexes that may order its rows, or rows of what inherits from it."""
+) -> tuple[Mapping[int, set[str]], Mapping[int, set[str]]]:
+    """Returns by relation the columns in any index, and those in whose order an index of it, or of what inherits from it, may give rows."""
     columns: dict[int, set[str]] = {}
-    ordering: dict[int, dict[str, set[str]]] = {}
-    for oid, column, index, may_order in connection.execute(_INDEXED):
+    ordering: dict[int, set[str]] = {}
+    for oid, column, may_order in connection.execute(_INDEXED):
         columns.setdefault(oid, set()).add(column)
         waiting = [oid] if may_order else []
         while waiting:
             relation = waiting.pop()
-            ordering.setdefault(relation, {}).setdefault(index, set()).add(column)
+            ordering.setdefault(relation, set()).add(column)
             waiting += parents.get(relation, ())
-    return columns, {
-        oid: tuple((name, frozenset(found)) for name, found in sorted(named.items())) for oid, named in ordering.items()
-    }
+    return columns, ordering
 
 
 def _by_relation(rows: Iterable[tuple[int, Any]]) -> Mapping[int, list[Any]]:

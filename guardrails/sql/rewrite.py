@@ -255,7 +255,7 @@ class _Rewriter:
         if self.dialect.index_hint == "not_indexed" and masked & relation.indexed_columns:
             # A scan of a covering index would return the rows in the order of the protected column.
             table.set("indexed", False)
-        if self.dialect.index_hint == "switched" and ignored:
+        if self.dialect.index_hint == "switched" and masked & relation.ordered_by:
             # What an index finds is read in the order of the stored rows then.
             self.settings["enable_indexscan"] = "off"
         if self.dialect.index_hint == "refused" and masked & (relation.indexed_columns | set(relation.primary_key)):

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from guardrails import Guard, Principal
+from guardrails.catalog import from_ddl
 from guardrails.engines import open_engine
 from guardrails.errors import PolicyError
 from guardrails.install import trusted
@@ -246,3 +247,20 @@ def test_through_the_guard_changes_keep_the_column_right(
             assert guard.execute(f"SELECT id FROM people WHERE email = '{two}'").rows == ((3,),)
             names = guard.execute("SELECT column_name FROM information_schema.columns WHERE table_name = 'people'").rows
             assert names == (("id",), ("email",))
+
+
+def test_a_dump_tells_of_nothing_that_the_guard_set_up(new_postgres: Callable[[], str]) -> None:
+    columns = {"people.born": {"mask": "date", "place": "column"}}
+    url = new_postgres()
+    run_postgres(url, "CREATE TABLE people (id int, born date)")
+    database = installed_database(url, policy_of(columns=columns, rows={"people": "id > 1"}))
+    (view,), (column,) = database.engine.catalog().placed, database.engine.catalog().placed_columns
+    # As pg_dump writes it.
+    dump = (
+        "CREATE SCHEMA guardrails;\nCREATE TABLE public.people (id integer, born date, "
+        f"{column.name} date GENERATED ALWAYS AS ({column.definition}) STORED);\n"
+        f"CREATE VIEW guardrails.{view.name} WITH (security_barrier='true') AS\n {view.definition}\n"
+        f"COMMENT ON VIEW guardrails.{view.name} IS '{view.comment}';\n"
+    )
+    assert {key: r.column_names for key, r in from_ddl(dump, "postgres").relations.items()} == {"people": ("id", "born")}
+    database.engine.dispose()

@@ -11,6 +11,7 @@ import duckdb
 import psycopg
 import pytest
 
+from guardrails.engines.mysql_text import checked_lexemes, with_values
 from guardrails.masking import sqlite_functions
 from guardrails.model import ColumnRef, Mask, Obligations, Plan
 from guardrails.sql.duckdb_parser import LOCKED
@@ -81,12 +82,8 @@ def _explained(database: Database, plan: Plan) -> str:
         with closing(duckdb.connect(database.url.removeprefix("duckdb:///").partition("?")[0], config=settings)) as asking:
             drawn = "\n".join(str(row[1]) for row in asking.execute(f"EXPLAIN {plan.sql}", values).fetchall())
             return " ".join(drawn.replace("│", " ").split())
-    text, given = plan.sql, []
-    while (found := min(((text.find(f":{n} "), n) for n in values if f":{n} " in text), default=None)) is not None:
-        given.append(values[found[1]])
-        text = text.replace(f":{found[1]} ", "%s ", 1)
     with closing(connect(database.url)) as plain, plain.cursor() as cursor:
-        cursor.execute(f"EXPLAIN {text}", given)
+        cursor.execute(f"EXPLAIN {with_values(checked_lexemes(plan), values)}")
         return "\n".join(str(row) for row in cursor.fetchall())
 
 
