@@ -120,6 +120,13 @@ _ENGINE = {
     "engine.unknown_outcome": Code("It is not known whether the statement ran", "Check the data before trying again."),
 }
 
+_INSTALL = {
+    "install.unsupported": Code(
+        "This database cannot hold row filters", "Nothing has to be set up: the guard fences them in each statement."
+    ),
+    "install.refused": Code("The database refused to set up the policy", "Use a role that may create views over the tables."),
+}
+
 _LEDGER = {
     "ledger.unavailable": Code("The ledger cannot be opened or written", "Without a ledger nothing runs; mend it first."),
     "ledger.entry_invalid": Code("An entry is outside the canonical profile", "ASCII keys, integers to 2^53, below 64 KiB."),
@@ -131,5 +138,5 @@ _LEDGER = {
     "ledger.clock_backwards": Code("The clock went backwards", "Mend the machine's clock."),
 }
 
-CODES: dict[str, Code] = _USAGE | _SQL | _POLICY | _MASK | _APPROVAL | _IDENTITY | _ENGINE | _LEDGER
+CODES: dict[str, Code] = _USAGE | _SQL | _POLICY | _MASK | _APPROVAL | _IDENTITY | _ENGINE | _INSTALL | _LEDGER
 """Every code that the library raises or returns, with its title and hint."""

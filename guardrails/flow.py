@@ -39,6 +39,7 @@ from guardrails.model import (
 )
 from guardrails.policy import BoundPolicy, decide, decide_action, visible
 from guardrails.sql import Parsed, cross_check, parse, resolve, rewrite, texts_in
+from guardrails.sql.barriers import Placements
 
 __all__ = [
     "Append",
@@ -159,6 +160,7 @@ def judge(
     context: Context,
     mask_sql: MaskSql,
     *,
+    placements: Placements | None = None,
     is_cross_checked: bool = False,
 ) -> Judgement:
     """Decides about one statement: parse, resolve, decide, rewrite. Pure: the same input gives the same output.
@@ -170,6 +172,7 @@ def judge(
         principal: On whose behalf.
         context: Agent, session, purpose.
         mask_sql: Turns a mask obligation into SQL for a column.
+        placements: What of the policy the database holds, verified; only for an engine of ours, which sets the plan's settings.
         is_cross_checked: PostgreSQL's own parser must agree; see `guardrails.sql.crosscheck`.
 
     Returns:
@@ -193,7 +196,9 @@ def judge(
             cross_check(resolved, catalog)
         if not access.is_read_only:
             _check_written(access, policy, texts_in(resolved.tree, statement.params))
-        rewritten = rewrite(resolved, decision.obligations, catalog, mask_sql, is_masked_text)
+        rewritten = rewrite(
+            resolved, decision.obligations, catalog, mask_sql, is_masked_text=is_masked_text, placements=placements
+        )
     except (StatementError, CatalogError) as error:
         kind = parsed.kind if parsed is not None else error.evidence.get("kind")
         if access is None and isinstance(kind, str) and kind != "select":
@@ -214,6 +219,7 @@ def judge(
         is_explain=access.kind == "explain",
         index_use=rewritten.index_use,
         is_protected=bool(decision.obligations.masks or decision.obligations.row_filters),
+        settings=rewritten.settings,
     )
     declared = _declared(access, policy)
     return Judgement(statement, replace(decision, sql=plan.sql, probes=rewritten.probes), plan, normalised, declared)
@@ -325,7 +331,7 @@ def approval_digest(judgement: Judgement, principal: Principal, context: Context
     return request_digest(
         principal,
         plan.sql if plan else judgement.statement.sql,
-        plan.params if plan else judgement.statement.params,
+        {**plan.params, **plan.settings} if plan else judgement.statement.params,
         judgement.decision.policy_digest,
         context,
     )

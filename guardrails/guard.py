@@ -29,6 +29,7 @@ from guardrails.drivers import Runner, adrive, drive
 from guardrails.engines import Engine, open_engine
 from guardrails.entries import JSON
 from guardrails.errors import IdentityError, UsageError
+from guardrails.install import trusted
 from guardrails.ledger import Ledger
 from guardrails.masking import MaskKeyring, mask_expression, open_keyring, sqlite_functions
 from guardrails.model import (
@@ -45,6 +46,7 @@ from guardrails.model import (
     Statement,
 )
 from guardrails.policy import BoundPolicy, Policy
+from guardrails.sql.barriers import Placements
 from guardrails.tools import find_params_argument, find_sql_argument, is_stub, wrap
 
 __all__ = ["Guard", "Session"]
@@ -96,6 +98,7 @@ class Guard:
         self._crosscheck = crosscheck
         self._session: ContextVar[Session | None] = ContextVar("guardrails_session", default=None)
         self._bound: BoundPolicy | None = None
+        self._placed: tuple[BoundPolicy, bytes, Placements] | None = None
         self._running: set[asyncio.Task[Result]] = set()
 
     @classmethod
@@ -246,7 +249,7 @@ class Guard:
         """
         session = self._current(tool or function.__name__, tool_call_id)
         sql, params = sql_arguments(arguments, sql_argument, params_argument)
-        steps = self._statement_flow(sql, params, session)
+        steps = self._statement_flow(sql, params, session, is_ours=is_stub(function))
         if is_stub(function):
             return self._drive(steps, session, self._run_plan).dicts()
         call = functools.partial(call_with_plan, function, dict(arguments), sql_argument, params_argument)
@@ -265,7 +268,7 @@ class Guard:
         """As `call_tool`; `function` may be a coroutine function or an async generator function."""
         session = self._current(tool or function.__name__, tool_call_id)
         sql, params = sql_arguments(arguments, sql_argument, params_argument)
-        steps = await asyncio.to_thread(self._statement_flow, sql, params, session)
+        steps = await asyncio.to_thread(self._statement_flow, sql, params, session, is_ours=is_stub(function))
         if is_stub(function):
             return (await self._adrive(steps, session, self._run_plan)).dicts()
         call = functools.partial(call_with_plan, function, dict(arguments), sql_argument, params_argument)
@@ -381,6 +384,13 @@ class Guard:
             self._bound = self.policy.bind(catalog)
         return self._bound
 
+    def _placements(self, bound: BoundPolicy) -> Placements:
+        """What of the policy this database holds, verified once for each version of the schema and each mask key."""
+        key, known = self._keyring.key, self._placed
+        if known is None or known[0] is not bound or known[1] != key:
+            self._placed = known = bound, key, trusted(bound, key)
+        return known[2]
+
     def _current(self, tool: str | None = None, tool_call_id: str | None = None) -> Session:
         session = self._session.get()
         if session is None:
@@ -390,13 +400,18 @@ class Guard:
             return session
         return replace(session, context=replace(session.context, tool=tool, tool_call_id=tool_call_id))
 
-    def _judge(self, statement: Statement, session: Session) -> flow.Judgement:
+    def _judge(self, statement: Statement, session: Session, *, is_ours: bool = True) -> flow.Judgement:
         bound = self._bind()
         who = session.principal, session.context
-        return flow.judge(statement, bound.catalog, bound, *who, self.mask_sql, is_cross_checked=self._crosscheck)
+        # A tool's own connection has no settings of ours.
+        placements = self._placements(bound) if is_ours else None
+        return flow.judge(
+            statement, bound.catalog, bound, *who, self.mask_sql, placements=placements, is_cross_checked=self._crosscheck
+        )
 
-    def _statement_flow(self, sql: str, params: Params | None, session: Session) -> flow.Flow:
-        judgement = self._judge(Statement(sql, params if params is not None else {}, self.engine.dialect), session)
+    def _statement_flow(self, sql: str, params: Params | None, session: Session, *, is_ours: bool = True) -> flow.Flow:
+        statement = Statement(sql, params if params is not None else {}, self.engine.dialect)
+        judgement = self._judge(statement, session, is_ours=is_ours)
         return flow.run(judgement, session.principal, session.context, self._database(), scan=self._scan)
 
     def _action_flow(self, name: str, arguments: Mapping[str, Any], session: Session) -> flow.Flow:

@@ -218,6 +218,56 @@ class Relation:
 
 
 @dataclass(frozen=True, slots=True)
+class PlacedView:
+    """A relation in the guard's own schema as the engine describes it. Nothing says yet that it is what the guard made.
+
+    Args:
+        name: Its name.
+        base: Schema and name of the one relation that it reads; empty where it reads several.
+        columns: Name and type of each, in order.
+        definition: Its query, as the engine writes it.
+        stored: A digest of the engine's own stored form of it.
+        owner: The role whose rights it reads with.
+        is_plain: It is a view with a security barrier, and nothing else was set or hung on it.
+        is_readable: The guard's role and its owner may read the base relation, which has no row-level security, and the role the view.
+        comment: What is written on it.
+    """
+
+    name: str
+    base: tuple[str, str] | tuple[()]
+    columns: tuple[tuple[str, str], ...]
+    definition: str
+    stored: str
+    owner: str
+    is_plain: bool
+    is_readable: bool
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedColumn:
+    """A column whose name is reserved for the guard, as the engine describes it. Nothing says yet that the guard made it.
+
+    Args:
+        base: Schema and name of its relation.
+        name: Its name.
+        type: Its type.
+        definition: The expression that it is generated from, as the engine writes it.
+        stored: A digest of the engine's own stored form of it.
+        is_plain: It is generated and stored, in a table that shares rows with no other.
+        comment: What is written on it.
+    """
+
+    base: tuple[str, str]
+    name: str
+    type: str
+    definition: str
+    stored: str
+    is_plain: bool
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
 class Catalog:
     """What exists in one database, as names that the resolver looks up.
 
@@ -227,6 +277,8 @@ class Catalog:
         relations: By relation key.
         version: A digest of the schema; a different schema has a different version.
         effects: As of a relation, of statements whatever they name; the action `*` is every one.
+        placed: What stands in the guard's own schema, which is none of the relations.
+        placed_columns: Columns with the guard's own names, which are none of the relations' columns.
     """
 
     dialect: DialectName
@@ -234,6 +286,8 @@ class Catalog:
     relations: Mapping[str, Relation]
     version: str = ""
     effects: tuple[tuple[Action, str], ...] = ()
+    placed: tuple[PlacedView, ...] = ()
+    placed_columns: tuple[PlacedColumn, ...] = ()
 
     def key(self, schema: str | None, name: str) -> str:
         """Returns the relation key for a schema (None for the default) and a name."""
@@ -450,6 +504,7 @@ class Plan:
         is_explain: It asks for the plan of a query and runs nothing.
         index_use: What the engine may do with indexes, where it can be told (PostgreSQL); the narrowest when nobody said.
         is_protected: Masks or row filters hold for what it touches.
+        settings: Texts by name that hold for its transaction alone: the principal's values, for row filters in the database. The engine sets them with bound values.
     """
 
     sql: str
@@ -464,6 +519,7 @@ class Plan:
     is_explain: bool = False
     index_use: IndexUse = "bitmap"
     is_protected: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_read_only(self) -> bool:

@@ -1,4 +1,4 @@
-"""The catalog of a live PostgreSQL database: every schema but the system's own.
+"""The catalog of a live PostgreSQL database: every schema but the system's own and the guard's, of which `postgres_placed` reads.
 
 Partitions and inheritance children know their parents, as rows of theirs are rows of the parents too. Definitions and types are read
 with an empty search path, so that every name in them is qualified.
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from guardrails.catalog.postgres_effects import PARTS, general_effects, relation_effects, types_with_code
+from guardrails.catalog.postgres_placed import OWN_COLUMNS, PLACED_PARTS, read_placed, read_placed_columns
 from guardrails.model import Catalog, Column, Declared, Relation, RelationKind
 
 if TYPE_CHECKING:
@@ -30,10 +31,10 @@ _GENERATED: dict[str, Literal["virtual", "stored"]] = {"s": "stored", "v": "virt
 
 _WANTED = r"""
     WITH wanted AS MATERIALIZED (
-        SELECT c.oid, n.nspname, c.relname, c.relkind, c.relrowsecurity, c.relforcerowsecurity
+        SELECT c.oid, n.nspname, c.relname, c.relkind, c.relrowsecurity, c.relforcerowsecurity, c.relacl
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
-          AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname !~ '^pg_(toast_)?temp_'
+          AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'guardrails') AND n.nspname !~ '^pg_(toast_)?temp_'
     )
 """
 
@@ -69,6 +70,7 @@ _DIGEST = "".join(
             pg_catalog.concat_ws(',', t.oid, pg_catalog.quote_ident(t.typname)), ';' ORDER BY t.oid))
         FROM pg_catalog.pg_type t WHERE t.oid >= 16384 AND t.typrelid = 0 AND t.typcategory <> 'A'""",
         PARTS,
+        PLACED_PARTS,
         """
     )
     SELECT pg_catalog.array_agg(part)::text FROM parts
@@ -170,7 +172,7 @@ _PARTITIONED = r"""
 
 def postgres_digest(connection: psycopg.Connection[Any]) -> str:
     """Returns the version of the schema: SHA-256 (hex) over relations, columns, defaults, rules, indexes, inheritance and user types,
-    triggers, constraints, row-level security, and users' functions, operators and casts.
+    triggers, constraints, row-level security, privileges, users' functions, operators and casts, and the guard's own views.
 
     Args:
         connection: An open connection; the answer is of the moment of the call, as the system catalogs always are.
@@ -214,7 +216,8 @@ def read_postgres(connection: psycopg.Connection[Any]) -> Catalog:
         )
         for oid, schema, name, kind, definition, primary_key in rows
     }
-    return Catalog("postgres", default_schema, relations, version, general_effects(connection, types))
+    placed = read_placed(connection), read_placed_columns(connection)
+    return Catalog("postgres", default_schema, relations, version, general_effects(connection, types), *placed)
 
 
 def _columns(connection: psycopg.Connection[Any], types: frozenset[int]) -> Mapping[int, list[Column]]:
@@ -223,6 +226,9 @@ def _columns(connection: psycopg.Connection[Any], types: frozenset[int]) -> Mapp
         computed.setdefault((oid, name), []).append(used)
     columns: dict[int, list[Column]] = {}
     for oid, name, type_text, is_not_null, default, generated, base, type_oid in connection.execute(_COLUMNS):
+        if name.startswith(OWN_COLUMNS):
+            # To agents and policies it does not exist.
+            continue
         declared = Declared(base or type_text, default, is_not_null, _GENERATED.get(generated, ""))
         used = tuple(computed.get((oid, name), ()))
         column = Column(name, type_text.lower(), not is_not_null, declared, used, type_oid in types)

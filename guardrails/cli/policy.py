@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from guardrails.cli.catalogs import catalog_from
+from guardrails.cli.install import install
 from guardrails.cli.options import DIALECTS
 from guardrails.codes import CODES
 from guardrails.errors import PolicyError, UsageError
@@ -30,7 +31,10 @@ _MAX_LINE = 200
 
 @click.group()
 def policy() -> None:
-    """Validate policy files."""
+    """Validate policy files, and set up in a database what it can hold of one."""
+
+
+policy.add_command(install)
 
 
 @policy.command()

@@ -28,7 +28,7 @@ from guardrails.engines.postgres_values import bound, plain_row, register_loader
 from guardrails.errors import EngineError, GuardrailsError, UsageError
 from guardrails.model import Catalog, DialectName, Execution, IndexUse, Plan
 
-__all__ = ["PostgresEngine"]
+__all__ = ["SCAN_SETTINGS", "PostgresEngine"]
 
 _OLDEST = 130000
 """First release with `pg_current_xact_id_if_assigned`."""
@@ -51,7 +51,7 @@ _SETTINGS = {
     "cursor_tuple_fraction": "1",
 }
 
-_SCANS: Mapping[IndexUse, Mapping[str, str]] = {
+SCAN_SETTINGS: Mapping[IndexUse, Mapping[str, str]] = {
     "any": {},
     "fetching": {"enable_indexonlyscan": "off"},
     "bitmap": {"enable_indexonlyscan": "off", "enable_indexscan": "off", "enable_bitmapscan": "on", "enable_seqscan": "on"},
@@ -144,6 +144,16 @@ class PostgresEngine:
             self._engine.dispose()
 
     @contextmanager
+    def lend(self) -> Iterator[psycopg.Connection[Any]]:
+        """Lends a connection to those who set up the database; no statement of an agent's may get to it.
+
+        Raises:
+            EngineError: The database cannot be reached.
+        """
+        with self._lend() as connection:
+            yield connection
+
+    @contextmanager
     def _lend(self) -> Iterator[psycopg.Connection[Any]]:
         """Lends a connection in autocommit mode, so that the transaction's beginning and end are ours alone."""
         if self._is_own and os.getpid() != self._pid:
@@ -179,7 +189,7 @@ class PostgresEngine:
         timeout_ms = max(1, int(plan.limits.seconds * 1000))
         settings = (
             _SETTINGS
-            | dict(_SCANS[plan.index_use])
+            | dict(SCAN_SETTINGS[plan.index_use])
             | {
                 "statement_timeout": str(timeout_ms),
                 "lock_timeout": str(timeout_ms),
@@ -190,6 +200,10 @@ class PostgresEngine:
         mode = "READ ONLY" if plan.is_read_only else "READ WRITE"
         connection.execute("; ".join([f"BEGIN {mode}", *(f"SET LOCAL {k} = {v}" for k, v in settings.items())]))
         self._assume_role(connection)
+        if plan.settings:
+            # Values are bound, and end with the transaction.
+            calls = ", ".join("pg_catalog.set_config(%s, %s, true)" for _ in plan.settings)
+            connection.execute(f"SELECT {calls}".encode(), [text for pair in plan.settings.items() for text in pair])
 
     def _assume_role(self, connection: psycopg.Connection[Any]) -> None:
         if self._role is not None:

@@ -48,10 +48,11 @@ class BoundRule:
 
 @dataclass(frozen=True, slots=True)
 class BoundColumn:
-    """A protected column: its mask, and for whom not."""
+    """A protected column: its mask, for whom not, and whether the database is to hold the masked values."""
 
     mask: Mask
     exemption: Exemption | None
+    is_placed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +178,11 @@ class _Binder:
         bound: list[BoundColumn] = []
         for ref in found[:1]:
             self._claim(ref, path)
+
             described = next(c for c in self.names.catalog.relations[ref.relation].columns if c.name == ref.column)
             family = column_type(described, self.names.catalog.dialect).family
             mask = Mask(ref, rule.mask, rule.options(), rule.predicate, rule.min_group or 0, family)
-            bound.append(BoundColumn(mask, rule.exemption))
+            bound.append(BoundColumn(mask, rule.exemption, rule.place == "column"))
             try:
                 if rule.mask != "deny":
                     check_mask(mask, described, self.names.catalog.dialect)

@@ -19,6 +19,8 @@ from guardrails.policy.schema import ACTION_WORDS, SQL_ACTIONS, ColumnRule, Poli
 
 __all__ = ["check_policy", "compile_conditions", "principal_names"]
 
+_PLACED = ("bucket", "date", "email", "hash", "partial", "pseudonym", "round")
+"""Masks that depend on the stored value alone, and not on who asks."""
 _TOOL = re.compile(r"[\w./:*-]+")
 _LITERAL = re.compile(r"'(?:[^']|'')*'")
 _PRINCIPAL = re.compile(r"\bprincipal\s*\.\s*([A-Za-z_]\w*)?(\s*\.)?", re.IGNORECASE | re.ASCII)
@@ -215,6 +217,9 @@ def _column(name: str, column: ColumnRule, file: PolicyFile, document: Document)
             hint = "Leave it out, or choose another mask."
             message = f"`{key}` has no effect beside the mask `deny`."
             yield document.error("policy.contradiction", message, (*path, key), of_key=True, hint=hint)
+    if column.place == "column" and column.mask not in _PLACED:
+        message = f"The mask `{column.mask}` cannot be a generated column; {', '.join(_PLACED)} can."
+        yield document.error("policy.mask_invalid", message, (*path, "place"), hint="Leave `place` out.")
     relation, _ = split_column(name)
     about = [rule for rule in file.rules if "select" in sql_actions(rule.actions) and _is_about(rule, relation)]
     refusing = [rule for rule in about if rule.effect == "deny" and _is_always(rule)]

@@ -200,6 +200,8 @@ class ColumnRule(_Model):
     simple ones (`real`). Each such comparison is a probe of the session's budget."""
     min_group: Annotated[Whole, Field(ge=2, le=1_000_000)] | None = None
     """How many rows a group needs so that count, sum, avg, stddev and variance of the bare column are of real values."""
+    place: Literal["query", "column"] = "query"
+    """Where masked values are made: in each statement, or in a generated column that `guardrails policy install` sets up."""
     exemption: Annotated[Exemption | None, Field(alias="except")] = None
     """Who sees the real value."""
 

@@ -14,7 +14,7 @@ from guardrails.sql.dialects import EngineDialect
 from guardrails.sql.parse import parse_tree
 from guardrails.sql.tokens import tokenize
 
-__all__ = ["Predicate", "check_predicate", "parse_predicate"]
+__all__ = ["Predicate", "check_predicate", "filter_tree", "is_principals", "own_column", "parse_predicate", "value_name"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +47,14 @@ def parse_predicate(row_filter: RowFilter, relation: Relation, dialect: EngineDi
     values = dict(row_filter.bindings)
     bindings: dict[str, Value] = {}
     columns: set[str] = set()
-    tree = _parse(row_filter.predicate, dialect)
+    tree = filter_tree(row_filter.predicate, dialect)
     holder = exp.Paren(this=tree)
     for node in list(tree.find_all(exp.Column)):
-        if node.table and dialect.fold(node.args["table"]) == dialect.fold_unquoted("principal"):
-            name = _value_name(node.name.removeprefix("principal."), values, relation, dialect)
+        if is_principals(node, dialect):
+            name = value_name(node.name.removeprefix("principal."), values, relation, dialect)
             _bind(node, f"principal_{name}", values[name], bindings)
         else:
-            column = next((c.name for c in relation.columns if dialect.fold_name(c.name) == dialect.fold(node.this)), None)
-            if column is None or (node.table and dialect.fold(node.args["table"]) != dialect.fold_name(relation.name)):
-                raise StatementError("policy.row_filter_invalid", f"The row filter of {relation.name} names {node.name}.")
+            column = own_column(node, relation, dialect)
             node.set("this", exp.to_identifier(column, quoted=True))
             node.set("table", None)
             columns.add(column)
@@ -69,11 +67,33 @@ def check_predicate(text: str, relation: Relation, dialect: EngineDialect) -> No
     Raises:
         StatementError: It is not a plain predicate over the relation's columns.
     """
-    names = {n.name: "" for n in _parse(text, dialect).find_all(exp.Column) if n.table and n.table.lower() == "principal"}
+    names = {n.name: "" for n in filter_tree(text, dialect).find_all(exp.Column) if n.table and n.table.lower() == "principal"}
     parse_predicate(RowFilter("", text, tuple(names.items())), relation, dialect)
 
 
-def _parse(text: str, dialect: EngineDialect) -> exp.Expr:
+def is_principals(node: exp.Column, dialect: EngineDialect) -> bool:
+    """Whether a name in a filter stands for a value of the principal's."""
+    return bool(node.table) and dialect.fold(node.args["table"]) == dialect.fold_unquoted("principal")
+
+
+def own_column(node: exp.Column, relation: Relation, dialect: EngineDialect) -> str:
+    """Returns the column of the relation that a name in its filter means.
+
+    Raises:
+        StatementError: There is none (``policy.row_filter_invalid``).
+    """
+    column = next((c.name for c in relation.columns if dialect.fold_name(c.name) == dialect.fold(node.this)), None)
+    if column is None or (node.table and dialect.fold(node.args["table"]) != dialect.fold_name(relation.name)):
+        raise StatementError("policy.row_filter_invalid", f"The row filter of {relation.name} names {node.name}.")
+    return column
+
+
+def filter_tree(text: str, dialect: EngineDialect) -> exp.Expr:
+    """Parses the text of a filter, its names as they are written.
+
+    Raises:
+        StatementError: It is not one plain predicate (``policy.row_filter_invalid``).
+    """
     # Where nothing is run, `SELECT a = b` may give b the name a (T-SQL).
     clause, start = ("expressions", "SELECT") if dialect.is_executed else ("where", "SELECT 1 WHERE")
     sql = f"{start} {text}"
@@ -91,8 +111,12 @@ def _parse(text: str, dialect: EngineDialect) -> exp.Expr:
     return predicate  # type: ignore[no-any-return]
 
 
-def _value_name(name: str, values: Mapping[str, Value], relation: Relation, dialect: EngineDialect) -> str:
-    """Returns the name of the principal's value that is meant, which the parser may have folded."""
+def value_name(name: str, values: Mapping[str, Value], relation: Relation, dialect: EngineDialect) -> str:
+    """Returns the name of the principal's value that is meant, which the parser may have folded.
+
+    Raises:
+        StatementError: The principal has none of that name (``policy.obligation``), or several (``policy.row_filter_invalid``).
+    """
     found = [n for n in values if n == name or dialect.fold_unquoted(n) == name]
     if not found:
         raise StatementError("policy.obligation", f"The row filter of {relation.name} needs principal.{name}.")
@@ -108,15 +132,17 @@ def _bind(node: exp.Column, name: str, value: Value, bindings: dict[str, Value])
         bindings[name] = value
         node.replace(exp.Placeholder(this=name))
         return
-    parent = node.parent
-    holder = parent.parent if isinstance(parent, exp.Paren) else parent
-    if not isinstance(holder, exp.In):
+    part = node.parent if isinstance(node.parent, exp.Paren) else node
+    holder = part.parent
+    if not isinstance(holder, exp.In) or holder.this is part:
         raise StatementError("policy.row_filter_invalid", "A list of the principal's stands outside IN.")
     items = sorted(value, key=repr)
     names = [f"{name}_{i}" for i in range(len(items))]
     bindings |= dict(zip(names, items, strict=True))
     # IN with nothing is never true, and PostgreSQL has no empty list.
     spread: list[exp.Expr] = [exp.Placeholder(this=n) for n in names] or [exp.Null()]
-    holder.set("expressions", spread)
+    # What else the list holds stays in it: without it, NOT IN would show more rows.
+    listed = [s for e in holder.expressions for s in (spread if e is part else [e])] if part in holder.expressions else spread
+    holder.set("expressions", listed)
     for key in ("field", "unnest", "query"):
         holder.set(key, None)

@@ -28,6 +28,7 @@ from guardrails.model import (
     Value,
 )
 from guardrails.sql.aggregates import move_aggregates
+from guardrails.sql.barriers import BARRIER_SCHEMA, Barrier, Placements
 from guardrails.sql.dialects import EngineDialect, Fence, dialect_of
 from guardrails.sql.effects import require_known_effects
 from guardrails.sql.filters import Predicate, parse_predicate
@@ -55,7 +56,7 @@ _CONSTANT_MASKS = frozenset({"deny", "fixed", "full", "null"})
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """What runs: `params` by name in placeholder order; `reads` are the columns that the text itself reads.
+    """What runs: `params` by name in placeholder order; `reads` are the columns that the text itself reads; `settings` go before it.
 
     `probes` counts the questions about real values of protected columns, where the policy lets any be asked. `index_use`: see `Plan`.
     """
@@ -63,6 +64,7 @@ class Rewritten:
     sql: str
     params: Mapping[str, Value]
     reads: tuple[ColumnRef, ...]
+    settings: Mapping[str, str] = field(default_factory=dict)
     probes: int = 0
     index_use: IndexUse = "bitmap"
 
@@ -73,6 +75,7 @@ def rewrite(
     catalog: Catalog,
     mask_sql: MaskSql,
     is_masked_text: IsMaskedText = lambda _kind, _text: False,
+    placements: Placements | None = None,
 ) -> Rewritten:
     """Builds the text that fulfils the obligations.
 
@@ -82,6 +85,7 @@ def rewrite(
         catalog: The catalog that the statement was resolved against.
         mask_sql: Gives a mask as SQL of the dialect for a column.
         is_masked_text: Tells texts that a mask made, which match the masked value wherever the real one may be asked for.
+        placements: What the database itself holds, verified; what it does not hold stands in the text.
 
     Raises:
         StatementError: It sets off unknown code (``sql.effects_unknown``), an obligation cannot be fulfilled for this statement
@@ -89,7 +93,7 @@ def rewrite(
             parse to the same tree (``sql.roundtrip``).
     """
     require_known_effects(resolved.access, catalog)
-    rewriter = _Rewriter(resolved, obligations, catalog, mask_sql)
+    rewriter = _Rewriter(resolved, obligations, catalog, mask_sql, placements or Placements())
     rewriter.check_writes(resolved.access)
     tree = resolved.tree.copy()
     # Before the guard's own placeholders are in the tree, so that the agent cannot name one of them.
@@ -107,7 +111,8 @@ def rewrite(
     sql = check_round_trip(tree, resolved.dialect)
     sql = f"{resolved.explain} {sql}" if resolved.explain is not None else sql
     reads = tuple(sorted(set(resolved.access.reads) | rewriter.reads))
-    return Rewritten(sql, params, reads, probes, index_use(obligations, catalog, rewriter.filter_columns))
+    use = index_use(obligations, catalog, rewriter.filter_columns)
+    return Rewritten(sql, params, reads, rewriter.settings, probes, use)
 
 
 @dataclass(slots=True)
@@ -116,6 +121,8 @@ class _Rewriter:
     obligations: Obligations
     catalog: Catalog
     mask_sql: MaskSql
+    placements: Placements
+    settings: dict[str, str] = field(default_factory=dict)
     bindings: dict[str, Value] = field(default_factory=dict)
     reads: set[ColumnRef] = field(default_factory=set)
     replaced: int = 0
@@ -202,7 +209,7 @@ class _Rewriter:
         """Replaces every reference to a protected relation by its protecting subquery."""
         if self.dialect.keeps_dependency:
             for select in list(tree.find_all(exp.Select)):
-                keep_functional_dependency(select, lambda key: self._is_protected(key), self.catalog)
+                keep_functional_dependency(select, lambda key: self._is_replaced(key), self.catalog)
         for table in list(tree.find_all(exp.Table)):
             key = relation_of(table)
             if key is None:
@@ -215,7 +222,7 @@ class _Rewriter:
             is_view = relation.kind in ("view", "materialized_view")
             if is_view and any(self._is_protected(u.relation) for u in self.resolved.views[key].uses):
                 self._replace(table, self._view(key, relation))
-            elif self._is_protected(key):
+            elif self._is_replaced(key):
                 hidden = table.meta.get(HIDDEN_META, ())
                 query = self._protected(key, relation, self._base(relation), hidden, is_whole=_is_renamed(table))
                 self._replace(table, query)
@@ -261,6 +268,10 @@ class _Rewriter:
     def _masked_in(self, key: str) -> set[str]:
         return {m.column.column for m in self.obligations.masks if m.column.relation == key}
 
+    def _is_replaced(self, key: str) -> bool:
+        """Whether the relation is protected, or has columns of the guard's own, which a whole row would show."""
+        return self._is_protected(key) or any(self.catalog.key(*c.base) == key for c in self.catalog.placed_columns)
+
     def _view(self, key: str, relation: Relation) -> exp.Expr:
         if relation.kind == "materialized_view":
             raise StatementError("mask.unsupported", f"The materialized view {key} holds protected data.")
@@ -283,7 +294,7 @@ class _Rewriter:
         if self.dialect.index_hint == "not_indexed" and masked & relation.indexed_columns:
             # A scan of a covering index would return the rows in the order of the protected column.
             table.set("indexed", False)
-        elif self.dialect.index_hint == "refused" and masked & (relation.indexed_columns | set(relation.primary_key)):
+        if self.dialect.index_hint == "refused" and masked & (relation.indexed_columns | set(relation.primary_key)):
             raise StatementError("mask.unsupported", f"An index over a protected column of {key} may order its rows.")
         return table
 
@@ -322,11 +333,15 @@ class _Rewriter:
         columns += hidden
         select = exp.Select(expressions=columns, from_=exp.From(this=source))
         row_filter = [f for f in self.obligations.row_filters if f.relation == key]
-        if row_filter:
+        self.reads |= {ColumnRef(key, c) for f in row_filter for c in self._parsed(f).columns}
+        barrier = self._barrier(row_filter, relation) if isinstance(source, exp.Table) else None
+        if barrier is not None:
+            source.set("db", exp.to_identifier(BARRIER_SCHEMA, quoted=True))
+            source.set("this", exp.to_identifier(barrier.name, quoted=True))
+        elif row_filter:
             predicates = [exp.Paren(this=self._predicate(f).tree(ROW_ALIAS)) for f in row_filter]
             visible = exp.and_(*predicates, copy=False) if len(predicates) > 1 else predicates[0]
             select.set("where", exp.Where(this=visible))
-            self.reads |= {ColumnRef(key, c) for f in row_filter for c in self._predicate(f).columns}
             # A fence: no predicate of the agent may run on hidden rows, where an error would tell of them.
             fence = self.dialect.fence
             if not self.dialect.is_executed or self.dialect.are_hidden_nulled:
@@ -346,10 +361,14 @@ class _Rewriter:
             message = f"Row filters cannot be fenced in {self.dialect.name}."
             raise StatementError("mask.unsupported", message, hint="Ask about relations without row filters.")
         for column in columns:
-            if column.alias not in masks:
+            # The statistics of a generated column tell of hidden rows as any other's do.
+            if column.alias not in masks or isinstance(column.this, exp.Column):
                 column.this.replace(exp.Case(ifs=[exp.If(this=visible.copy(), true=column.this.copy())]))
 
     def _masked(self, mask: Mask, column: Column) -> exp.Expr:
+        placed = self.placements.columns.get(mask)
+        if placed is not None:
+            return _column(placed)
         expression = self.mask_sql(mask, column)
         value = _mask_tree(expression.sql, self.dialect.name).copy()
         for node in list(value.find_all(exp.Column)):
@@ -360,9 +379,20 @@ class _Rewriter:
         inner: exp.Expr = value.this
         return inner.pop()
 
+    def _barrier(self, filters: Sequence[RowFilter], relation: Relation) -> Barrier | None:
+        """The view that holds these filters, with the principal's values among the settings; None where the text must hold them."""
+        barrier = self.placements.barriers.get((filters[0].relation, tuple(f.predicate for f in filters))) if filters else None
+        settings = barrier.settings(filters, relation) if barrier is not None else None
+        if settings is None or any(self.settings.get(name, text) != text for name, text in settings.items()):
+            return None
+        self.settings |= settings
+        return barrier
+
+    def _parsed(self, row_filter: RowFilter) -> Predicate:
+        return parse_predicate(row_filter, self.catalog.relations[row_filter.relation], self.dialect)
+
     def _predicate(self, row_filter: RowFilter) -> Predicate:
-        relation = self.catalog.relations[row_filter.relation]
-        predicate = parse_predicate(row_filter, relation, self.dialect)
+        predicate = self._parsed(row_filter)
         self.bindings |= predicate.bindings
         return predicate
 

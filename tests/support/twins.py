@@ -30,6 +30,7 @@ from guardrails.model import (
     Statement,
 )
 from guardrails.sql import parse, resolve, rewrite
+from guardrails.sql.barriers import Placements
 from guardrails.sql.duckdb_parser import LOCKED
 from tests.support.corpus import PROTECTED, rows, statements
 from tests.support.mysql import SETTLED_TIES, connect, run
@@ -123,6 +124,7 @@ class Database:
 
     engine: Engine
     url: str
+    placements: Placements | None = None
 
     @property
     def dialect(self) -> str:
@@ -176,11 +178,11 @@ class Database:
         """The guard's plan for a statement, as `guardrails.flow.judge` makes it after a permit."""
         catalog = self.catalog()
         resolved = resolve(parse(Statement(sql, {}, self.engine.dialect)), catalog)
-        rewritten = rewrite(resolved, obligations, catalog, self.mask)
+        rewritten = rewrite(resolved, obligations, catalog, self.mask, self.placements)
         access = resolved.access
         return Plan(
             rewritten.sql, rewritten.params, self.engine.dialect, access.actions, access.relations, rewritten.reads,
-            access.writes, obligations.limits, catalog.version, is_explain=access.kind == "explain",
+            access.writes, obligations.limits, catalog.version, is_explain=access.kind == "explain", settings=rewritten.settings,
             index_use=rewritten.index_use, is_protected=bool(obligations.masks or obligations.row_filters),
         )  # fmt: skip
 

@@ -98,3 +98,8 @@ def test_parameters_must_fit(sql: str, params: dict[str, object], catalog: Catal
     with pytest.raises(StatementError) as caught:
         rewrite(resolved, Obligations(), catalog, lambda *_: pytest.fail("no masks here"))
     assert caught.value.code == "sql.params_mismatch"
+
+
+def test_an_empty_text_may_end_a_statement_with_a_parameter() -> None:
+    parsed = parse(Statement("SELECT name FROM customers WHERE id = $1 AND name = ''", [1], "postgres"))
+    assert parsed.kind == "select"

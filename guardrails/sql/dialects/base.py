@@ -83,7 +83,8 @@ class EngineDialect:
         does_returning_see_sources: RETURNING sees the other relations of the change (PostgreSQL).
         keeps_dependency: GROUP BY a primary key lets the other columns through.
         fence: What keeps the engine from moving predicates into a filtered subquery.
-        index_hint: How a scan of a covering index is kept from ordering rows by a protected column; `refused` where no way is known.
+        index_hint: How the text keeps a scan of an index from ordering rows by a protected column; `refused` where no way is known, None
+            where there is no such order, or a setting of the transaction keeps it from that (see `guardrails.sql.index_use`).
         key_order: Rows come in the order of the primary key when nothing else is said: of one that is an integer (SQLite), or of
             every one (InnoDB).
         is_excluded_read: `excluded.c` in ON CONFLICT needs the right to read the column c (PostgreSQL).

@@ -111,4 +111,6 @@ def engine_dialect() -> EngineDialect:
         has_merge=True,
         has_definitions=True,
         has_custom_operators=True,
+        # The planner applies an agent's condition to the stored statistics of a plain column, also behind the fence.
+        are_hidden_nulled=True,
     )
