@@ -27,6 +27,7 @@ from guardrails.model import (
     Execution,
     Mask,
     MaskExpression,
+    Params,
     Plan,
     Principal,
     Reason,
@@ -65,7 +66,7 @@ class Judgement:
     """What `judge` found: the decision, and the plan to run when it is not a refusal.
 
     `declared` names the result columns that come from columns which the policy protects or lifts by name: what they show is decided
-    there, so the second net leaves them alone.
+    there, so the second net leaves them alone. An action is judged by its name and arguments; a plan is how it is carried out.
     """
 
     statement: Statement
@@ -73,6 +74,14 @@ class Judgement:
     plan: Plan | None = None
     normalised: str | None = None
     declared: frozenset[str] = frozenset()
+    is_action: bool = False
+
+    @property
+    def asked(self) -> tuple[str, Params]:
+        """What a person says yes or no to: the text that runs with its values, or the action with its arguments."""
+        if self.plan is None or self.is_action:
+            return self.statement.sql, self.statement.params
+        return self.plan.sql, self.plan.params
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,14 +302,7 @@ def run_action(
 
 def approval_digest(judgement: Judgement, principal: Principal, context: Context) -> str:
     """Returns the digest that an approval binds: what runs, its values, the policy, who asks through which agent and why."""
-    plan = judgement.plan
-    return request_digest(
-        principal,
-        plan.sql if plan else judgement.statement.sql,
-        plan.params if plan else judgement.statement.params,
-        judgement.decision.policy_digest,
-        context,
-    )
+    return request_digest(principal, *judgement.asked, judgement.decision.policy_digest, context)
 
 
 def _refuse(judgement: Judgement, principal: Principal, context: Context, database: dict[str, JSON]) -> Flow:

@@ -42,8 +42,10 @@ from guardrails.model import (
     Principal,
     Result,
     Statement,
+    Value,
 )
 from guardrails.policy import BoundPolicy, Policy
+from guardrails.revealing import judge_reveal, run_reveal
 from guardrails.tools import find_params_argument, find_sql_argument, is_stub, wrap
 
 __all__ = ["Guard", "Session"]
@@ -303,6 +305,32 @@ class Guard:
         steps = self._action_flow(name, arguments, session)
         return _value(await self._adrive(steps, session, lambda _: function(**arguments)))
 
+    def reveal(self, token: Value, *, column: str, reason: str) -> Value:
+        """Resolves a token of a column, for a person whom the policy lets; recorded before and after.
+
+        Args:
+            token: What a `pseudonym` or `hash` showed, also under an earlier mask key.
+            column: The protected column, as ``relation.column``.
+            reason: Why, for who approves; the ledger commits to it.
+
+        Returns:
+            The value, among the rows that the principal may see.
+
+        Raises:
+            Denied: The policy does not allow it (``mask.reveal_denied``), or no value or several have the token
+                (``mask.token_unknown``).
+            ApprovalRequired: A person has to approve first; ask again with the same reason afterwards.
+            UsageError: There is no reason.
+        """
+        session = self._current()
+        return self._drive(self._reveal_flow(token, column, reason, session), session, self._run_plan).rows[0][0]
+
+    async def areveal(self, token: Value, *, column: str, reason: str) -> Value:
+        """As `reveal`, without blocking the event loop."""
+        session = self._current()
+        steps = await asyncio.to_thread(self._reveal_flow, token, column, reason, session)
+        return (await self._adrive(steps, session, self._run_plan)).rows[0][0]
+
     @overload
     def tool(self, function: Callable[P, R], /) -> Callable[P, R]: ...
     @overload
@@ -396,6 +424,14 @@ class Guard:
     def _statement_flow(self, sql: str, params: Params | None, session: Session) -> flow.Flow:
         judgement = self._judge(Statement(sql, params if params is not None else {}, self.engine.dialect), session)
         return flow.run(judgement, session.principal, session.context, self._database(), scan=self._scan)
+
+    def _reveal_flow(self, token: Value, column: str, reason: str, session: Session) -> flow.Flow:
+        def masks_sql(mask: Mask, described: Column) -> list[MaskExpression]:
+            return [mask_expression(mask, described, self.engine.dialect, key) for key in self._keyring.keys]
+
+        who = session.principal, session.context
+        judgement = judge_reveal(token, column, reason, self._bind(), *who, masks_sql)
+        return run_reveal(judgement, *who, self._database())
 
     def _action_flow(self, name: str, arguments: Mapping[str, Any], session: Session) -> flow.Flow:
         return flow.run_action(name, dict(arguments), self._bind(), session.principal, session.context, scan=self._scan)

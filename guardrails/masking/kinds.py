@@ -48,6 +48,7 @@ class Kind:
         options: Names of its options with the default; None where one must be given.
         is_personal: It depends on who asks: a permit adds the option ``subject``.
         is_keyed: Equal values are masked alike under one key, so that it takes the option ``per``; a permit adds ``subject`` then.
+        is_token: What it gives stands for one value, which the policy may let people reveal.
         keeps_null: A NULL stays a NULL, unless the option ``nulls`` hides it. Otherwise the masked value is the same for every
             value, NULL included.
     """
@@ -58,6 +59,7 @@ class Kind:
     keeps_null: bool = True
     is_personal: bool = False
     is_keyed: bool = False
+    is_token: bool = False
 
     @property
     def common(self) -> tuple[str, ...]:
@@ -70,8 +72,8 @@ MASK_KINDS: dict[str, Kind] = {
     "null": Kind(keeps_null=False),
     "fixed": Kind(options=(("value", None),), keeps_null=False),
     "partial": Kind(_TEXT, options=(("first", 0), ("last", 0))),
-    "hash": Kind(_TEXT | {"bytes"}, is_keyed=True),
-    "pseudonym": Kind(_TEXT | {"integer", "uuid"}, is_keyed=True),
+    "hash": Kind(_TEXT | {"bytes"}, is_keyed=True, is_token=True),
+    "pseudonym": Kind(_TEXT | {"integer", "uuid"}, is_keyed=True, is_token=True),
     "email": Kind(_TEXT),
     "date": Kind(_DATES, _DATES | {"text", "integer"}, (("to", "year"),)),
     "bucket": Kind(_NUMBERS, options=(("size", None),)),

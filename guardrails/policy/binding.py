@@ -47,10 +47,11 @@ class BoundRule:
 
 @dataclass(frozen=True, slots=True)
 class BoundColumn:
-    """A protected column: its mask, and for whom not."""
+    """A protected column: its mask, for whom not, and who may have its tokens resolved."""
 
     mask: Mask
     exemption: Exemption | None
+    reveal: Exemption | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ class BoundPolicy:
                 yield replace(bound, mask=replace(bound.mask, column=ColumnRef(relation, declared.column)))
             for name in self.reach.computed(relation, declared):
                 if not self._has_own_mask(relation, name):
-                    yield replace(bound, mask=Mask(ColumnRef(relation, name), "deny"))
+                    yield replace(bound, mask=Mask(ColumnRef(relation, name), "deny"), reveal=None)
 
     def _has_own_mask(self, relation: str, column: str) -> bool:
         """Whether the policy itself says what a generated column shows, there or where all of its rows are rows as well."""
@@ -177,7 +178,7 @@ class _Binder:
         for ref in found[:1]:
             self._claim(ref, path)
             mask = Mask(ref, rule.mask, rule.options())
-            bound.append(BoundColumn(mask, rule.exemption))
+            bound.append(BoundColumn(mask, rule.exemption, rule.reveal))
             described = next(c for c in self.names.catalog.relations[ref.relation].columns if c.name == ref.column)
             try:
                 if rule.mask != "deny":
@@ -227,7 +228,7 @@ class _Binder:
         for number, pattern in enumerate(rule.relations):
             keys = self.names.relations(pattern, in_any_schema=rule.effect == "deny")
             # A deny may look ahead with a glob, and what is created does not exist yet.
-            is_ahead = actions <= {"create"} or ("create" in actions and is_glob(pattern))
+            is_ahead = (bool(actions) and actions <= {"create"}) or ("create" in actions and is_glob(pattern))
             is_bound_to_mean = not is_ahead and (rule.effect == "allow" or not is_glob(pattern))
             if not keys and is_bound_to_mean:
                 self._no_relation(pattern, (*path, "relations", number))

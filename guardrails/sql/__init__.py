@@ -8,6 +8,7 @@ from guardrails.sql.params import texts_in
 from guardrails.sql.parse import Parsed, parse
 from guardrails.sql.resolve import Resolved, relation_access, resolve
 from guardrails.sql.rewrite import Rewritten, rewrite
+from guardrails.sql.token_query import token_query
 
 __all__ = [
     "Parsed",
@@ -22,4 +23,5 @@ __all__ = [
     "resolve",
     "rewrite",
     "texts_in",
+    "token_query",
 ]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from sqlglot import exp
 
@@ -18,7 +17,6 @@ from guardrails.model import (
     Catalog,
     Column,
     ColumnRef,
-    DialectName,
     Mask,
     MaskExpression,
     Obligations,
@@ -26,17 +24,17 @@ from guardrails.model import (
     RowFilter,
     Value,
 )
-from guardrails.sql.dialects import EngineDialect, Fence, dialect_of
+from guardrails.sql.dialects import EngineDialect, Fence
 from guardrails.sql.effects import require_known_effects
 from guardrails.sql.filters import Predicate, parse_predicate
 from guardrails.sql.grouping import keep_functional_dependency
+from guardrails.sql.masked import masked_column
 from guardrails.sql.metadata import schema_relation
 from guardrails.sql.metadata.rows import Rows, all_names
 from guardrails.sql.params import bind_params, number_params
-from guardrails.sql.parse import check_round_trip, parse_tree
+from guardrails.sql.parse import check_round_trip
 from guardrails.sql.resolve import Resolved
 from guardrails.sql.sources import relation_of
-from guardrails.sql.tokens import tokenize
 from guardrails.sql.writes import TARGET_META
 from guardrails.sql.writes_mysql import JOINED_META
 
@@ -294,14 +292,8 @@ class _Rewriter:
 
     def _masked(self, mask: Mask, column: Column) -> exp.Expr:
         expression = self.mask_sql(mask, column)
-        value = _mask_tree(expression.sql, self.dialect.name).copy()
-        for node in list(value.find_all(exp.Column)):
-            if node.name != "__column__":
-                raise StatementError("mask.unsupported", f"The mask of {mask.column} names another column.")
-            node.replace(_column(column.name))
         self.bindings |= dict(expression.bindings)
-        inner: exp.Expr = value.this
-        return inner.pop()
+        return masked_column(expression, _column(column.name), self.dialect.name)
 
     def _predicate(self, row_filter: RowFilter) -> Predicate:
         relation = self.catalog.relations[row_filter.relation]
@@ -318,14 +310,6 @@ class _Rewriter:
         if joins:
             subquery.set("joins", joins)
         table.replace(subquery)
-
-
-@lru_cache(maxsize=1024)
-def _mask_tree(sql: str, dialect: DialectName) -> exp.Expr:
-    """Parses a mask's text once; it comes from the library, not from the agent."""
-    rules, text = dialect_of(dialect), f"SELECT {sql}"
-    tree = parse_tree(text, tokenize(text, rules), rules)
-    return exp.Paren(this=tree.expressions[0].pop())
 
 
 def _number(value: int) -> exp.Expr:
