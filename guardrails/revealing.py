@@ -6,6 +6,7 @@ names the column; the token and the reason are committed to, and the value is in
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from uuid import UUID
@@ -20,6 +21,7 @@ from guardrails.model import (
     ColumnRef,
     Context,
     Decision,
+    DialectName,
     Mask,
     MaskExpression,
     OutputColumn,
@@ -40,6 +42,8 @@ MasksSql = Callable[[Mask, Column], Sequence[MaskExpression]]
 _ACTION = "reveal"
 _UNKNOWN = "mask.token_unknown"
 _MOST_BITS = 64
+_TEXTS = {"pseudonym": re.compile(r"tok_[0-9a-f]{12,20}"), "hash": re.compile(r"[0-9a-f]{16,64}")}
+"""What a mask of text gives; short columns hold less of it."""
 _NOWHERE = ColumnRef("", "")
 
 
@@ -95,9 +99,9 @@ def judge_reveal(
     mask = revealed_mask(ref, policy, principal, context)
     relation = policy.catalog.relations[ref.relation]
     described = next(c for c in relation.columns if c.name == ref.column)
-    stored = _stored(token, column_type(described, policy.catalog.dialect), policy)
     if mask is None or relation.kind != "table":
         return _denied(judged, "mask.unsupported", f"Tokens of {ref} cannot be resolved: it is no column of a table.")
+    stored = _stored(token, mask, column_type(described, policy.catalog.dialect), policy.catalog.dialect)
     if stored is None:
         return _denied(judged, _UNKNOWN, f"This is no token of {ref}.")
     filters = [f for f in decision.obligations.row_filters if f.relation == ref.relation]
@@ -144,18 +148,19 @@ def _denied(judged: Judgement, code: str, message: str, hint: str = "") -> Judge
     return replace(judged, decision=refusal)
 
 
-def _stored(token: Value, type_: ColumnType, policy: BoundPolicy) -> Value | None:
-    """Returns a token in the form in which the engine compares it; None for what no token of the type looks like."""
+def _stored(token: Value, mask: Mask, type_: ColumnType, dialect: DialectName) -> Value | None:
+    """Returns a token in the form in which the engine compares it; None for what no token of the mask looks like."""
     try:
         match type_.family, token:
             case "text", str():
-                return token
+                # A column of fixed length pads it.
+                return token if _TEXTS[mask.kind].fullmatch(token.rstrip(" ")) else None
             case "integer", (int() | str()) if not isinstance(token, bool):
                 number = int(token)
                 return number if 0 <= number < 2 ** (_MOST_BITS - 1) else None
             case "uuid", (UUID() | str()):
                 value = UUID(str(token))
-                return str(value) if policy.catalog.dialect == "mysql" else value
+                return str(value) if dialect == "mysql" else value
             case "bytes", (bytes() | str()):
                 return token if isinstance(token, bytes) else bytes.fromhex(token)
     except ValueError:

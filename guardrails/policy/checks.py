@@ -143,9 +143,10 @@ def _scope(rule: Rule, path: Path, document: Document) -> Iterator[PolicyError]:
     if known and not rule.relations and not rule.columns and rule.effect != "deny":
         hint = "Add `relations`; `*` alone is every relation."
         yield document.error("policy.invalid", f"The rule `{rule.id}` names no relations.", path, hint=hint)
+    is_of_reveal = REVEAL in rule.actions and rule.effect != "allow"
     useless = {
-        "relations": bool(rule.relations) and not (known or REVEAL in rule.actions),
-        "columns": bool(rule.columns) and not (known or REVEAL in rule.actions),
+        "relations": bool(rule.relations) and not (known or is_of_reveal),
+        "columns": bool(rule.columns) and not (known or is_of_reveal),
         "where": rule.where == "optional" and (rule.effect == "deny" or not known & {"update", "delete"}),
         "approval": rule.approval is not None and rule.effect != "approve",
     }

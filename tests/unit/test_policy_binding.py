@@ -34,6 +34,7 @@ def test_the_smallest_useful_policy_binds(dialect: DialectName) -> None:
         ("policy.unknown_relation", _HEAD.replace("orders", "orders, ▸hr.orders"), "no relation"),
         ("policy.unknown_relation", _HEAD.replace("orders", "▸'inv*'"), "no relation `inv*`"),
         ("policy.unknown_relation", _HEAD.replace("allow", "deny").replace("orders", "▸ordres"), "`orders`"),
+        ("policy.unknown_relation", _HEAD.replace("allow", "deny").replace("select", "reveal").replace("orders", "▸ordres"), "`orders`"),
         ("policy.unknown_relation", _HEAD.replace("]}", "], columns: [▸orders.totl]}"), "Did you mean `total`?"),
         ("policy.unknown_relation", _HEAD.replace("]}", "], columns: [▸'orders.x*']}"), "no column"),
         ("policy.unknown_relation", f"{_HEAD}columns:\n  ▸customer.email: {{mask: full}}\n", "`customers`"),

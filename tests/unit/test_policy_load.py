@@ -110,6 +110,13 @@ BROKEN = [
     ("policy.mask_invalid", f"{_HEAD}columns:\n  a.b: {{mask: full, ▸last: 4}}\n", "it takes none"),
     ("policy.mask_invalid", f"{_HEAD}columns:\n  a.b: {{mask: ▸bucket}}\n", "needs the option `size`"),
     ("policy.mask_invalid", f"{_HEAD}columns:\n  a.b: {{mask: deny, ▸value: x}}\n", "it takes none"),
+    ("policy.mask_invalid", f"{_HEAD}columns:\n  a.b: {{mask: email, ▸per: tenant}}\n", "it takes nulls"),
+    ("policy.mask_invalid", f"{_HEAD}columns:\n  a.b: {{mask: hash, per: ▸groups}}\n", "an attribute of the principal"),
+    ("policy.mask_invalid", f"{_HEAD}columns:\n  a.b: {{mask: email, ▸reveal: {{groups: [x]}}}}\n", "cannot be resolved"),
+    ("policy.contradiction", f"{_HEAD}columns:\n  a.b: {{mask: hash, reveal: ▸{{}}}}\n", "revealed to everybody"),
+    ("policy.contradiction", f"{_HEAD}columns:\n  a.b: {{mask: hash, reveal: ▸{{groups: ['*']}}}}\n", "revealed to everybody"),
+    ("policy.invalid", f"{_HEAD}columns:\n  a.b: {{mask: hash, reveal: {{purposes: [▸p]}}}}\n", "is not declared"),
+    ("policy.contradiction", _HEAD.replace("select", "reveal").replace("relations", "▸relations"), "no effect"),
     ("policy.invalid", f"{_HEAD}columns:\n  ▸email: {{mask: full}}\n", "relation.column"),
     ("policy.invalid", f"{_HEAD}columns:\n  ▸'*.email': {{mask: full}}\n", "in full"),
     # Row filters.
