@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias, get_args
 from guardrails.approval.digest import request_digest
 from guardrails.entries import JSON, Private, action_entry, intent_entry, outcome_entry, refusal_entry
 from guardrails.errors import CatalogError, Denied, GuardrailsError, StatementError
+from guardrails.lookups import lookups_for, tokens_of
 from guardrails.masking.masked_text import is_masked_text
 from guardrails.masking.scan import scan_rows
 from guardrails.model import (
@@ -38,7 +39,7 @@ from guardrails.model import (
     Value,
 )
 from guardrails.policy import BoundPolicy, decide, decide_action, visible
-from guardrails.sql import Parsed, cross_check, parse, resolve, rewrite, texts_in
+from guardrails.sql import Parsed, cross_check, parse, remaining_texts, resolve, rewrite
 
 __all__ = [
     "Append",
@@ -46,6 +47,7 @@ __all__ = [
     "Event",
     "Execute",
     "Judgement",
+    "Lookup",
     "Notify",
     "SeekApproval",
     "Step",
@@ -130,13 +132,20 @@ class Execute:
 
 
 @dataclass(frozen=True, slots=True)
+class Lookup:
+    """Step: run the plan on the guard's own engine, whoever runs the statement itself. Answered by an `Execution`."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
 class Notify:
     """Step: tell the observer. Answered by None."""
 
     event: Event
 
 
-Step: TypeAlias = Append | SeekApproval | Execute | Notify
+Step: TypeAlias = Append | SeekApproval | Execute | Lookup | Notify
 Answer: TypeAlias = Appended | ApprovalGrant | Execution | None
 Flow: TypeAlias = Generator[Step, Answer, Result]
 
@@ -181,8 +190,14 @@ def judge(
             decision = replace(decision, obligations=replace(decision.obligations, visible=shown))
         if is_cross_checked:
             cross_check(resolved, catalog)
+        lookups: tuple[tuple[str, Plan], ...] = ()
         if not access.is_read_only:
-            _check_written(access, policy, texts_in(resolved.tree, statement.params))
+            resolved, places = tokens_of(resolved, policy, principal)
+            _check_written(access, policy, remaining_texts(resolved, places))
+            lookups = lookups_for(places, policy, principal, context, mask_sql)
+            # Looking the value up is reading, for the ledger as well.
+            read = tuple(sorted({*access.reads, *(place.column for place in places)}))
+            decision = replace(decision, access=replace(access, reads=read))
         rewritten = rewrite(resolved, decision.obligations, catalog, mask_sql)
     except (StatementError, CatalogError) as error:
         kind = parsed.kind if parsed is not None else error.evidence.get("kind")
@@ -202,6 +217,7 @@ def judge(
         limits=decision.obligations.limits,
         catalog_version=catalog.version,
         is_explain=access.kind == "explain",
+        lookups=lookups,
     )
     declared = _declared(access, policy)
     return Judgement(statement, replace(decision, sql=plan.sql), plan, normalised, declared)
@@ -319,7 +335,7 @@ def _perform(judgement: Judgement, plan: Plan | None, intent: Appended, context:
     """Executes and records the outcome, whatever it is; a failure is recorded and raised again."""
     statement, decision = judgement.statement, judgement.decision
     try:
-        execution = yield Execute(plan)
+        execution = yield Execute(plan if plan is None else (yield from _looked_up(plan)))
         if not isinstance(execution, Execution):
             raise Denied("usage.bug", "The execution gave no result.", decision=decision)
         yield Notify(Event("execute", statement, decision, plan))
@@ -338,6 +354,18 @@ def _perform(judgement: Judgement, plan: Plan | None, intent: Appended, context:
     result = Result(execution.columns, rows, receipt, decision, execution.rows_changed, execution.is_truncated, tuple(findings))
     yield Notify(Event("outcome", statement, decision, plan, result, receipt))
     return result
+
+
+def _looked_up(plan: Plan) -> Generator[Step, Answer, Plan]:
+    """Binds what the plan's lookups find; a token that stands for no value, or for several, ends the flow before anything changes."""
+    params = dict(plan.params)
+    for name, lookup in plan.lookups:
+        found = yield Lookup(lookup)
+        if not isinstance(found, Execution) or len(found.rows) != 1 or found.rows[0][0] is None:
+            message = "A token that the change would store stands for no value that this principal may see, or for several."
+            raise Denied("mask.token_unknown", message)
+        params[name] = found.rows[0][0]
+    return replace(plan, params=params, lookups=())
 
 
 def _declared(access: Access, policy: BoundPolicy) -> frozenset[str]:

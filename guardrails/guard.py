@@ -440,8 +440,8 @@ class Guard:
         return {"name": self.engine.name, "dialect": self.engine.dialect}
 
     def _run_plan(self, plan: Plan | None) -> object:
-        if plan is None:
-            raise UsageError("usage.bug", "There is no plan to run.")
+        if plan is None or plan.lookups:
+            raise UsageError("usage.bug", "There is no plan that is ready to run.")
         return self.engine.execute(plan)
 
     def _drive(self, steps: flow.Flow, session: Session, runner: Runner) -> Result:
@@ -461,6 +461,8 @@ class Guard:
                 return flow.Appended(appended.entry_id, appended.index, appended.leaf_hash.hex())
             case flow.SeekApproval(digest, judgement):
                 return self._approvals.seek(digest, judgement, session.principal, session.context)
+            case flow.Lookup(plan):
+                return self.engine.execute(plan)
             case flow.Notify(event):
                 if self._observer:
                     self._observer(event)

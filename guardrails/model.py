@@ -426,6 +426,7 @@ class Plan:
         limits: Ceilings.
         catalog_version: The catalog's version that the plan was made against; an engine whose schema differs refuses.
         is_explain: It asks for the plan of a query and runs nothing.
+        lookups: Names of parameters with the plan that finds the one value to bind there; the guard runs them first.
     """
 
     sql: str
@@ -438,6 +439,7 @@ class Plan:
     limits: Limits
     catalog_version: str = ""
     is_explain: bool = False
+    lookups: tuple[tuple[str, Plan], ...] = ()
 
     @property
     def is_read_only(self) -> bool:

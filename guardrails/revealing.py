@@ -6,7 +6,6 @@ names the column; the token and the reason are committed to, and the value is in
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from uuid import UUID
@@ -14,6 +13,8 @@ from uuid import UUID
 from guardrails.entries import JSON
 from guardrails.errors import Denied, StatementError, UsageError
 from guardrails.flow import Flow, Judgement, run
+from guardrails.lookups import lookup_plan, reading
+from guardrails.masking.masked_text import is_token
 from guardrails.masking.types import ColumnType, column_type
 from guardrails.model import (
     Access,
@@ -24,8 +25,6 @@ from guardrails.model import (
     DialectName,
     Mask,
     MaskExpression,
-    OutputColumn,
-    Plan,
     Principal,
     Reason,
     RelationUse,
@@ -33,7 +32,6 @@ from guardrails.model import (
     Value,
 )
 from guardrails.policy import BoundPolicy, decide_reveal, named_column, revealed_mask
-from guardrails.sql import token_query
 
 __all__ = ["judge_reveal", "run_reveal"]
 
@@ -42,8 +40,6 @@ MasksSql = Callable[[Mask, Column], Sequence[MaskExpression]]
 _ACTION = "reveal"
 _UNKNOWN = "mask.token_unknown"
 _MOST_BITS = 64
-_TEXTS = {"pseudonym": re.compile(r"tok_[0-9a-f]{12,20}"), "hash": re.compile(r"[0-9a-f]{16,64}")}
-"""What a mask of text gives; short columns hold less of it."""
 _NOWHERE = ColumnRef("", "")
 
 
@@ -77,15 +73,7 @@ def judge_reveal(
         raise UsageError("usage.input_invalid", "A reason has to be given.")
     named = named_column(column, policy.catalog)
     ref = named or _NOWHERE
-    access = Access(
-        "select",
-        ("select",),
-        relations=(RelationUse(ref.relation, "select"),),
-        reads=(ref,),
-        returned=(OutputColumn("value", (ref,)),),
-        has_where=True,
-    )
-    decision = decide_reveal(ref, reason, access, policy, principal, context)
+    decision = decide_reveal(ref, reason, reading(ref), policy, principal, context)
     given: dict[str, Value] = {"column": column, "token": token, "reason": reason}
     shown = token.hex() if isinstance(token, bytes) else str(token)
     statement = Statement(f"{_ACTION} {column} of {shown}: {reason}", given, policy.catalog.dialect)
@@ -104,22 +92,10 @@ def judge_reveal(
     stored = _stored(token, mask, column_type(described, policy.catalog.dialect), policy.catalog.dialect)
     if stored is None:
         return _denied(judged, _UNKNOWN, f"This is no token of {ref}.")
-    filters = [f for f in decision.obligations.row_filters if f.relation == ref.relation]
     try:
-        found = token_query(access, ref, masks_sql(mask, described), stored, filters, policy.catalog)
+        plan = lookup_plan(ref, stored, masks_sql(mask, described), decision, policy)
     except StatementError as error:
         return _denied(judged, error.code, error.message, error.hint)
-    plan = Plan(
-        sql=found.sql,
-        params=found.params,
-        dialect=policy.catalog.dialect,
-        actions=access.actions,
-        relations=access.relations,
-        reads=found.reads,
-        writes=(),
-        limits=decision.obligations.limits,
-        catalog_version=policy.catalog.version,
-    )
     return replace(judged, plan=plan, decision=replace(judged.decision, sql=plan.sql))
 
 
@@ -154,7 +130,7 @@ def _stored(token: Value, mask: Mask, type_: ColumnType, dialect: DialectName) -
         match type_.family, token:
             case "text", str():
                 # A column of fixed length pads it.
-                return token if _TEXTS[mask.kind].fullmatch(token.rstrip(" ")) else None
+                return token if is_token(mask.kind, token.rstrip(" ")) else None
             case "integer", (int() | str()) if not isinstance(token, bool):
                 number = int(token)
                 return number if 0 <= number < 2 ** (_MOST_BITS - 1) else None

@@ -4,7 +4,7 @@ from guardrails.policy.binding import BoundPolicy
 from guardrails.policy.decide import decide, decide_action, decide_reveal
 from guardrails.policy.load import Policy, read_policy_text
 from guardrails.policy.names import named_column
-from guardrails.policy.obligations import revealed_mask
+from guardrails.policy.obligations import revealed_mask, stored_mask
 from guardrails.policy.schema import PolicyFile, policy_schema
 from guardrails.policy.visible import visible
 
@@ -19,5 +19,6 @@ __all__ = [
     "policy_schema",
     "read_policy_text",
     "revealed_mask",
+    "stored_mask",
     "visible",
 ]

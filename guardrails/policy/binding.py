@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from guardrails.errors import PolicyError, StatementError
 from guardrails.masking import check_mask
+from guardrails.masking.types import column_type
 from guardrails.model import Catalog, ColumnRef, Limits, Mask, RowFilter
 from guardrails.policy.checks import principal_names
 from guardrails.policy.conditions import Condition
@@ -47,11 +48,12 @@ class BoundRule:
 
 @dataclass(frozen=True, slots=True)
 class BoundColumn:
-    """A protected column: its mask, for whom not, and who may have its tokens resolved."""
+    """A protected column: its mask, for whom not, who may have its tokens resolved, and whether a change may store them so."""
 
     mask: Mask
     exemption: Exemption | None
     reveal: Exemption | None = None
+    are_tokens_stored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class BoundPolicy:
                 yield replace(bound, mask=replace(bound.mask, column=ColumnRef(relation, declared.column)))
             for name in self.reach.computed(relation, declared):
                 if not self._has_own_mask(relation, name):
-                    yield replace(bound, mask=Mask(ColumnRef(relation, name), "deny"), reveal=None)
+                    yield replace(bound, mask=Mask(ColumnRef(relation, name), "deny"), reveal=None, are_tokens_stored=False)
 
     def _has_own_mask(self, relation: str, column: str) -> bool:
         """Whether the policy itself says what a generated column shows, there or where all of its rows are rows as well."""
@@ -178,8 +180,10 @@ class _Binder:
         for ref in found[:1]:
             self._claim(ref, path)
             mask = Mask(ref, rule.mask, rule.options())
-            bound.append(BoundColumn(mask, rule.exemption, rule.reveal))
+            bound.append(BoundColumn(mask, rule.exemption, rule.reveal, rule.tokens == "resolve"))
             described = next(c for c in self.names.catalog.relations[ref.relation].columns if c.name == ref.column)
+            if rule.tokens == "resolve" and column_type(described, self.names.catalog.dialect).family != "text":
+                self._add("policy.mask_invalid", f"Tokens of `{name}` are no texts.", (*path, "tokens"), of_key=True)
             try:
                 if rule.mask != "deny":
                     check_mask(mask, described, self.names.catalog.dialect)

@@ -23,6 +23,7 @@ __all__ = [
     "masks_for",
     "revealed_mask",
     "row_filters_for",
+    "stored_mask",
 ]
 
 _SCALARS = (bool, int, float, str, bytes, Decimal, datetime, date, time, UUID)
@@ -73,6 +74,15 @@ def revealed_mask(column: ColumnRef, policy: BoundPolicy, principal: Principal, 
     if not bound or not all(_is_token(b.mask.kind) and is_exempt(b.reveal, principal, context) for b in bound):
         return None
     return _mask_for(bound[0].mask, principal)
+
+
+def stored_mask(column: ColumnRef, policy: BoundPolicy, principal: Principal) -> Mask | None:
+    """Returns the mask whose tokens a change may store as the values behind them, as this principal's; None for other columns."""
+    bound = [b for b in policy.masks_of(column.relation) if b.mask.column == column]
+    if not bound or not all(_is_token(b.mask.kind) and b.are_tokens_stored for b in bound):
+        return None
+    mask = _mask_for(bound[0].mask, principal)
+    return None if lacking_for([mask]) else mask
 
 
 def _is_token(kind: str) -> bool:

@@ -96,7 +96,7 @@ def _only_options_of_the_mask(schema: dict[str, JsonValue]) -> None:
         known = {*taken, *(kind.common if kind else ())}
         words: list[JsonValue] = [name, None] if name == "null" else [name]
         properties: dict[str, JsonValue] = {option: False for option in _OPTIONS if option not in known}
-        properties |= {} if kind and kind.is_token else {"reveal": False}
+        properties |= {} if kind and kind.is_token else {"reveal": False, "tokens": False}
         properties["mask"] = {"enum": words}
         needed: list[JsonValue] = ["mask", *(option for option, default in taken.items() if default is None)]
         alternatives.append({"properties": properties, "required": needed})
@@ -209,6 +209,9 @@ class ColumnRule(_Model):
     """Who sees the real value."""
     reveal: Exemption | None = None
     """Of hash and pseudonym: who may have a token resolved with `Guard.reveal`; nobody when not given."""
+
+    tokens: Literal["refuse", "resolve"] | None = None
+    """Of hash and pseudonym on text: what becomes of a change that would store a token in the column; `refuse` when not given."""
 
     def options(self) -> tuple[tuple[str, str | int], ...]:
         """Returns the mask's options that were given, sorted by name; `nulls: keep` is as good as none."""
