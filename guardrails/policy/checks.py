@@ -213,7 +213,7 @@ def _column(name: str, column: ColumnRule, file: PolicyFile, document: Document)
     if column.reveal is not None and not (kind and kind.is_token):
         message = f"What the mask `{column.mask}` gives cannot be resolved; `hash` and `pseudonym` can."
         yield document.error("policy.mask_invalid", message, (*path, "reveal"), of_key=True)
-    if column.tokens == "resolve" and not (kind and kind.is_token):
+    if column.tokens is not None and not (kind and kind.is_token):
         message = f"What the mask `{column.mask}` gives cannot be resolved; `hash` and `pseudonym` can."
         yield document.error("policy.mask_invalid", message, (*path, "tokens"), of_key=True)
     if column.per in ("id", "groups"):

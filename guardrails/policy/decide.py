@@ -54,16 +54,8 @@ def decide_reveal(
 ) -> Decision:
     """Decides about resolving a token: what reading the column needs, and that the policy says who may.
 
-    Args:
-        column: The column of which the token is shown.
-        reason: Why, for the conditions of rules about the action `reveal` alone.
-        access: Of a SELECT of the column.
-        policy: The bound policy.
-        principal: On whose behalf.
-        context: Agent, session, purpose.
-
-    Returns:
-        As `decide`, without masks: what comes back is the real value.
+    `access` is of a SELECT of the column; `reason` is for the conditions of rules about the action `reveal` alone. The answer is as
+    that of `decide`, without masks: what comes back is the real value.
     """
     arguments = cel_values({"column": str(column), "reason": reason})
     court = _Court(policy, principal, context, variables_of(principal, context) | {"arguments": arguments})

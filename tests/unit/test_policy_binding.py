@@ -45,6 +45,7 @@ def test_the_smallest_useful_policy_binds(dialect: DialectName) -> None:
         ("policy.contradiction", f"{_HEAD}columns:\n  customers.ssn: {{mask: full}}\n  ▸main.customers.ssn: {{mask: hash}}\n", "same"),
         ("policy.contradiction", f"{_HEAD}rows:\n  orders: id = 1\n  ▸main.orders: id = 2\n", "same"),
         ("policy.mask_invalid", f"{_HEAD}columns:\n  orders.total: {{mask: ▸partial, last: 4}}\n", "does not fit"),
+        ("policy.mask_invalid", f"{_HEAD}columns:\n  orders.id: {{mask: pseudonym, ▸tokens: resolve}}\n", "no texts"),
         ("policy.mask_invalid", f"{_HEAD}columns:\n  orders.total: {{mask: ▸fixed, value: many}}\n", "does not fit"),
         ("policy.row_filter_invalid", f"{_HEAD}rows:\n  orders: ▸regio = principal.region\n", "regio"),
         ("policy.row_filter_invalid", f"{_HEAD}rows:\n  orders: ▸region = (SELECT 1)\n", "row filter"),

@@ -113,6 +113,7 @@ BROKEN = [
     ("policy.mask_invalid", f"{_HEAD}columns:\n  a.b: {{mask: email, ▸per: tenant}}\n", "it takes nulls"),
     ("policy.mask_invalid", f"{_HEAD}columns:\n  a.b: {{mask: hash, per: ▸groups}}\n", "an attribute of the principal"),
     ("policy.mask_invalid", f"{_HEAD}columns:\n  a.b: {{mask: email, ▸reveal: {{groups: [x]}}}}\n", "cannot be resolved"),
+    ("policy.mask_invalid", f"{_HEAD}columns:\n  a.b: {{mask: noise, spread: 1, ▸tokens: resolve}}\n", "cannot be resolved"),
     ("policy.contradiction", f"{_HEAD}columns:\n  a.b: {{mask: hash, reveal: ▸{{}}}}\n", "revealed to everybody"),
     ("policy.contradiction", f"{_HEAD}columns:\n  a.b: {{mask: hash, reveal: ▸{{groups: ['*']}}}}\n", "revealed to everybody"),
     ("policy.invalid", f"{_HEAD}columns:\n  a.b: {{mask: hash, reveal: {{purposes: [▸p]}}}}\n", "is not declared"),
