@@ -10,8 +10,8 @@ from decimal import Decimal, InvalidOperation
 from uuid import UUID
 
 from guardrails.errors import PolicyError
-from guardrails.masking.judged_types import JUDGED_TYPES, judged_type
-from guardrails.masking.types import ColumnType, Family, column_type
+from guardrails.masking.judged_types import declared_type
+from guardrails.masking.types import ColumnType, Family
 from guardrails.masking.values import HIDDEN, MAX_SHIFT_DAYS, PERIODS
 from guardrails.model import Column, DialectName, Mask, Value
 
@@ -103,7 +103,7 @@ def options_of(mask: Mask, column: Column, dialect: DialectName) -> tuple[Column
     kind = MASK_KINDS.get(mask.kind)
     if kind is None:
         raise _misfit(mask, f"There is no mask `{mask.kind}`; known are {', '.join(MASK_KINDS)}.")
-    type_ = judged_type(column, dialect) if dialect in JUDGED_TYPES else column_type(column, dialect)
+    type_ = declared_type(column, dialect)
     families = kind.sqlite_families if dialect == "sqlite" and kind.sqlite_families else kind.families
     if families is not None and type_.family not in families:
         raise _misfit(mask, f"The mask `{mask.kind}` does not fit {mask.column} of type {column.type or 'unknown'}.")

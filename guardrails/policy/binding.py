@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from guardrails.errors import PolicyError, StatementError
 from guardrails.masking import check_mask
-from guardrails.masking.types import column_type
+from guardrails.masking.judged_types import declared_type
 from guardrails.model import Catalog, ColumnRef, Limits, Mask, RowFilter
 from guardrails.policy.checks import principal_names
 from guardrails.policy.conditions import Condition
@@ -182,7 +182,7 @@ class _Binder:
             mask = Mask(ref, rule.mask, rule.options())
             bound.append(BoundColumn(mask, rule.exemption, rule.reveal, rule.tokens == "resolve"))
             described = next(c for c in self.names.catalog.relations[ref.relation].columns if c.name == ref.column)
-            if rule.tokens == "resolve" and column_type(described, self.names.catalog.dialect).family != "text":
+            if rule.tokens == "resolve" and declared_type(described, self.names.catalog.dialect).family != "text":
                 self._add("policy.mask_invalid", f"Tokens of `{name}` are no texts.", (*path, "tokens"), of_key=True)
             try:
                 if rule.mask != "deny":
