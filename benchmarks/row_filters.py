@@ -55,7 +55,9 @@ STATEMENTS = {
 
 def _plan(text: str, catalog: Catalog, obligations: Obligations, placements: Placements | None) -> Plan:
     resolved = resolve(parse(Statement(text, {}, "postgres")), catalog)
-    written = rewrite(resolved, obligations, catalog, lambda m, c: mask_expression(m, c, "postgres", KEY), placements)
+    written = rewrite(
+        resolved, obligations, catalog, lambda m, c: mask_expression(m, c, "postgres", KEY), placements=placements
+    )
     access = resolved.access
     return Plan(
         written.sql,

@@ -66,7 +66,7 @@ class Approvals:
             requester=principal.id,
             agent=context.agent,
             purpose=context.purpose,
-            sql=judgement.plan.sql if judgement.plan else judgement.statement.sql,
+            sql=judgement.asked[0],
             summary=_summary(access.actions if access else (), [str(c) for c in access.writes] if access else []),
             terms=terms,
             created_at=now,

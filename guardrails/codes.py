@@ -86,6 +86,13 @@ _MASK = {
     "mask.group_unsupported": Code(
         "An aggregate could tell of single protected values", "Aggregate the bare column over its relation alone."
     ),
+    "mask.reveal_denied": Code(
+        "The policy does not let this principal have the token resolved",
+        "Go on with the token; it compares as the value would.",
+    ),
+    "mask.token_unknown": Code(
+        "The token stands for no value that this principal may see, or for several", "Check token and column."
+    ),
     "mask.unsupported": Code("A masked relation is used where it cannot be masked", "Query the relation plainly."),
 }
 

@@ -16,6 +16,7 @@ from guardrails.approval.digest import request_digest
 from guardrails.codes import CODES
 from guardrails.entries import JSON, Private, action_entry, intent_entry, outcome_entry, refusal_entry
 from guardrails.errors import CatalogError, Denied, GuardrailsError, StatementError
+from guardrails.lookups import lookups_for, tokens_of
 from guardrails.masking.masked_text import is_masked_text
 from guardrails.masking.scan import scan_rows
 from guardrails.model import (
@@ -28,6 +29,7 @@ from guardrails.model import (
     Execution,
     Mask,
     MaskExpression,
+    Params,
     Plan,
     Principal,
     Reason,
@@ -38,7 +40,7 @@ from guardrails.model import (
     Value,
 )
 from guardrails.policy import BoundPolicy, decide, decide_action, visible
-from guardrails.sql import Parsed, cross_check, parse, resolve, rewrite, texts_in
+from guardrails.sql import Parsed, cross_check, parse, remaining_texts, resolve, rewrite
 from guardrails.sql.barriers import Placements
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "Event",
     "Execute",
     "Judgement",
+    "Lookup",
     "Notify",
     "SeekApproval",
     "Spend",
@@ -69,7 +72,7 @@ class Judgement:
     """What `judge` found: the decision, and the plan to run when it is not a refusal.
 
     `declared` names the result columns that come from columns which the policy protects or lifts by name: what they show is decided
-    there, so the second net leaves them alone.
+    there, so the second net leaves them alone. An action is judged by its name and arguments; a plan is how it is carried out.
     """
 
     statement: Statement
@@ -77,6 +80,14 @@ class Judgement:
     plan: Plan | None = None
     normalised: str | None = None
     declared: frozenset[str] = frozenset()
+    is_action: bool = False
+
+    @property
+    def asked(self) -> tuple[str, Params]:
+        """What a person says yes or no to: the text that runs with its values, or the action with its arguments."""
+        if self.plan is None or self.is_action:
+            return self.statement.sql, self.statement.params
+        return self.plan.sql, {**self.plan.params, **self.plan.settings}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +152,20 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
+class Lookup:
+    """Step: run the plan on the guard's own engine, whoever runs the statement itself. Answered by an `Execution`."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
 class Notify:
     """Step: tell the observer. Answered by None."""
 
     event: Event
 
 
-Step: TypeAlias = Append | SeekApproval | Spend | Execute | Notify
+Step: TypeAlias = Append | SeekApproval | Spend | Execute | Lookup | Notify
 Answer: TypeAlias = Appended | ApprovalGrant | Spent | Execution | None
 Flow: TypeAlias = Generator[Step, Answer, Result]
 
@@ -194,8 +212,14 @@ def judge(
             decision = replace(decision, obligations=replace(decision.obligations, visible=shown))
         if is_cross_checked:
             cross_check(resolved, catalog)
+        lookups: tuple[tuple[str, Plan], ...] = ()
         if not access.is_read_only:
-            _check_written(access, policy, texts_in(resolved.tree, statement.params))
+            resolved, places = tokens_of(resolved, policy, principal)
+            _check_written(access, policy, remaining_texts(resolved, places))
+            lookups = lookups_for(places, policy, principal, context, mask_sql)
+            # Looking the value up is reading, for the ledger as well.
+            read = tuple(sorted({*access.reads, *(place.column for place in places)}))
+            decision = replace(decision, access=replace(access, reads=read))
         rewritten = rewrite(
             resolved, decision.obligations, catalog, mask_sql, is_masked_text=is_masked_text, placements=placements
         )
@@ -220,6 +244,7 @@ def judge(
         index_use=rewritten.index_use,
         is_protected=bool(decision.obligations.masks or decision.obligations.row_filters),
         settings=rewritten.settings,
+        lookups=lookups,
     )
     declared = _declared(access, policy)
     return Judgement(statement, replace(decision, sql=plan.sql, probes=rewritten.probes), plan, normalised, declared)
@@ -327,14 +352,7 @@ def run_action(
 
 def approval_digest(judgement: Judgement, principal: Principal, context: Context) -> str:
     """Returns the digest that an approval binds: what runs, its values, the policy, who asks through which agent and why."""
-    plan = judgement.plan
-    return request_digest(
-        principal,
-        plan.sql if plan else judgement.statement.sql,
-        {**plan.params, **plan.settings} if plan else judgement.statement.params,
-        judgement.decision.policy_digest,
-        context,
-    )
+    return request_digest(principal, *judgement.asked, judgement.decision.policy_digest, context)
 
 
 def _over_budget(judgement: Judgement, left: int) -> Judgement:
@@ -359,7 +377,7 @@ def _perform(judgement: Judgement, plan: Plan | None, intent: Appended, context:
     """Executes and records the outcome, whatever it is; a failure is recorded and raised again."""
     statement, decision = judgement.statement, judgement.decision
     try:
-        execution = yield Execute(plan)
+        execution = yield Execute(plan if plan is None else (yield from _looked_up(plan)))
         if not isinstance(execution, Execution):
             raise Denied("usage.bug", "The execution gave no result.", decision=decision)
         yield Notify(Event("execute", statement, decision, plan))
@@ -378,6 +396,18 @@ def _perform(judgement: Judgement, plan: Plan | None, intent: Appended, context:
     result = Result(execution.columns, rows, receipt, decision, execution.rows_changed, execution.is_truncated, tuple(findings))
     yield Notify(Event("outcome", statement, decision, plan, result, receipt))
     return result
+
+
+def _looked_up(plan: Plan) -> Generator[Step, Answer, Plan]:
+    """Binds what the plan's lookups find; a token that stands for no value, or for several, ends the flow before anything changes."""
+    params = dict(plan.params)
+    for name, lookup in plan.lookups:
+        found = yield Lookup(lookup)
+        if not isinstance(found, Execution) or len(found.rows) != 1 or found.rows[0][0] is None:
+            message = "A token that the change would store stands for no value that this principal may see, or for several."
+            raise Denied("mask.token_unknown", message)
+        params[name] = found.rows[0][0]
+    return replace(plan, params=params, lookups=())
 
 
 def _declared(access: Access, policy: BoundPolicy) -> frozenset[str]:

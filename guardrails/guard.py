@@ -44,8 +44,10 @@ from guardrails.model import (
     Principal,
     Result,
     Statement,
+    Value,
 )
 from guardrails.policy import BoundPolicy, Policy
+from guardrails.revealing import judge_reveal, run_reveal
 from guardrails.sql.barriers import Placements
 from guardrails.tools import find_params_argument, find_sql_argument, is_stub, wrap
 
@@ -308,6 +310,32 @@ class Guard:
         steps = self._action_flow(name, arguments, session)
         return _value(await self._adrive(steps, session, lambda _: function(**arguments)))
 
+    def reveal(self, token: Value, *, column: str, reason: str) -> Value:
+        """Resolves a token of a column, for a person whom the policy lets; recorded before and after.
+
+        Args:
+            token: What a `pseudonym` or `hash` showed, also under an earlier mask key.
+            column: The protected column, as ``relation.column``.
+            reason: Why, for who approves; the ledger commits to it.
+
+        Returns:
+            The value, among the rows that the principal may see.
+
+        Raises:
+            Denied: The policy does not allow it (``mask.reveal_denied``), or no value or several have the token
+                (``mask.token_unknown``).
+            ApprovalRequired: A person has to approve first; ask again with the same reason afterwards.
+            UsageError: There is no reason.
+        """
+        session = self._current()
+        return self._drive(self._reveal_flow(token, column, reason, session), session, self._run_plan).rows[0][0]
+
+    async def areveal(self, token: Value, *, column: str, reason: str) -> Value:
+        """As `reveal`, without blocking the event loop."""
+        session = self._current()
+        steps = await asyncio.to_thread(self._reveal_flow, token, column, reason, session)
+        return (await self._adrive(steps, session, self._run_plan)).rows[0][0]
+
     @overload
     def tool(self, function: Callable[P, R], /) -> Callable[P, R]: ...
     @overload
@@ -414,6 +442,14 @@ class Guard:
         judgement = self._judge(statement, session, is_ours=is_ours)
         return flow.run(judgement, session.principal, session.context, self._database(), scan=self._scan)
 
+    def _reveal_flow(self, token: Value, column: str, reason: str, session: Session) -> flow.Flow:
+        def masks_sql(mask: Mask, described: Column) -> list[MaskExpression]:
+            return [mask_expression(mask, described, self.engine.dialect, key) for key in self._keyring.keys]
+
+        who = session.principal, session.context
+        judgement = judge_reveal(token, column, reason, self._bind(), *who, masks_sql)
+        return run_reveal(judgement, *who, self._database())
+
     def _action_flow(self, name: str, arguments: Mapping[str, Any], session: Session) -> flow.Flow:
         return flow.run_action(name, dict(arguments), self._bind(), session.principal, session.context, scan=self._scan)
 
@@ -421,8 +457,8 @@ class Guard:
         return {"name": self.engine.name, "dialect": self.engine.dialect}
 
     def _run_plan(self, plan: Plan | None) -> object:
-        if plan is None:
-            raise UsageError("usage.bug", "There is no plan to run.")
+        if plan is None or plan.lookups:
+            raise UsageError("usage.bug", "There is no plan that is ready to run.")
         return self.engine.execute(plan)
 
     def _drive(self, steps: flow.Flow, session: Session, runner: Runner) -> Result:
@@ -444,6 +480,8 @@ class Guard:
                 return self._approvals.seek(digest, judgement, session.principal, session.context)
             case flow.Spend(probes, limit):
                 return flow.Spent(*session.budget.spend(probes, limit))
+            case flow.Lookup(plan):
+                return self.engine.execute(plan)
             case flow.Notify(event):
                 if self._observer:
                     self._observer(event)

@@ -504,7 +504,9 @@ class Plan:
         is_explain: It asks for the plan of a query and runs nothing.
         index_use: What the engine may do with indexes, where it can be told (PostgreSQL); the narrowest when nobody said.
         is_protected: Masks or row filters hold for what it touches.
-        settings: Texts by name that hold for its transaction alone: the principal's values, for row filters in the database. The engine sets them with bound values.
+        settings: Texts by name that hold for its transaction alone: the principal's values, for row filters in the database. The engine
+            sets them with bound values.
+        lookups: Names of parameters with the plan that finds the one value to bind there; the guard runs them first.
     """
 
     sql: str
@@ -520,6 +522,7 @@ class Plan:
     index_use: IndexUse = "bitmap"
     is_protected: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
+    lookups: tuple[tuple[str, Plan], ...] = ()
 
     @property
     def is_read_only(self) -> bool:

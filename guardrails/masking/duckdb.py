@@ -9,47 +9,54 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Context, Decimal
 from uuid import UUID
 
 from guardrails.errors import PolicyError
 from guardrails.masking import values
-from guardrails.masking.kinds import SUBJECT, Options, constant
+from guardrails.masking.derived_keys import derived_key, hmac_blocks, key_name
+from guardrails.masking.kinds import SUBJECT, Options, constant, hides_nulls, null_stand_in
 from guardrails.masking.types import ColumnType
-from guardrails.masking.values import DOMAIN_CHARACTERS, HIDDEN, MIN_HIDDEN, TOKEN_HEX_DIGITS, TOKEN_PREFIX, subkey
+from guardrails.masking.values import DOMAIN_CHARACTERS, HIDDEN, MIN_HIDDEN, TOKEN_HEX_DIGITS, TOKEN_PREFIX
 from guardrails.model import Mask, MaskExpression, Value
 
 __all__ = ["apply", "expression"]
 
 _COLUMN = '"__column__"'
-_BLOCK_BYTES = 64
 _MOST_DIGITS = 18
 """Digits of a decimal that is masked by arithmetic; a product of two such still fits DuckDB's decimals of 38."""
 _MOST_BITS = 65
 """Bits of an integer to which noise is added in 128."""
 _EXACT = Context(prec=100)
 _Build = Callable[[ColumnType, Options], str]
-_BuildKeyed = Callable[[ColumnType], str]
+_BuildKeyed = Callable[[ColumnType, str], str]
 
 
 def expression(mask: Mask, type_: ColumnType, options: Options, key: bytes) -> MaskExpression:
     """Returns the expression; mask, type and options fit together (`guardrails.masking.kinds.options_of`)."""
+    written = _expression(mask, type_, options, key)
+    if not hides_nulls(options):
+        return written
+    known = f"coalesce({_COLUMN}, {_literal(null_stand_in(mask, type_, 'duckdb'), type_)})"
+    return replace(written, sql=written.sql.replace(_COLUMN, known))
+
+
+def _expression(mask: Mask, type_: ColumnType, options: Options, key: bytes) -> MaskExpression:
     if mask.kind in {"full", "null", "fixed"}:
         return MaskExpression(_literal(constant(mask, type_, options, "postgres"), type_))
     if mask.kind in {"hash", "pseudonym"}:
-        inner, outer = _blocks(subkey(key, mask.kind))
-        bindings: dict[str, Value] = {f"mask_{mask.kind}_inner": inner, f"mask_{mask.kind}_outer": outer}
-        return MaskExpression(_if_not_null(_KEYED[mask.kind](type_), type_), bindings)
+        keyed = _KEYED[mask.kind](type_, key_name(mask.kind, options))
+        return MaskExpression(_if_not_null(keyed, type_), hmac_blocks(key, mask.kind, options))
     if mask.kind == "shift":
         name, days = values.shift_binding(int(options["days"]), str(options[SUBJECT]), key)
         return MaskExpression(_if_not_null(_shift(type_, name), type_), {name: days})
     if type_.family == "integer" and type_.bits > _MOST_BITS and mask.kind == "noise":
         raise PolicyError("policy.mask_invalid", f"{mask.column} has too many digits for the mask `{mask.kind}`.")
     if mask.kind == "noise" and (type_.precision is None or type_.precision <= _MOST_DIGITS):
-        inner, outer = _blocks(subkey(key, mask.kind))
-        text = _if_not_null(_noise(type_, int(options["spread"])), type_)
-        return MaskExpression(text, {"mask_noise_inner": inner, "mask_noise_outer": outer})
+        noised = _noise(type_, int(options["spread"]), key_name(mask.kind, options))
+        return MaskExpression(_if_not_null(noised, type_), hmac_blocks(key, mask.kind, options))
     if type_.precision is not None and type_.precision > _MOST_DIGITS:
         raise PolicyError("policy.mask_invalid", f"{mask.column} has too many digits for the mask `{mask.kind}`.")
     if type_.family == "float":
@@ -64,7 +71,7 @@ def apply(mask: Mask, type_: ColumnType, options: Options, value: Value | None, 
         return json.dumps(whole) if isinstance(whole, (dict, list)) else whole
     match mask.kind, value:
         case ("hash" | "pseudonym", _) if value is not None:
-            return _keyed(mask.kind, type_, value, subkey(key, mask.kind))
+            return _keyed(mask.kind, type_, value, derived_key(key, mask.kind, options))
         case ("partial", str()):
             return values.partial(value, int(options["first"]), int(options["last"]))
         case ("email", str()):
@@ -82,12 +89,12 @@ def apply(mask: Mask, type_: ColumnType, options: Options, value: Value | None, 
             _, days = values.shift_binding(int(options["days"]), str(options[SUBJECT]), key)
             return values.shift_value(value, days)
         case ("noise", int()):
-            moved = values.noise(value, int(options["spread"]), subkey(key, "noise"))
+            moved = values.noise(value, int(options["spread"]), derived_key(key, "noise", options))
             return min(max(int(moved), _lowest(type_)), _highest(type_))
         case ("noise", Decimal()):
             whole = _rounded(int(_EXACT.scaleb(value, type_.scale)), -type_.scale) // 10**type_.scale
             most = 10 ** ((type_.precision or 18) - type_.scale) - 1
-            moved = values.noise(whole, int(options["spread"]), subkey(key, "noise"))
+            moved = values.noise(whole, int(options["spread"]), derived_key(key, "noise", options))
             return Decimal(min(max(int(moved), -most), most)).quantize(Decimal(1).scaleb(-type_.scale), context=_EXACT)
         case ("round", int()):
             return min(max(_rounded(value, int(options["digits"])), _lowest(type_)), _highest(type_))
@@ -164,28 +171,23 @@ def _literal(value: Value | None, type_: ColumnType) -> str:
     return f"CAST('{escaped}' AS {type_.sql})"
 
 
-def _blocks(key: bytes) -> tuple[bytes, bytes]:
-    padded = key.ljust(_BLOCK_BYTES, b"\0")
-    return bytes(b ^ 0x36 for b in padded), bytes(b ^ 0x5C for b in padded)
-
-
-def _digest(kind: str, type_: ColumnType) -> str:
+def _digest(key: str, type_: ColumnType) -> str:
     """HMAC in hexadecimal, lower case."""
     data = _COLUMN if type_.family == "bytes" else f"encode(CAST({_COLUMN} AS text))"
-    return _hmac(kind, data)
+    return _hmac(key, data)
 
 
-def _hmac(kind: str, data: str) -> str:
-    inner = f"unhex(sha256(CAST(:mask_{kind}_inner AS blob) || {data}))"
-    return f"sha256(CAST(:mask_{kind}_outer AS blob) || {inner})"
+def _hmac(key: str, data: str) -> str:
+    inner = f"unhex(sha256(CAST(:{key}_inner AS blob) || {data}))"
+    return f"sha256(CAST(:{key}_outer AS blob) || {inner})"
 
 
-def _hash(type_: ColumnType) -> str:
-    return f"unhex({_digest('hash', type_)})" if type_.family == "bytes" else _digest("hash", type_)
+def _hash(type_: ColumnType, key: str) -> str:
+    return f"unhex({_digest(key, type_)})" if type_.family == "bytes" else _digest(key, type_)
 
 
-def _pseudonym(type_: ColumnType) -> str:
-    hexadecimal = _digest("pseudonym", type_)
+def _pseudonym(type_: ColumnType, key: str) -> str:
+    hexadecimal = _digest(key, type_)
     if type_.family == "uuid":
         return f"CAST(left({hexadecimal}, 32) AS uuid)"
     if type_.family == "integer":
@@ -258,7 +260,7 @@ def _round(type_: ColumnType, options: Options) -> str:
     return f"least(greatest({_rounded_sql(whole, digits)}, {low}), {high})"
 
 
-def _noise(type_: ColumnType, spread: int) -> str:
+def _noise(type_: ColumnType, spread: int, key: str) -> str:
     if type_.family == "numeric":
         unit = 10**type_.scale
         scaled = f"CAST(CAST({_COLUMN} AS decimal(38, {type_.scale})) * {unit} AS int128)"
@@ -267,7 +269,7 @@ def _noise(type_: ColumnType, spread: int) -> str:
         low, high = -most, most
     else:
         whole, low, high = f"CAST({_COLUMN} AS int128)", _lowest(type_), _highest(type_)
-    digest = _hmac("noise", f"encode(CAST({whole} AS text))")
+    digest = _hmac(key, f"encode(CAST({whole} AS text))")
     number = f"(CAST('0x' || left({digest}, 16) AS ubigint) & CAST('{2**63 - 1}' AS ubigint))"
     moved = f"{whole} + CAST({number} % {2 * spread + 1} AS int128) - {spread}"
     return f"least(greatest({moved}, CAST('{low}' AS int128)), CAST('{high}' AS int128))"

@@ -15,6 +15,9 @@
 | ``round`` {digits} | rounded half away from zero | NULL |
 | ``noise`` {spread} | the whole number nearby, moved by at most `spread`, each value always alike | NULL |
 
+With the option ``nulls: hide`` NULL is masked as if it were the constant of ``full`` (`kinds.null_stand_in`). With ``per`` the key of
+``hash``, ``pseudonym`` and ``noise`` is another one for each value of that attribute of the principal's (`derived_keys`).
+
 The first three are the same for every row and so tell nothing. The others tell what they keep, and whether the value is NULL;
 `hash` and `pseudonym` tell which rows are equal, across columns and tables, so that joins and groups still work.
 """
@@ -23,14 +26,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from uuid import UUID
 
 from guardrails.errors import StatementError
 from guardrails.masking import duckdb, judged, mysql, postgres, sqlite, values
+from guardrails.masking.derived_keys import derived_key
 from guardrails.masking.judged_types import JUDGED_TYPES
-from guardrails.masking.kinds import SUBJECT, Options, constant, options_of
+from guardrails.masking.kinds import PER, SUBJECT, Options, constant, hides_nulls, null_stand_in, options_of
 from guardrails.masking.types import ColumnType
 from guardrails.model import Column, DialectName, Mask, MaskExpression, Value
 
@@ -82,8 +87,10 @@ def check_mask(mask: Mask, column: Column, dialect: DialectName) -> None:
 
     A mask that cannot be written in a dialect that is judged only is no fault of the policy: what needs it is refused.
     """
+    given = dict(mask.options)
+    whose = () if PER not in given or SUBJECT in given else ((SUBJECT, ""),)
     with suppress(StatementError):
-        mask_expression(mask, column, dialect, bytes(32))
+        mask_expression(replace(mask, options=(*mask.options, *whose)), column, dialect, bytes(32))
 
 
 def mask_value(
@@ -95,6 +102,8 @@ def mask_value(
         PolicyError: Mask, options and column do not fit together (policy.mask_invalid).
     """
     type_, options = options_of(mask, column, dialect)
+    if value is None and hides_nulls(options):
+        value = null_stand_in(mask, type_, dialect)
     if dialect in _TWINS:
         return _TWINS[dialect](mask, type_, options, value, key)
     if mask.kind in {"full", "null", "fixed"}:
@@ -105,15 +114,15 @@ def mask_value(
 def _postgres_value(mask: Mask, type_: ColumnType, options: Options, value: Value, key: bytes) -> Value | None:
     match mask.kind, value:
         case ("hash", bytes()):
-            return values.keyed_digest(value, values.subkey(key, "hash"))
+            return values.keyed_digest(value, derived_key(key, "hash", options))
         case ("hash", str()):
-            return type_.fit(values.keyed_digest(_data(value, type_), values.subkey(key, "hash")).hex())
+            return type_.fit(values.keyed_digest(_data(value, type_), derived_key(key, "hash", options)).hex())
         case ("pseudonym", int()):
-            return values.pseudonym_integer(_data(value, type_), values.subkey(key, "pseudonym"), type_.bits)
+            return values.pseudonym_integer(_data(value, type_), derived_key(key, "pseudonym", options), type_.bits)
         case ("pseudonym", UUID()):
-            return UUID(bytes=values.keyed_digest(_data(value, type_), values.subkey(key, "pseudonym"))[:16])
+            return UUID(bytes=values.keyed_digest(_data(value, type_), derived_key(key, "pseudonym", options))[:16])
         case ("pseudonym", str()):
-            return type_.fit(values.pseudonym_text(_data(value, type_), values.subkey(key, "pseudonym")))
+            return type_.fit(values.pseudonym_text(_data(value, type_), derived_key(key, "pseudonym", options)))
         case ("partial", str()):
             return type_.fit(values.partial(_unpadded(value, type_), int(options["first"]), int(options["last"])))
         case ("email", str()):
@@ -124,7 +133,7 @@ def _postgres_value(mask: Mask, type_: ColumnType, options: Options, value: Valu
         case ("date", date()):
             return values.truncate(datetime(value.year, value.month, value.day), str(options["to"])).date()  # noqa: DTZ001
         case ("noise", int() | Decimal()):
-            return _held(values.noise(value, int(options["spread"]), values.subkey(key, "noise")), type_)
+            return _held(values.noise(value, int(options["spread"]), derived_key(key, "noise", options)), type_)
         case ("shift", datetime() | date()):
             _, days = values.shift_binding(int(options["days"]), str(options[SUBJECT]), key)
             return values.shift_value(value, days)

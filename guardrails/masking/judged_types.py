@@ -12,10 +12,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from guardrails.masking.types import ColumnType, Family
+from guardrails.masking.types import ColumnType, Family, column_type
 from guardrails.model import Column, DialectName
 
-__all__ = ["JUDGED_TYPES", "judged_type"]
+__all__ = ["JUDGED_TYPES", "declared_type", "judged_type"]
 
 _TYPE = re.compile(
     r"([a-z_][a-z0-9_ ]*?)\s*(?:\(\s*(\d{1,5}|max)\s*(?:(?:char|byte)\s*)?(?:,\s*(\d{1,3})\s*)?\))?( with(?:out)? time zone)?"
@@ -66,6 +66,11 @@ JUDGED_TYPES: Mapping[DialectName, Mapping[str, Family]] = {
     ),
 }  # fmt: skip
 """By dialect, what a type's name without its modifiers means."""
+
+
+def declared_type(column: Column, dialect: DialectName) -> ColumnType:
+    """Returns what `column.type` means in any dialect."""
+    return judged_type(column, dialect) if dialect in JUDGED_TYPES else column_type(column, dialect)
 
 
 def judged_type(column: Column, dialect: DialectName) -> ColumnType:

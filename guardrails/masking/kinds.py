@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from uuid import UUID
 
 from guardrails.errors import PolicyError
-from guardrails.masking.judged_types import JUDGED_TYPES, judged_type
-from guardrails.masking.types import ColumnType, Family, column_type
+from guardrails.masking.judged_types import declared_type
+from guardrails.masking.types import ColumnType, Family
 from guardrails.masking.values import HIDDEN, MAX_SHIFT_DAYS, PERIODS
 from guardrails.model import Column, DialectName, Mask, Value
 
-__all__ = ["MASK_KINDS", "SUBJECT", "Kind", "Options", "constant", "options_of"]
+__all__ = ["MASK_KINDS", "NULLS", "PER", "SUBJECT", "Kind", "Options", "constant", "hides_nulls", "null_stand_in", "options_of"]
 
 Options = Mapping[str, str | int]
 SUBJECT = "subject"
-"""The option that tells whose a personal mask is; no policy gives it."""
+"""The option that tells whose a personal mask is, or whose key one with `per` has; no policy gives it."""
+PER = "per"
+"""The option that names the attribute of the principal which decides about the key."""
+NULLS = "nulls"
+"""The option that says whether a NULL stays one: ``keep`` or ``hide``."""
 
 _TEXT: frozenset[Family] = frozenset({"text"})
 _NUMBERS: frozenset[Family] = frozenset({"integer", "numeric", "float"})
 _DATES: frozenset[Family] = frozenset({"date", "timestamp", "timestamptz"})
 _MIN_TOKEN_CHARACTERS = 16
 _ZERO_UUID = UUID(int=0)
+_EPOCH = date(1970, 1, 1)
 _FULL: dict[Family, Value | None] = {
-    "text": HIDDEN, "integer": 0, "numeric": Decimal(0), "float": 0.0, "boolean": False, "date": date(1970, 1, 1),
+    "text": HIDDEN, "integer": 0, "numeric": Decimal(0), "float": 0.0, "boolean": False, "date": _EPOCH,
     "timestamp": datetime(1970, 1, 1), "timestamptz": datetime(1970, 1, 1, tzinfo=UTC), "time": time(),  # noqa: DTZ001
     "timetz": time(tzinfo=UTC), "interval": timedelta(), "uuid": _ZERO_UUID, "json": {}, "bytes": b"", "unknown": None,
 }  # fmt: skip
@@ -42,7 +47,10 @@ class Kind:
         sqlite_families: The same in SQLite, where dates are text or numbers; None for `families`.
         options: Names of its options with the default; None where one must be given.
         is_personal: It depends on who asks: a permit adds the option ``subject``.
-        keeps_null: A NULL stays a NULL. Otherwise the masked value is the same for every value, NULL included.
+        is_keyed: Equal values are masked alike under one key, so that it takes the option ``per``; a permit adds ``subject`` then.
+        is_token: What it gives stands for one value, which the policy may let people reveal.
+        keeps_null: A NULL stays a NULL, unless the option ``nulls`` hides it. Otherwise the masked value is the same for every
+            value, NULL included.
     """
 
     families: frozenset[Family] | None = None
@@ -50,6 +58,13 @@ class Kind:
     options: tuple[tuple[str, str | int | None], ...] = ()
     keeps_null: bool = True
     is_personal: bool = False
+    is_keyed: bool = False
+    is_token: bool = False
+
+    @property
+    def common(self) -> tuple[str, ...]:
+        """Names of the options that several kinds share and that may be left out."""
+        return ((PER,) if self.is_keyed else ()) + ((NULLS,) if self.keeps_null else ())
 
 
 MASK_KINDS: dict[str, Kind] = {
@@ -57,17 +72,18 @@ MASK_KINDS: dict[str, Kind] = {
     "null": Kind(keeps_null=False),
     "fixed": Kind(options=(("value", None),), keeps_null=False),
     "partial": Kind(_TEXT, options=(("first", 0), ("last", 0))),
-    "hash": Kind(_TEXT | {"bytes"}),
-    "pseudonym": Kind(_TEXT | {"integer", "uuid"}),
+    "hash": Kind(_TEXT | {"bytes"}, is_keyed=True, is_token=True),
+    "pseudonym": Kind(_TEXT | {"integer", "uuid"}, is_keyed=True, is_token=True),
     "email": Kind(_TEXT),
     "date": Kind(_DATES, _DATES | {"text", "integer"}, (("to", "year"),)),
     "bucket": Kind(_NUMBERS, options=(("size", None),)),
     "round": Kind(_NUMBERS, options=(("digits", 0),)),
     "shift": Kind(_DATES, _DATES | {"text", "integer"}, (("days", None),), is_personal=True),
-    "noise": Kind(frozenset({"integer", "numeric"}), options=(("spread", None),)),
+    "noise": Kind(frozenset({"integer", "numeric"}), options=(("spread", None),), is_keyed=True),
 }
 """Every kind but ``deny``, which is a refusal and never a value."""
 
+_NULLS = ("keep", "hide")
 _INTEGER_RANGES = {
     "first": (0, 1000),
     "last": (0, 1000),
@@ -87,12 +103,13 @@ def options_of(mask: Mask, column: Column, dialect: DialectName) -> tuple[Column
     kind = MASK_KINDS.get(mask.kind)
     if kind is None:
         raise _misfit(mask, f"There is no mask `{mask.kind}`; known are {', '.join(MASK_KINDS)}.")
-    type_ = judged_type(column, dialect) if dialect in JUDGED_TYPES else column_type(column, dialect)
+    type_ = declared_type(column, dialect)
     families = kind.sqlite_families if dialect == "sqlite" and kind.sqlite_families else kind.families
     if families is not None and type_.family not in families:
         raise _misfit(mask, f"The mask `{mask.kind}` does not fit {mask.column} of type {column.type or 'unknown'}.")
     given = dict(mask.options)
-    if unknown := given.keys() - {name for name, _ in kind.options} - ({SUBJECT} if kind.is_personal else set()):
+    known = {*dict(kind.options), *kind.common} | ({SUBJECT} if kind.is_personal or PER in given else set())
+    if unknown := given.keys() - known:
         raise _misfit(mask, f"The mask `{mask.kind}` has no option {', '.join(sorted(unknown))}.")
     options: dict[str, str | int] = {}
     for name, default in kind.options:
@@ -102,11 +119,29 @@ def options_of(mask: Mask, column: Column, dialect: DialectName) -> tuple[Column
         options[name] = _checked(mask, name, value, type_)
     if kind.is_personal:
         options[SUBJECT] = str(given.get(SUBJECT, ""))
+    if PER in given:
+        if SUBJECT not in given:
+            raise _misfit(mask, f"The mask of {mask.column} is not bound to a principal's {given[PER]}.")
+        options |= {PER: given[PER], SUBJECT: given[SUBJECT]}
+    if NULLS in given:
+        options[NULLS] = _checked(mask, NULLS, given[NULLS], type_)
     if mask.kind in {"hash", "pseudonym"} and type_.length is not None and type_.length < _MIN_TOKEN_CHARACTERS:
         raise _misfit(
             mask, f"{mask.column} is too short for the mask `{mask.kind}`: it needs {_MIN_TOKEN_CHARACTERS} characters."
         )
     return type_, options
+
+
+def hides_nulls(options: Options) -> bool:
+    """Whether a NULL is masked as if it were `null_stand_in`."""
+    return options.get(NULLS) == "hide"
+
+
+def null_stand_in(mask: Mask, type_: ColumnType, dialect: DialectName) -> Value | None:
+    """Returns the value whose mask a hidden NULL shows: the constant of ``full``; where SQLite keeps a date as text, a date."""
+    if mask.kind in {"date", "shift"} and type_.family == "text":
+        return _EPOCH.isoformat()
+    return constant(replace(mask, kind="full"), type_, {}, "sqlite" if dialect == "sqlite" else "postgres")
 
 
 def constant(mask: Mask, type_: ColumnType, options: Options, dialect: DialectName) -> Value | None:
@@ -209,6 +244,8 @@ def _checked(mask: Mask, name: str, value: str | int, type_: ColumnType) -> str 
         periods = PERIODS[:-1] if type_.family == "date" else PERIODS
         if value not in periods:
             raise _misfit(mask, f"The option `to` of {mask.column} is one of {', '.join(periods)}.")
+    if name == NULLS and value not in _NULLS:
+        raise _misfit(mask, f"The option `nulls` of {mask.column} is one of {', '.join(_NULLS)}.")
     if name in _INTEGER_RANGES:
         low, high = _INTEGER_RANGES[name]
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:

@@ -6,11 +6,13 @@ import re
 
 from guardrails.masking.values import HIDDEN, TOKEN_HEX_DIGITS, TOKEN_PREFIX
 
-__all__ = ["is_masked_text"]
+__all__ = ["is_masked_text", "is_token"]
 
 # A column of 16 characters keeps 12 of the digits.
 _TOKEN = re.compile(rf"{TOKEN_PREFIX}[0-9a-f]{{12,{TOKEN_HEX_DIGITS}}}", re.IGNORECASE)
 _HASH = re.compile(r"[0-9a-f]{64}")
+_WHOLE = {"pseudonym": re.compile(rf"{TOKEN_PREFIX}[0-9a-f]{{12,{TOKEN_HEX_DIGITS}}}"), "hash": re.compile(r"[0-9a-f]{16,64}")}
+"""What a mask of text gives and nothing else; short columns hold less of it."""
 
 
 def is_masked_text(kind: str, text: str) -> bool:
@@ -30,3 +32,13 @@ def is_masked_text(kind: str, text: str) -> bool:
         case "partial" | "email" | "full":
             return HIDDEN in text
     return False
+
+
+def is_token(kind: str, text: str) -> bool:
+    """Whether a text is exactly what a mask of that kind makes of a text.
+
+    Example:
+        >>> is_token("pseudonym", "tok_0123456789abcdef0123"), is_token("pseudonym", "TOK_0123456789abcdef0123 ")
+        (True, False)
+    """
+    return kind in _WHOLE and _WHOLE[kind].fullmatch(text) is not None

@@ -15,15 +15,15 @@ from uuid import UUID
 
 from guardrails.errors import PolicyError
 from guardrails.masking import values
-from guardrails.masking.kinds import SUBJECT, Options, constant
+from guardrails.masking.derived_keys import derived_key, hmac_blocks, key_name
+from guardrails.masking.kinds import SUBJECT, Options, constant, hides_nulls, null_stand_in
 from guardrails.masking.types import ColumnType
-from guardrails.masking.values import HIDDEN, MIN_HIDDEN, TOKEN_HEX_DIGITS, TOKEN_PREFIX, subkey
+from guardrails.masking.values import HIDDEN, MIN_HIDDEN, TOKEN_HEX_DIGITS, TOKEN_PREFIX
 from guardrails.model import Mask, MaskExpression, Value
 
 __all__ = ["apply", "expression"]
 
 _COLUMN = "`__column__`"
-_BLOCK_BYTES = 64
 _MOST_DIGITS = 50
 """Digits before the point of a decimal that is masked by arithmetic; the server's decimals end at 65."""
 _LARGEST_ROUNDED = 1e33
@@ -32,7 +32,7 @@ _DOMAIN_BYTES = "^(2[DE]|3[0-9]|4[1-9A-F]|5[0-9A]|6[1-9A-F]|7[0-9A])+$"
 """`guardrails.masking.values.DOMAIN_CHARACTERS` in hexadecimal."""
 _EXACT = Context(prec=400, rounding=ROUND_HALF_UP)
 _Build = Callable[[ColumnType, Options], str]
-_BuildKeyed = Callable[[ColumnType], str]
+_BuildKeyed = Callable[[ColumnType, str], str]
 
 
 def expression(mask: Mask, type_: ColumnType, options: Options, key: bytes) -> MaskExpression:
@@ -41,23 +41,27 @@ def expression(mask: Mask, type_: ColumnType, options: Options, key: bytes) -> M
         literal = _literal(_constant(mask, type_, options))
         is_integer = type_.family == "integer" and mask.kind != "null"
         return MaskExpression(_typed(f"CAST({literal} AS {_integer(type_)})" if is_integer else literal))
+    masked, bindings = _masked(mask, type_, options, key)
+    if not hides_nulls(options):
+        return MaskExpression(_if_not_null(masked), bindings)
+    known = f"COALESCE({_COLUMN}, {_literal(null_stand_in(mask, type_, 'mysql'))})"
+    return MaskExpression(_typed(masked.replace(_COLUMN, known)), bindings)
+
+
+def _masked(mask: Mask, type_: ColumnType, options: Options, key: bytes) -> tuple[str, dict[str, Value]]:
+    """Returns what stands for a value that is not NULL, and what it binds."""
+    name = key_name(mask.kind, options)
     if mask.kind in {"hash", "pseudonym"}:
-        inner, outer = _blocks(subkey(key, mask.kind))
-        bindings: dict[str, Value] = {f"mask_{mask.kind}_inner": inner, f"mask_{mask.kind}_outer": outer}
-        return MaskExpression(_if_not_null(_KEYED[mask.kind](type_)), bindings)
+        return _KEYED[mask.kind](type_, name), {**hmac_blocks(key, mask.kind, options)}
     if mask.kind == "shift":
-        name, days = values.shift_binding(int(options["days"]), str(options[SUBJECT]), key)
+        number, days = values.shift_binding(int(options["days"]), str(options[SUBJECT]), key)
         year = f"YEAR({_COLUMN}) BETWEEN {values.SHIFTED_YEARS[0]} AND {values.SHIFTED_YEARS[1]}"
-        moved = f"CASE WHEN {year} THEN DATE_ADD({_COLUMN}, INTERVAL (:{name}) DAY) END"
-        return MaskExpression(_if_not_null(moved), {name: days})
+        return f"CASE WHEN {year} THEN DATE_ADD({_COLUMN}, INTERVAL (:{number}) DAY) END", {number: days}
     if mask.kind == "noise" and (type_.precision is None or type_.precision - type_.scale <= _MOST_DIGITS):
-        inner, outer = _blocks(subkey(key, mask.kind))
-        return MaskExpression(
-            _if_not_null(_noise(type_, int(options["spread"]))), {"mask_noise_inner": inner, "mask_noise_outer": outer}
-        )
+        return _noise(type_, int(options["spread"]), name), {**hmac_blocks(key, mask.kind, options)}
     if type_.precision is not None and type_.precision - type_.scale > _MOST_DIGITS:
         raise PolicyError("policy.mask_invalid", f"{mask.column} has too many digits for the mask `{mask.kind}`.")
-    return MaskExpression(_if_not_null(_PLAIN[mask.kind](type_, options)))
+    return _PLAIN[mask.kind](type_, options), {}
 
 
 def apply(mask: Mask, type_: ColumnType, options: Options, value: Value | None, key: bytes) -> Value | None:
@@ -67,7 +71,7 @@ def apply(mask: Mask, type_: ColumnType, options: Options, value: Value | None, 
     if value is None:
         return None
     if mask.kind in {"hash", "pseudonym"}:
-        return _keyed(mask.kind, type_, value, subkey(key, mask.kind))
+        return _keyed(mask.kind, type_, value, derived_key(key, mask.kind, options))
     match mask.kind, value:
         case ("partial", str()):
             return _cut(values.partial(value, int(options["first"]), int(options["last"])), type_)
@@ -85,7 +89,7 @@ def apply(mask: Mask, type_: ColumnType, options: Options, value: Value | None, 
             _, days = values.shift_binding(int(options["days"]), str(options[SUBJECT]), key)
             return values.shift_value(value, days)
         case ("noise", int() | Decimal()):
-            return _held(values.noise(value, int(options["spread"]), subkey(key, "noise")), type_)
+            return _held(values.noise(value, int(options["spread"]), derived_key(key, "noise", options)), type_)
         case ("round", float()):
             return _rounded(_exact(value, type_), int(options["digits"]))
         case ("round", int() | Decimal()):
@@ -142,11 +146,6 @@ def _literal(value: Value | None) -> str:
     return f"'{escaped}'"
 
 
-def _blocks(key: bytes) -> tuple[bytes, bytes]:
-    padded = key.ljust(_BLOCK_BYTES, b"\0")
-    return bytes(b ^ 0x36 for b in padded), bytes(b ^ 0x5C for b in padded)
-
-
 def _typed(masked: str) -> str:
     return f"CASE WHEN FALSE THEN {_COLUMN} ELSE {masked} END"
 
@@ -163,7 +162,7 @@ def _cut(text: str, type_: ColumnType) -> str:
     return text if type_.length is None else text[: type_.length]
 
 
-def _digest(kind: str, type_: ColumnType) -> str:
+def _digest(key: str, type_: ColumnType) -> str:
     """HMAC-SHA256 in hexadecimal, over bytes as they are, numbers as digits, and text in UTF-8."""
     if type_.family == "bytes":
         data = _COLUMN
@@ -171,22 +170,22 @@ def _digest(kind: str, type_: ColumnType) -> str:
         # A number's zeros in front (ZEROFILL) are its column's, not the number's.
         text = f"CAST({_COLUMN} + 0 AS CHAR)" if type_.family == "integer" else _COLUMN
         data = f"CAST(CONVERT({text} USING utf8mb4) AS BINARY)"
-    return _hmac(kind, data)
+    return _hmac(key, data)
 
 
-def _hmac(kind: str, data: str) -> str:
-    inner = f"UNHEX(SHA2(CONCAT(:mask_{kind}_inner, {data}), 256))"
+def _hmac(key: str, data: str) -> str:
+    inner = f"UNHEX(SHA2(CONCAT(:{key}_inner, {data}), 256))"
     # What HEX gives is known to be ASCII, which fits every character set that the column may have.
-    return f"LOWER(HEX(UNHEX(SHA2(CONCAT(:mask_{kind}_outer, {inner}), 256))))"
+    return f"LOWER(HEX(UNHEX(SHA2(CONCAT(:{key}_outer, {inner}), 256))))"
 
 
-def _hash(type_: ColumnType) -> str:
-    digest = _digest("hash", type_)
+def _hash(type_: ColumnType, key: str) -> str:
+    digest = _digest(key, type_)
     return f"UNHEX({digest})" if type_.family == "bytes" else _fitting(digest, type_)
 
 
-def _pseudonym(type_: ColumnType) -> str:
-    digest = _digest("pseudonym", type_)
+def _pseudonym(type_: ColumnType, key: str) -> str:
+    digest = _digest(key, type_)
     if type_.family == "uuid":
         # MariaDB takes those of known versions alone, so that version 4 and its variant are written in (RFC 9562).
         ends = f"SUBSTRING({digest}, 1, 8), SUBSTRING({digest}, 9, 4)", f"SUBSTRING({digest}, 21, 12)"
@@ -257,10 +256,10 @@ def _round(type_: ColumnType, options: Options) -> str:
     return f"CAST(LEAST(GREATEST({rounded}, {-largest - 1}), {largest}) AS {_integer(type_)})"
 
 
-def _noise(type_: ColumnType, spread: int) -> str:
+def _noise(type_: ColumnType, spread: int, key: str) -> str:
     # The sum makes 0 of what would be written -0.
     whole = f"(CAST(ROUND({_decimal(type_)}, 0) AS DECIMAL(65, 0)) + 0)"
-    digest = _hmac("noise", f"CAST(CONVERT(CAST({whole} AS CHAR) USING utf8mb4) AS BINARY)")
+    digest = _hmac(key, f"CAST(CONVERT(CAST({whole} AS CHAR) USING utf8mb4) AS BINARY)")
     number = f"(CAST(CONV(LEFT({digest}, 16), 16, 10) AS UNSIGNED) & {2**63 - 1})"
     offset = f"CAST(MOD({number}, {2 * spread + 1}) AS SIGNED) - {spread}"
     low, high = _range(type_)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from uuid import UUID
 
-from guardrails.masking.kinds import SUBJECT, Options, constant
+from guardrails.masking.derived_keys import hmac_blocks, key_name
+from guardrails.masking.kinds import SUBJECT, Options, constant, hides_nulls, null_stand_in
 from guardrails.masking.types import ColumnType
 from guardrails.masking.values import (
     DOMAIN_CHARACTERS,
@@ -22,33 +24,36 @@ from guardrails.masking.values import (
     TOKEN_HEX_DIGITS,
     TOKEN_PREFIX,
     shift_binding,
-    subkey,
 )
 from guardrails.model import Mask, MaskExpression, Value
 
 __all__ = ["expression"]
 
 _COLUMN = '"__column__"'
-_BLOCK_BYTES = 64
 _Build = Callable[[ColumnType, Options], str]
-_BuildKeyed = Callable[[ColumnType], str]
+_BuildKeyed = Callable[[ColumnType, str], str]
 
 
 def expression(mask: Mask, type_: ColumnType, options: Options, key: bytes) -> MaskExpression:
     """Returns the expression; mask, type and options fit together (`guardrails.masking.kinds.options_of`)."""
+    written = _expression(mask, type_, options, key)
+    if not hides_nulls(options):
+        return written
+    known = f"coalesce({_COLUMN}, {_literal(null_stand_in(mask, type_, 'postgres'), type_)})"
+    return replace(written, sql=written.sql.replace(_COLUMN, known))
+
+
+def _expression(mask: Mask, type_: ColumnType, options: Options, key: bytes) -> MaskExpression:
     if mask.kind in {"full", "null", "fixed"}:
         return MaskExpression(_literal(constant(mask, type_, options, "postgres"), type_))
     if mask.kind in {"hash", "pseudonym"}:
-        inner, outer = _blocks(subkey(key, mask.kind))
-        bindings = {f"mask_{mask.kind}_inner": inner, f"mask_{mask.kind}_outer": outer}
-        return MaskExpression(_KEYED[mask.kind](type_), bindings)
+        return MaskExpression(_KEYED[mask.kind](type_, key_name(mask.kind, options)), hmac_blocks(key, mask.kind, options))
     if mask.kind == "shift":
         name, days = shift_binding(int(options["days"]), str(options[SUBJECT]), key)
         return MaskExpression(_shift(type_, name), {name: days})
     if mask.kind == "noise":
-        inner, outer = _blocks(subkey(key, mask.kind))
-        bindings = {"mask_noise_inner": inner, "mask_noise_outer": outer}
-        return MaskExpression(_noise(type_, int(options["spread"])), bindings)
+        noised = _noise(type_, int(options["spread"]), key_name(mask.kind, options))
+        return MaskExpression(noised, hmac_blocks(key, mask.kind, options))
     return MaskExpression(_PLAIN[mask.kind](type_, options))
 
 
@@ -79,27 +84,22 @@ def _literal(value: Value | None, type_: ColumnType) -> str:
     return f"CAST('{escaped}' AS {type_.sql})"
 
 
-def _blocks(key: bytes) -> tuple[bytes, bytes]:
-    padded = key.ljust(_BLOCK_BYTES, b"\0")
-    return bytes(b ^ 0x36 for b in padded), bytes(b ^ 0x5C for b in padded)
+def _digest(key: str, type_: ColumnType) -> str:
+    return _hmac(key, _COLUMN if type_.family == "bytes" else f"convert_to(CAST({_COLUMN} AS text), 'UTF8')")
 
 
-def _digest(kind: str, type_: ColumnType) -> str:
-    return _hmac(kind, _COLUMN if type_.family == "bytes" else f"convert_to(CAST({_COLUMN} AS text), 'UTF8')")
+def _hmac(key: str, data: str) -> str:
+    inner = f"sha256(CAST(:{key}_inner AS bytea) || {data})"
+    return f"sha256(CAST(:{key}_outer AS bytea) || {inner})"
 
 
-def _hmac(kind: str, data: str) -> str:
-    inner = f"sha256(CAST(:mask_{kind}_inner AS bytea) || {data})"
-    return f"sha256(CAST(:mask_{kind}_outer AS bytea) || {inner})"
-
-
-def _hash(type_: ColumnType) -> str:
-    digest = _digest("hash", type_)
+def _hash(type_: ColumnType, key: str) -> str:
+    digest = _digest(key, type_)
     return digest if type_.family == "bytes" else f"CAST(encode({digest}, 'hex') AS {type_.sql})"
 
 
-def _pseudonym(type_: ColumnType) -> str:
-    hexadecimal = f"encode({_digest('pseudonym', type_)}, 'hex')"
+def _pseudonym(type_: ColumnType, key: str) -> str:
+    hexadecimal = f"encode({_digest(key, type_)}, 'hex')"
     if type_.family == "uuid":
         return f"CAST(left({hexadecimal}, 32) AS uuid)"
     if type_.family == "integer":
@@ -178,10 +178,10 @@ def _round(type_: ColumnType, options: Options) -> str:
     return f"CAST(CASE WHEN {left} >= {half} THEN {up} WHEN {left} <= -{half} THEN {down} ELSE {nearer} END AS {type_.sql})"
 
 
-def _noise(type_: ColumnType, spread: int) -> str:
+def _noise(type_: ColumnType, spread: int, key: str) -> str:
     is_integer = type_.family == "integer"
     whole = _COLUMN if is_integer else f"round(CAST({_COLUMN} AS numeric), 0)"
-    digest = _hmac("noise", f"convert_to(CAST({whole} AS text), 'UTF8')")
+    digest = _hmac(key, f"convert_to(CAST({whole} AS text), 'UTF8')")
     hexadecimal = f"encode({digest}, 'hex')"
     number = f"CAST(CAST('x' || left({hexadecimal}, 16) AS bit(64)) AS bigint) & {2**63 - 1}"
     # Only beside the ends of bigint would bigint not do.

@@ -6,9 +6,11 @@ Text reaches them as bytes, so that a text that is not valid UTF-8 is masked lik
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from guardrails.masking import values
-from guardrails.masking.kinds import SUBJECT, Options, constant
+from guardrails.masking.derived_keys import derived_key, key_name
+from guardrails.masking.kinds import MASK_KINDS, SUBJECT, Options, constant, hides_nulls, null_stand_in
 from guardrails.masking.types import ColumnType
 from guardrails.model import Mask, MaskExpression, Value
 
@@ -17,27 +19,37 @@ __all__ = ["SqliteFunction", "apply", "expression", "sqlite_functions"]
 SqliteFunction = Callable[..., Value | None]
 
 _PREFIX = "guardrails_mask_"
-_ARGUMENT = """CASE WHEN typeof("__column__") = 'text' THEN CAST("__column__" AS BLOB) ELSE "__column__" END"""
+_COLUMN = '"__column__"'
+_ARGUMENT = f"CASE WHEN typeof({_COLUMN}) = 'text' THEN CAST({_COLUMN} AS BLOB) ELSE {_COLUMN} END"
 # An expression has no affinity of its own; a cast gives it the column's, on which comparisons depend.
 _AFFINITIES = {"text": "TEXT", "integer": "INTEGER", "float": "REAL", "bytes": "BLOB"}
 
 
 def expression(mask: Mask, type_: ColumnType, options: Options, key: bytes) -> MaskExpression:
     """Returns the expression; mask, type and options fit together (`guardrails.masking.kinds.options_of`)."""
+    written = _expression(mask, type_, options, key)
+    if not hides_nulls(options):
+        return written
+    known = f"coalesce({_COLUMN}, {_literal(null_stand_in(mask, type_, 'sqlite'))})"
+    return replace(written, sql=written.sql.replace(_COLUMN, known))
+
+
+def _expression(mask: Mask, type_: ColumnType, options: Options, key: bytes) -> MaskExpression:
     if mask.kind in {"full", "null", "fixed"}:
         return MaskExpression(_cast(_literal(constant(mask, type_, options, "sqlite")), type_))
     name = f"{_PREFIX}{_function(mask.kind, type_)}"
     if mask.kind in {"hash", "pseudonym"}:
-        parameter = f"mask_{mask.kind}_key"
+        parameter = f"{key_name(mask.kind, options)}_key"
         call = f"{name}({_ARGUMENT}, :{parameter})"
-        return MaskExpression(_cast(call, type_), {parameter: values.subkey(key, mask.kind)})
+        return MaskExpression(_cast(call, type_), {parameter: derived_key(key, mask.kind, options)})
     if mask.kind == "shift":
         parameter, days = values.shift_binding(int(options["days"]), str(options[SUBJECT]), key)
         return MaskExpression(f"{name}({_ARGUMENT}, :{parameter})", {parameter: days})
     if mask.kind == "noise":
-        call = f"{name}({_ARGUMENT}, {options['spread']}, :mask_noise_key)"
-        return MaskExpression(call, {"mask_noise_key": values.subkey(key, "noise")})
-    call = f"{name}({', '.join([_ARGUMENT, *(_literal(option) for option in options.values())])})"
+        parameter = f"{key_name(mask.kind, options)}_key"
+        call = f"{name}({_ARGUMENT}, {options['spread']}, :{parameter})"
+        return MaskExpression(call, {parameter: derived_key(key, mask.kind, options)})
+    call = f"{name}({', '.join([_ARGUMENT, *(_literal(option) for option in _own(mask, options))])})"
     return MaskExpression(call if mask.kind in {"date", "bucket", "round"} else _cast(call, type_))
 
 
@@ -66,12 +78,17 @@ def apply(mask: Mask, type_: ColumnType, options: Options, value: Value | None, 
     _, function = sqlite_functions()[_PREFIX + _function(mask.kind, type_)]
     stored = int(value) if isinstance(value, bool) else value
     if mask.kind in {"hash", "pseudonym"}:
-        return function(stored, values.subkey(key, mask.kind))
+        return function(stored, derived_key(key, mask.kind, options))
     if mask.kind == "shift":
         return function(stored, values.shift_binding(int(options["days"]), str(options[SUBJECT]), key)[1])
     if mask.kind == "noise":
-        return function(stored, options["spread"], values.subkey(key, "noise"))
-    return function(stored, *options.values())
+        return function(stored, options["spread"], derived_key(key, "noise", options))
+    return function(stored, *_own(mask, options))
+
+
+def _own(mask: Mask, options: Options) -> list[str | int]:
+    """The values of the kind's own options, in their order."""
+    return [options[name] for name, _ in MASK_KINDS[mask.kind].options]
 
 
 def _function(kind: str, type_: ColumnType) -> str:

@@ -68,8 +68,8 @@ _ISO = re.compile(
 
 
 def subkey(key: bytes, kind: str) -> bytes:
-    """Returns the key of one kind of mask, 32 bytes."""
-    return hmac.digest(key, f"guardrails mask {kind}".encode(), "sha256")
+    """Returns the key of one kind of mask, 32 bytes; see `guardrails.masking.derived_keys`."""
+    return hmac.digest(key, f"guardrails mask {kind}".encode("utf-8", "surrogatepass"), "sha256")
 
 
 def keyed_digest(data: bytes, kind_key: bytes) -> bytes:

@@ -1,9 +1,24 @@
 """The policy decision point: the policy file, its binding to a schema, and the decision."""
 
 from guardrails.policy.binding import BoundPolicy
-from guardrails.policy.decide import decide, decide_action
+from guardrails.policy.decide import decide, decide_action, decide_reveal
 from guardrails.policy.load import Policy, read_policy_text
+from guardrails.policy.names import named_column
+from guardrails.policy.obligations import revealed_mask, stored_mask
 from guardrails.policy.schema import PolicyFile, policy_schema
 from guardrails.policy.visible import visible
 
-__all__ = ["BoundPolicy", "Policy", "PolicyFile", "decide", "decide_action", "policy_schema", "read_policy_text", "visible"]
+__all__ = [
+    "BoundPolicy",
+    "Policy",
+    "PolicyFile",
+    "decide",
+    "decide_action",
+    "decide_reveal",
+    "named_column",
+    "policy_schema",
+    "read_policy_text",
+    "revealed_mask",
+    "stored_mask",
+    "visible",
+]

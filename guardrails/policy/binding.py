@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from guardrails.errors import PolicyError, StatementError
 from guardrails.masking import check_mask
-from guardrails.masking.types import column_type
+from guardrails.masking.judged_types import declared_type
 from guardrails.model import Catalog, ColumnRef, Limits, Mask, RowFilter
 from guardrails.policy.checks import principal_names
 from guardrails.policy.conditions import Condition
@@ -48,10 +48,13 @@ class BoundRule:
 
 @dataclass(frozen=True, slots=True)
 class BoundColumn:
-    """A protected column: its mask, for whom not, and whether the database is to hold the masked values."""
+    """A protected column: its mask and for whom not, who may have its tokens resolved, whether a change may store them so, and whether the
+    database is to hold the masked values."""
 
     mask: Mask
     exemption: Exemption | None
+    reveal: Exemption | None = None
+    are_tokens_stored: bool = False
     is_placed: bool = False
 
 
@@ -88,7 +91,7 @@ class BoundPolicy:
                 yield replace(bound, mask=replace(bound.mask, column=ColumnRef(relation, declared.column)))
             for name in self.reach.computed(relation, declared):
                 if not self._has_own_mask(relation, name):
-                    yield replace(bound, mask=Mask(ColumnRef(relation, name), "deny"))
+                    yield replace(bound, mask=Mask(ColumnRef(relation, name), "deny"), reveal=None, are_tokens_stored=False)
 
     def _has_own_mask(self, relation: str, column: str) -> bool:
         """Whether the policy itself says what a generated column shows, there or where all of its rows are rows as well."""
@@ -178,11 +181,12 @@ class _Binder:
         bound: list[BoundColumn] = []
         for ref in found[:1]:
             self._claim(ref, path)
-
             described = next(c for c in self.names.catalog.relations[ref.relation].columns if c.name == ref.column)
-            family = column_type(described, self.names.catalog.dialect).family
+            family = declared_type(described, self.names.catalog.dialect).family
             mask = Mask(ref, rule.mask, rule.options(), rule.predicate, rule.min_group or 0, family)
-            bound.append(BoundColumn(mask, rule.exemption, rule.place == "column"))
+            bound.append(BoundColumn(mask, rule.exemption, rule.reveal, rule.tokens == "resolve", rule.place == "column"))
+            if rule.tokens == "resolve" and family != "text":
+                self._add("policy.mask_invalid", f"Tokens of `{name}` are no texts.", (*path, "tokens"), of_key=True)
             try:
                 if rule.mask != "deny":
                     check_mask(mask, described, self.names.catalog.dialect)
@@ -231,7 +235,7 @@ class _Binder:
         for number, pattern in enumerate(rule.relations):
             keys = self.names.relations(pattern, in_any_schema=rule.effect == "deny")
             # A deny may look ahead with a glob, and what is created does not exist yet.
-            is_ahead = actions <= {"create"} or ("create" in actions and is_glob(pattern))
+            is_ahead = (bool(actions) and actions <= {"create"}) or ("create" in actions and is_glob(pattern))
             is_bound_to_mean = not is_ahead and (rule.effect == "allow" or not is_glob(pattern))
             if not keys and is_bound_to_mean:
                 self._no_relation(pattern, (*path, "relations", number))

@@ -15,7 +15,17 @@ from guardrails.masking import MASK_KINDS
 from guardrails.policy.conditions import VARIABLES, Condition, ConditionError
 from guardrails.policy.document import Document, Path
 from guardrails.policy.names import ascii_lower, is_column_form, is_glob, is_relation_form, may_mean, meant, split_column
-from guardrails.policy.schema import ACTION_WORDS, SQL_ACTIONS, ColumnRule, PolicyFile, RowRule, Rule, sql_actions
+from guardrails.policy.schema import (
+    ACTION_WORDS,
+    REVEAL,
+    SQL_ACTIONS,
+    ColumnRule,
+    Exemption,
+    PolicyFile,
+    RowRule,
+    Rule,
+    sql_actions,
+)
 
 __all__ = ["check_policy", "compile_conditions", "principal_names"]
 
@@ -135,9 +145,10 @@ def _scope(rule: Rule, path: Path, document: Document) -> Iterator[PolicyError]:
     if known and not rule.relations and not rule.columns and rule.effect != "deny":
         hint = "Add `relations`; `*` alone is every relation."
         yield document.error("policy.invalid", f"The rule `{rule.id}` names no relations.", path, hint=hint)
+    is_of_reveal = REVEAL in rule.actions and rule.effect != "allow"
     useless = {
-        "relations": bool(rule.relations) and not known,
-        "columns": bool(rule.columns) and not known,
+        "relations": bool(rule.relations) and not (known or is_of_reveal),
+        "columns": bool(rule.columns) and not (known or is_of_reveal),
         "where": rule.where == "optional" and (rule.effect == "deny" or not known & {"update", "delete"}),
         "approval": rule.approval is not None and rule.effect != "approve",
     }
@@ -180,16 +191,16 @@ def _purposes(names: tuple[str, ...], file: PolicyFile, document: Document, path
             yield document.error("policy.invalid", message, (*path, number), hint=hint)
 
 
-def _exemption(rule: ColumnRule | RowRule, path: Path, file: PolicyFile, document: Document) -> Iterator[PolicyError]:
-    if rule.exemption is None:
+def _exemption(found: Exemption | None, key: str, path: Path, file: PolicyFile, document: Document) -> Iterator[PolicyError]:
+    if found is None:
         return
-    if not rule.exemption.model_fields_set or "*" in rule.exemption.groups:
-        message = f"`{path[-1]}` is protected and exempts everybody."
+    if not found.model_fields_set or "*" in found.groups:
+        message = f"`{path[-1]}` is protected and {'exempts' if key == 'except' else 'may be revealed to'} everybody."
         hint = "Name groups or purposes, or leave the entry out."
-        yield document.error("policy.contradiction", message, (*path, "except"), hint=hint)
+        yield document.error("policy.contradiction", message, (*path, key), hint=hint)
         return
-    yield from _no_globs(rule.exemption.groups, (*path, "except", "groups"), document)
-    yield from _purposes(rule.exemption.purposes, file, document, (*path, "except", "purposes"))
+    yield from _no_globs(found.groups, (*path, key, "groups"), document)
+    yield from _purposes(found.purposes, file, document, (*path, key, "purposes"))
 
 
 def _column(name: str, column: ColumnRule, file: PolicyFile, document: Document) -> Iterator[PolicyError]:
@@ -197,8 +208,19 @@ def _column(name: str, column: ColumnRule, file: PolicyFile, document: Document)
     if is_glob(name) or not is_column_form(name):
         yield document.error("policy.invalid", f"`{name}` is not `relation.column`, named in full.", path, of_key=True)
         return
-    yield from _exemption(column, path, file, document)
-    taken = dict(MASK_KINDS[column.mask].options) if column.mask in MASK_KINDS else {}
+    yield from _exemption(column.exemption, "except", path, file, document)
+    yield from _exemption(column.reveal, "reveal", path, file, document)
+    kind = MASK_KINDS.get(column.mask)
+    taken = dict(kind.options) | dict.fromkeys(kind.common, "") if kind else {}
+    if column.reveal is not None and not (kind and kind.is_token):
+        message = f"What the mask `{column.mask}` gives cannot be resolved; `hash` and `pseudonym` can."
+        yield document.error("policy.mask_invalid", message, (*path, "reveal"), of_key=True)
+    if column.tokens is not None and not (kind and kind.is_token):
+        message = f"What the mask `{column.mask}` gives cannot be resolved; `hash` and `pseudonym` can."
+        yield document.error("policy.mask_invalid", message, (*path, "tokens"), of_key=True)
+    if column.per in ("id", "groups"):
+        message = f"`per` names an attribute of the principal, which `{column.per}` is not."
+        yield document.error("policy.mask_invalid", message, (*path, "per"))
     given = dict(column.options())
     for option in given:
         if option not in taken:
@@ -217,6 +239,9 @@ def _column(name: str, column: ColumnRule, file: PolicyFile, document: Document)
             hint = "Leave it out, or choose another mask."
             message = f"`{key}` has no effect beside the mask `deny`."
             yield document.error("policy.contradiction", message, (*path, key), of_key=True, hint=hint)
+    if column.place == "column" and column.per is not None:
+        message = "A generated column is the same for everybody, and `per` gives each their own tokens."
+        yield document.error("policy.contradiction", message, (*path, "place"), of_key=True, hint="Leave one of the two out.")
     if column.place == "column" and column.mask not in _PLACED:
         message = f"The mask `{column.mask}` cannot be a generated column; {', '.join(_PLACED)} can."
         yield document.error("policy.mask_invalid", message, (*path, "place"), hint="Leave `place` out.")
@@ -242,7 +267,7 @@ def _row(name: str, row: RowRule, file: PolicyFile, document: Document) -> Itera
     if is_glob(name) or not is_relation_form(name):
         message = f"`{name}` is not a relation that is named in full."
         yield document.error("policy.invalid", message, path, of_key=True)
-    yield from _exemption(row, path, file, document)
+    yield from _exemption(row.exemption, "except", path, file, document)
     try:
         principal_names(row.predicate)
     except ValueError as error:

@@ -8,17 +8,25 @@ denies (Cedar would skip it, and fail open).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
-from guardrails.model import Access, ColumnRef, Context, Decision, Obligations, Principal, Reason, RelationUse, Value
+from guardrails.model import Access, ColumnRef, Context, Decision, Mask, Obligations, Principal, Reason, RelationUse, Value
 from guardrails.policy.binding import BoundPolicy, BoundRule
 from guardrails.policy.conditions import ConditionError, cel_values, variables_of
 from guardrails.policy.names import Names
-from guardrails.policy.obligations import approval_terms, denied_columns, hidden_rows, masks_for, row_filters_for
-from guardrails.policy.schema import SQL_ACTIONS, Rule
+from guardrails.policy.obligations import (
+    approval_terms,
+    denied_columns,
+    hidden_rows,
+    lacking_for,
+    masks_for,
+    revealed_mask,
+    row_filters_for,
+)
+from guardrails.policy.schema import REVEAL, SQL_ACTIONS, Rule
 
-__all__ = ["decide", "decide_action"]
+__all__ = ["decide", "decide_action", "decide_reveal"]
 
 _MOST_NAMES = 40
 _NONE = frozenset[ColumnRef]()
@@ -38,21 +46,27 @@ def decide(access: Access, policy: BoundPolicy, principal: Principal, context: C
         the obligations of a permit.
     """
     court = _Court(policy, principal, context, variables_of(principal, context))
-    for use in sorted(access.relations, key=lambda u: (u.relation, u.action, u.via or "")):
-        court.restrict(use, access)
-        if use.via is None or _direct(use, access) is None:
-            court.require_grant(use, access)
-    court.require_all_judged(access)
-    masks = masks_for(access, policy, principal, context)
-    for column in sorted(denied_columns(access, masks)):
-        court.deny_column(column, access, frozenset(mask.column for mask in masks if mask.kind == "deny"))
-    for relation in hidden_rows(access, policy, principal, context):
-        court.deny_hidden_rows(relation, access)
-    filters, lacking = row_filters_for(access, policy, principal, context)
-    for name in lacking:
-        message = f"The rows that this principal may see depend on principal.{name}, which is not known."
-        court.deny("policy.obligation", message, "An administrator must give the principal this attribute.")
-    return court.decision(Obligations(masks, filters, policy.limits), access)
+    return court.decision(court.judge_statement(access), access)
+
+
+def decide_reveal(
+    column: ColumnRef, reason: str, access: Access, policy: BoundPolicy, principal: Principal, context: Context
+) -> Decision:
+    """Decides about resolving a token: what reading the column needs, and that the policy says who may.
+
+    `access` is of a SELECT of the column; `reason` is for the conditions of rules about the action `reveal` alone. The answer is as
+    that of `decide`, without masks: what comes back is the real value.
+    """
+    arguments = cel_values({"column": str(column), "reason": reason})
+    court = _Court(policy, principal, context, variables_of(principal, context) | {"arguments": arguments})
+    mask = revealed_mask(column, policy, principal, context)
+    if mask is None:
+        hint = "Go on with the token: it compares and joins as the value would."
+        court.deny("mask.reveal_denied", "This principal may not have tokens of this column resolved.", hint)
+        return court.decision(Obligations(limits=policy.limits), access)
+    obligations = court.judge_statement(access)
+    court.judge_reveal(column, mask)
+    return court.decision(replace(obligations, masks=()), access)
 
 
 def decide_action(
@@ -100,6 +114,44 @@ class _Court:
 
     def deny(self, code: str, message: str, hint: str = "", rule: str | None = None) -> None:
         self.reasons.append(Reason(code, message, hint, rule))
+
+    def judge_statement(self, access: Access) -> Obligations:
+        """Judges all that a statement does, and returns what a permit would be bound to."""
+        for use in sorted(access.relations, key=lambda u: (u.relation, u.action, u.via or "")):
+            self.restrict(use, access)
+            if use.via is None or _direct(use, access) is None:
+                self.require_grant(use, access)
+        self.require_all_judged(access)
+        who = self.policy, self.principal, self.context
+        masks = masks_for(access, *who)
+        for column in sorted(denied_columns(access, masks)):
+            self.deny_column(column, access, frozenset(mask.column for mask in masks if mask.kind == "deny"))
+        for relation in hidden_rows(access, *who):
+            self.deny_hidden_rows(relation, access)
+        filters, lacking = row_filters_for(access, *who)
+        for name in lacking:
+            self.deny_lacking("rows", name)
+        for name in lacking_for(masks):
+            self.deny_lacking("values", name)
+        return Obligations(masks, filters, self.policy.limits)
+
+    def judge_reveal(self, column: ColumnRef, mask: Mask) -> None:
+        """Judges the resolving of a token; that it is allowed is said at the column, and rules can ask for approval or deny."""
+        for name in lacking_for([mask]):
+            self.deny_lacking("values", name)
+        kin = self.policy.reach.kin(column.relation)
+        for bound in self.policy.rules:
+            is_about = bound.relations is None or not kin.isdisjoint(bound.relations)
+            if bound.columns and not self.policy.reach.touches(column.relation, frozenset((column,)), bound.columns):
+                is_about = False
+            if bound.rule.effect == "allow" or not is_about or not _is_tool_of(bound, REVEAL):
+                continue
+            if self._holds(bound, REVEAL, column.relation):
+                self._apply(bound.rule, f"to {REVEAL} {column}")
+
+    def deny_lacking(self, what: str, name: str) -> None:
+        message = f"The {what} that this principal may see depend on principal.{name}, which is not known."
+        self.deny("policy.obligation", message, "An administrator must give the principal this attribute.")
 
     def restrict(self, use: RelationUse, access: Access) -> None:
         """Applies every deny and approve to a use; they reach the base relations behind views too."""

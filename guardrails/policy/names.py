@@ -16,7 +16,17 @@ from fnmatch import fnmatchcase
 from guardrails.model import Catalog, ColumnRef
 from guardrails.sql.dialects import dialect_of
 
-__all__ = ["Names", "ascii_lower", "is_column_form", "is_glob", "is_relation_form", "may_mean", "meant", "split_column"]
+__all__ = [
+    "Names",
+    "ascii_lower",
+    "is_column_form",
+    "is_glob",
+    "is_relation_form",
+    "may_mean",
+    "meant",
+    "named_column",
+    "split_column",
+]
 
 _PART = r"[^\s.'\"`;]+"
 _RELATION = re.compile(rf"{_PART}(\.{_PART})?")
@@ -48,6 +58,15 @@ def split_column(pattern: str) -> tuple[str, str]:
     """Returns the relation and the column of `relation.column`."""
     relation, _, column = pattern.rpartition(".")
     return relation, column
+
+
+def named_column(text: str, catalog: Catalog) -> ColumnRef | None:
+    """Returns the one column that `relation.column` means in a schema, as in a policy; None without one."""
+    if is_glob(text) or not is_column_form(text):
+        return None
+    names, (relation, column) = Names(catalog), split_column(text)
+    found = sorted(names.columns(names.relations(relation), column))
+    return found[0] if len(found) == 1 else None
 
 
 def may_mean(pattern: str, relation: str) -> bool:

@@ -10,12 +10,22 @@ from typing import get_args
 from uuid import UUID
 
 from guardrails.masking import MASK_KINDS
-from guardrails.masking.kinds import SUBJECT
+from guardrails.masking.kinds import PER, SUBJECT
 from guardrails.model import Access, ApprovalTerms, ColumnRef, Context, Mask, PredicateMode, Principal, RowFilter, Value
 from guardrails.policy.binding import BoundPolicy, strictness
 from guardrails.policy.schema import ApprovalRule, Exemption, Rule
 
-__all__ = ["approval_terms", "denied_columns", "hidden_rows", "is_exempt", "masks_for", "row_filters_for"]
+__all__ = [
+    "approval_terms",
+    "denied_columns",
+    "hidden_rows",
+    "is_exempt",
+    "lacking_for",
+    "masks_for",
+    "revealed_mask",
+    "row_filters_for",
+    "stored_mask",
+]
 
 _SCALARS = (bool, int, float, str, bytes, Decimal, datetime, date, time, UUID)
 
@@ -37,9 +47,9 @@ def masks_for(access: Access, policy: BoundPolicy, principal: Principal, context
             if is_exempt(bound.exemption, principal, context):
                 continue
             if known is None:
-                found[mask.column] = _for(mask, principal)
+                found[mask.column] = _mask_for(mask, principal)
                 continue
-            stricter = _for(mask, principal) if strictness(mask.kind) < strictness(known.kind) else known
+            stricter = _mask_for(mask, principal) if strictness(mask.kind) < strictness(known.kind) else known
             found[mask.column] = _narrowed(stricter, mask, known)
     return tuple(sorted(found.values(), key=lambda mask: mask.column))
 
@@ -51,11 +61,49 @@ def _narrowed(stricter: Mask, one: Mask, other: Mask) -> Mask:
     return replace(stricter, predicate=predicate, min_group=min_group)
 
 
-def _for(mask: Mask, principal: Principal) -> Mask:
-    """A mask that differs from person to person, as this one's."""
-    if mask.kind not in MASK_KINDS or not MASK_KINDS[mask.kind].is_personal:
-        return mask
-    return replace(mask, options=(*mask.options, (SUBJECT, f"{principal.issuer or ''} {principal.id}")))
+def _mask_for(mask: Mask, principal: Principal) -> Mask:
+    """Returns a mask that differs from person to person, or by an attribute of theirs, as this one's.
+
+    One whose attribute the principal lacks comes back as it was: `lacking_for` tells of it, and no engine takes it.
+    """
+    options, subject = dict(mask.options), None
+    if mask.kind in MASK_KINDS and MASK_KINDS[mask.kind].is_personal:
+        subject = f"{principal.issuer or ''} {principal.id}"
+    elif PER in options:
+        value = principal.attributes.get(str(options[PER]))
+        is_usable = isinstance(value, (str, int, UUID)) and not isinstance(value, bool) and value != ""
+        subject = str(value) if is_usable else None
+    return mask if subject is None else replace(mask, options=(*mask.options, (SUBJECT, subject)))
+
+
+def revealed_mask(column: ColumnRef, policy: BoundPolicy, principal: Principal, context: Context) -> Mask | None:
+    """Returns the mask whose tokens the principal may have resolved, as this one's; None where the policy does not say so.
+
+    Where several masks hold for a column, because relations share rows, every one must say so.
+    """
+    bound = [b for b in policy.masks_of(column.relation) if b.mask.column == column]
+    if not bound or not all(_is_token(b.mask.kind) and is_exempt(b.reveal, principal, context) for b in bound):
+        return None
+    return _mask_for(bound[0].mask, principal)
+
+
+def stored_mask(column: ColumnRef, policy: BoundPolicy, principal: Principal) -> Mask | None:
+    """Returns the mask whose tokens a change may store as the values behind them, as this principal's; None for other columns."""
+    bound = [b for b in policy.masks_of(column.relation) if b.mask.column == column]
+    if not bound or not all(_is_token(b.mask.kind) and b.are_tokens_stored for b in bound):
+        return None
+    mask = _mask_for(bound[0].mask, principal)
+    return None if lacking_for([mask]) else mask
+
+
+def _is_token(kind: str) -> bool:
+    return kind in MASK_KINDS and MASK_KINDS[kind].is_token
+
+
+def lacking_for(masks: Iterable[Mask]) -> tuple[str, ...]:
+    """Returns the attributes that decide about the keys of these masks and that the principal lacks, sorted."""
+    options = [dict(mask.options) for mask in masks]
+    return tuple(sorted({str(given[PER]) for given in options if PER in given and SUBJECT not in given}))
 
 
 def denied_columns(access: Access, masks: Iterable[Mask]) -> frozenset[ColumnRef]:

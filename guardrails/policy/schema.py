@@ -15,6 +15,7 @@ from guardrails.model import Limits, PredicateMode
 
 __all__ = [
     "ACTION_WORDS",
+    "REVEAL",
     "SQL_ACTIONS",
     "ApprovalRule",
     "ColumnRule",
@@ -38,7 +39,9 @@ ACTION_WORDS: dict[str, frozenset[str]] = {name: frozenset({name}) for name in S
 }
 """The SQL actions by every word that names them; any other word in `actions` is the name of a tool."""
 
-_OPTIONS = ("first", "last", "value", "to", "size", "digits", "spread", "days")
+REVEAL = "reveal"
+"""The action of having a token resolved; rules that ask for approval or deny may name it, with relations and columns."""
+_OPTIONS = ("first", "last", "value", "to", "size", "digits", "spread", "days", "per", "nulls")
 _DURATION = re.compile(r"([0-9]{1,7})\s*([smhd])?")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _PLAIN = r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$"
@@ -88,9 +91,12 @@ def _only_options_of_the_mask(schema: dict[str, JsonValue]) -> None:
     """Adds to the JSON Schema which options each mask takes."""
     alternatives: list[JsonValue] = []
     for name in (*MASK_KINDS, "deny"):
-        taken = dict(MASK_KINDS[name].options) if name in MASK_KINDS else {}
+        kind = MASK_KINDS.get(name)
+        taken = dict(kind.options) if kind else {}
+        known = {*taken, *(kind.common if kind else ())}
         words: list[JsonValue] = [name, None] if name == "null" else [name]
-        properties: dict[str, JsonValue] = {option: False for option in _OPTIONS if option not in taken}
+        properties: dict[str, JsonValue] = {option: False for option in _OPTIONS if option not in known}
+        properties |= {} if kind and kind.is_token else {"reveal": False, "tokens": False}
         properties["mask"] = {"enum": words}
         needed: list[JsonValue] = ["mask", *(option for option, default in taken.items() if default is None)]
         alternatives.append({"properties": properties, "required": needed})
@@ -158,7 +164,7 @@ class Rule(_Model):
 
 
 class Exemption(_Model):
-    """Who sees real values and all rows: members of any of the groups, for any of the purposes; at least one is given."""
+    """Who sees or reveals real values, or sees all rows: members of any of the groups, for any of the purposes; one is given."""
 
     groups: Names = ()
     """Groups that are exempt."""
@@ -202,12 +208,22 @@ class ColumnRule(_Model):
     """How many rows a group needs so that count, sum, avg, stddev and variance of the bare column are of real values."""
     place: Literal["query", "column"] = "query"
     """Where masked values are made: in each statement, or in a generated column that `guardrails policy install` sets up."""
+    per: Name | None = None
+    """Of hash, pseudonym and noise: the attribute of the principal for each value of which there is a key of its own."""
+    nulls: Literal["keep", "hide"] | None = None
+    """Whether NULL stays NULL (`keep`, when not given), or is masked as if it were a value."""
     exemption: Annotated[Exemption | None, Field(alias="except")] = None
     """Who sees the real value."""
+    reveal: Exemption | None = None
+    """Of hash and pseudonym: who may have a token resolved with `Guard.reveal`; nobody when not given."""
+
+    tokens: Literal["refuse", "resolve"] | None = None
+    """Of hash and pseudonym on text: what becomes of a change that would store a token in the column; `refuse` when not given."""
 
     def options(self) -> tuple[tuple[str, str | int], ...]:
-        """Returns the mask's options that were given, sorted by name."""
-        return tuple(sorted((name, value) for name in _OPTIONS if (value := getattr(self, name)) is not None))
+        """Returns the mask's options that were given, sorted by name; `nulls: keep` is as good as none."""
+        given = {name: value for name in _OPTIONS if (value := getattr(self, name)) is not None}
+        return tuple(sorted((name, value) for name, value in given.items() if (name, value) != ("nulls", "keep")))
 
 
 class RowRule(_Model):

@@ -4,22 +4,26 @@ from guardrails.sql.crosscheck import cross_check
 from guardrails.sql.ddl import catalog_from_ddl
 from guardrails.sql.dialects import dialect_name
 from guardrails.sql.filters import check_predicate
-from guardrails.sql.params import texts_in
 from guardrails.sql.parse import Parsed, parse
 from guardrails.sql.resolve import Resolved, relation_access, resolve
 from guardrails.sql.rewrite import Rewritten, rewrite
+from guardrails.sql.token_places import TokenPlace, remaining_texts, take_tokens
+from guardrails.sql.token_query import token_query
 
 __all__ = [
     "Parsed",
     "Resolved",
     "Rewritten",
+    "TokenPlace",
     "catalog_from_ddl",
     "check_predicate",
     "cross_check",
     "dialect_name",
     "parse",
     "relation_access",
+    "remaining_texts",
     "resolve",
     "rewrite",
-    "texts_in",
+    "take_tokens",
+    "token_query",
 ]

@@ -11,13 +11,27 @@ from guardrails.errors import StatementError
 from guardrails.model import Params, Value
 from guardrails.sql.tokens import POSITION_PREFIX
 
-__all__ = ["bind_params", "number_params", "texts_in"]
+__all__ = ["BOUND_PREFIX", "bind_params", "named_params", "number_params", "placeholder_name", "texts_in"]
+
+BOUND_PREFIX = "p_"
+"""What the names of the agent's values start with in a plan."""
 
 
 def texts_in(tree: exp.Expr, params: Params) -> Iterator[str]:
     """Yields every text that a statement brings along: constants, and the agent's values."""
     yield from (str(node.this) for node in tree.find_all(exp.Literal) if node.is_string)
-    yield from (v for v in (params.values() if isinstance(params, Mapping) else _sequence(params)) if isinstance(v, str))
+    yield from (v for v in named_params(params).values() if isinstance(v, str))
+
+
+def named_params(params: Params) -> dict[str, Value]:
+    """Returns the agent's values by name; those by position are called 1, 2, …
+
+    Raises:
+        StatementError: They are neither (``sql.params_mismatch``).
+    """
+    if isinstance(params, Mapping):
+        return {str(name): value for name, value in params.items()}
+    return {str(index + 1): value for index, value in enumerate(_sequence(params))}
 
 
 def bind_params(tree: exp.Expr, params: Params) -> dict[str, Value]:
@@ -34,18 +48,15 @@ def bind_params(tree: exp.Expr, params: Params) -> dict[str, Value]:
         StatementError: A placeholder has no value or a value no placeholder (``sql.params_mismatch``).
     """
     named: dict[str, Value] = {}
-    if isinstance(params, Mapping):
-        given = {str(name): value for name, value in params.items()}
-    else:
-        given = {str(index + 1): value for index, value in enumerate(_sequence(params))}
+    given = named_params(params)
     used: set[str] = set()
     for node in list(tree.find_all(exp.Placeholder, exp.Parameter)):
-        name = _name(node)
+        name = placeholder_name(node)
         if name not in given:
             raise StatementError("sql.params_mismatch", f"The placeholder {name[:40]} has no value.")
         used.add(name)
-        named[f"p_{name}"] = given[name]
-        node.replace(exp.Placeholder(this=f"p_{name}"))
+        named[BOUND_PREFIX + name] = given[name]
+        node.replace(exp.Placeholder(this=BOUND_PREFIX + name))
     if left := sorted(set(given) - used):
         raise StatementError("sql.params_mismatch", f"The value {left[0][:40]} has no placeholder.")
     return named
@@ -62,7 +73,12 @@ def number_params(tree: exp.Expr, params: Mapping[str, Value]) -> dict[str, Valu
     return order
 
 
-def _name(node: exp.Expr) -> str:
+def placeholder_name(node: exp.Expr) -> str:
+    """Returns the name of a placeholder, the number of one by position.
+
+    Raises:
+        StatementError: It has neither (``sql.construct_unsupported``).
+    """
     this = node.this
     name = this.name if isinstance(this, exp.Expr) else str(this or "")
     if isinstance(node, exp.Parameter) and not name.isdigit():

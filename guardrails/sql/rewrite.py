@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from sqlglot import exp
 
@@ -18,7 +17,6 @@ from guardrails.model import (
     Catalog,
     Column,
     ColumnRef,
-    DialectName,
     IndexUse,
     Mask,
     MaskExpression,
@@ -29,20 +27,20 @@ from guardrails.model import (
 )
 from guardrails.sql.aggregates import move_aggregates
 from guardrails.sql.barriers import BARRIER_SCHEMA, Barrier, Placements
-from guardrails.sql.dialects import EngineDialect, Fence, dialect_of
+from guardrails.sql.dialects import EngineDialect, Fence
 from guardrails.sql.effects import require_known_effects
 from guardrails.sql.filters import Predicate, parse_predicate
 from guardrails.sql.grouping import keep_functional_dependency
 from guardrails.sql.index_order import ignore_indexes, keep_change_order
 from guardrails.sql.index_use import index_use
+from guardrails.sql.masked import masked_column
 from guardrails.sql.metadata import schema_relation
 from guardrails.sql.metadata.rows import Rows, all_names
 from guardrails.sql.params import bind_params, number_params
-from guardrails.sql.parse import check_round_trip, parse_tree
+from guardrails.sql.parse import check_round_trip
 from guardrails.sql.probes import HIDDEN_META, ROW_ALIAS, Hidden, IsMaskedText, move_probes
 from guardrails.sql.resolve import Resolved
 from guardrails.sql.sources import relation_of
-from guardrails.sql.tokens import tokenize
 from guardrails.sql.writes import TARGET_META
 from guardrails.sql.writes_mysql import JOINED_META
 
@@ -74,6 +72,7 @@ def rewrite(
     obligations: Obligations,
     catalog: Catalog,
     mask_sql: MaskSql,
+    *,
     is_masked_text: IsMaskedText = lambda _kind, _text: False,
     placements: Placements | None = None,
 ) -> Rewritten:
@@ -370,14 +369,8 @@ class _Rewriter:
         if placed is not None:
             return _column(placed)
         expression = self.mask_sql(mask, column)
-        value = _mask_tree(expression.sql, self.dialect.name).copy()
-        for node in list(value.find_all(exp.Column)):
-            if node.name != "__column__":
-                raise StatementError("mask.unsupported", f"The mask of {mask.column} names another column.")
-            node.replace(_column(column.name))
         self.bindings |= dict(expression.bindings)
-        inner: exp.Expr = value.this
-        return inner.pop()
+        return masked_column(expression, _column(column.name), self.dialect.name)
 
     def _barrier(self, filters: Sequence[RowFilter], relation: Relation) -> Barrier | None:
         """The view that holds these filters, with the principal's values among the settings; None where the text must hold them."""
@@ -405,14 +398,6 @@ class _Rewriter:
         if joins:
             subquery.set("joins", joins)
         table.replace(subquery)
-
-
-@lru_cache(maxsize=1024)
-def _mask_tree(sql: str, dialect: DialectName) -> exp.Expr:
-    """Parses a mask's text once; it comes from the library, not from the agent."""
-    rules, text = dialect_of(dialect), f"SELECT {sql}"
-    tree = parse_tree(text, tokenize(text, rules), rules)
-    return exp.Paren(this=tree.expressions[0].pop())
 
 
 def _is_renamed(table: exp.Table) -> bool:

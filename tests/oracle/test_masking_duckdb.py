@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from guardrails.errors import PolicyError
-from guardrails.masking import mask_expression, mask_value
+from guardrails.masking import MASK_KINDS, mask_expression, mask_value
 from guardrails.model import Column, ColumnRef, Mask
 from guardrails.sql.dialects import dialect_of
 from guardrails.sql.parse import generate, parse_tree
@@ -87,6 +87,17 @@ CASES: list[Case] = [
       for type_ in ("date", "timestamp", "timestamp with time zone")),
     *(("noise", type_, {"spread": spread}, OF[type_]) for type_ in [*INTEGERS, *DECIMALS] for spread in (1, 10, 10**12)),
 ]  # fmt: skip
+HIDDEN = {"nulls": "hide"}
+CASES += [
+    (
+        kind,
+        type_,
+        {**options, **HIDDEN, **({"per": "Tenant no. 1", "subject": "é 1"} if MASK_KINDS[kind].is_keyed else {})},
+        values,
+    )
+    for kind, type_, options, values in CASES
+    if MASK_KINDS[kind].keeps_null
+]
 
 
 def _reparsed(sql: str) -> str:
@@ -115,6 +126,7 @@ def test_duckdb_equals_python(connection: duckdb.DuckDBPyConnection, case: Case,
         assert masked == mask_value(mask, column, stored, KEY, dialect="duckdb"), stored
         assert reparsed == masked
         assert found == declared or stored is None
+        assert masked is not None or stored is not None or options.get("nulls") != "hide"
 
 
 @pytest.mark.parametrize(

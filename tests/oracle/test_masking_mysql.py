@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from guardrails.engines.mysql_text import constant
 from guardrails.errors import PolicyError
-from guardrails.masking import mask_expression, mask_value
+from guardrails.masking import MASK_KINDS, mask_expression, mask_value
 from guardrails.model import Column, ColumnRef, Mask, MaskExpression
 from guardrails.sql.dialects import dialect_of
 from guardrails.sql.parse import generate, parse_tree
@@ -103,6 +103,17 @@ CASES: list[Case] = [
       for type_ in ("date", "datetime", "datetime(6)", "timestamp(3)")),
     *(("noise", type_, {"spread": spread}, OF[type_]) for type_ in [*INTEGERS, "decimal(30,6)"] for spread in (1, 10, 10**12)),
 ]  # fmt: skip
+HIDDEN = {"nulls": "hide"}
+CASES += [
+    (
+        kind,
+        type_,
+        {**options, **HIDDEN, **({"per": "Tenant no. 1", "subject": "é 1"} if MASK_KINDS[kind].is_keyed else {})},
+        values,
+    )
+    for kind, type_, options, values in CASES
+    if MASK_KINDS[kind].keeps_null
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{case[1]}-{case[2]}")
@@ -131,6 +142,7 @@ def test_mariadb_equals_python(connection: pymysql.Connection[Any], case: Case, 
         for stored, masked, reparsed in cursor.fetchall():
             assert masked == mask_value(mask, column, stored, KEY, dialect="mysql"), stored
             assert reparsed == masked
+            assert masked is not None or stored is not None or options.get("nulls") != "hide"
 
 
 @pytest.mark.parametrize("kind", ["full", "partial", "email", "hash", "pseudonym"])

@@ -16,7 +16,7 @@ import sqlglot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from guardrails.masking import mask_expression, mask_value
+from guardrails.masking import MASK_KINDS, mask_expression, mask_value
 from guardrails.model import Column, ColumnRef, Mask
 
 KEY = bytes(range(32))
@@ -97,6 +97,17 @@ CASES: list[Case] = [
     *(("noise", type_, {"spread": spread}, values) for spread in (1, 10, 10**12) for type_, values in
       [*ANY[4:7], ANY[8], ("numeric(12,2)", st.decimals(-(10**10), 10**10, places=2).filter(lambda n: abs(n) < 10**10 - 1))]),
 ]  # fmt: skip
+HIDDEN = {"nulls": "hide"}
+CASES += [
+    (
+        kind,
+        type_,
+        {**options, **HIDDEN, **({"per": "Tenant no. 1", "subject": "é 1"} if MASK_KINDS[kind].is_keyed else {})},
+        values,
+    )
+    for kind, type_, options, values in CASES
+    if MASK_KINDS[kind].keeps_null
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{case[1]}-{case[2]}")
@@ -119,6 +130,7 @@ def test_postgres_equals_python(connection: psycopg.Connection[Any], case: Case,
     ).fetchall()
     for stored, masked, reparsed, is_same_type in rows:
         assert is_same_type
+        assert masked is not None or stored is not None or options.get("nulls") != "hide"
         expected = mask_value(mask, column, stored, KEY)
         assert _comparable(masked, type_) == _comparable(expected, type_), stored
         assert _comparable(reparsed, type_) == _comparable(masked, type_), stored

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from guardrails.model import Obligations
 from tests.support.corpus import queries
 from tests.support.generator import seeded, statement
-from tests.support.twins import FILTERED, MASKED, ROWS_ONLY, Database
+from tests.support.twins import FILTERED, HIDING, MASKED, ROWS_ONLY, Database
 
 Twins = tuple[Database, Database]
 _COUNT = 200
@@ -38,8 +39,8 @@ def _check_fidelity(database: Database, sql: str) -> None:
         assert answered == asked, f"{database.dialect}: {sql}\n{database.plan(sql).sql}"
 
 
-def _check_noninterference(twins: Twins, sql: str) -> None:
-    for obligations in (MASKED, FILTERED):
+def _check_noninterference(twins: Twins, sql: str, *, under: tuple[Obligations, ...] = (MASKED, FILTERED)) -> None:
+    for obligations in under:
         one, two = (database.guarded(sql, obligations) for database in twins)
         if _is_late(one) or _is_late(two):
             continue
@@ -71,6 +72,15 @@ def test_generated_statements_answer_the_same(twins: Twins) -> None:
 def test_generated_statements_show_nothing_of_protected_values(twins: Twins) -> None:
     for seed in range(_COUNT):
         _check_noninterference(twins, statement(seeded(seed), twins[0].dialect))
+
+
+def test_hidden_nulls_are_not_told_from_values(twins: Twins) -> None:
+    """The twins differ in which values are NULL, too; without the option they answer otherwise."""
+    for sql in (*queries(twins[0].dialect), *(statement(seeded(seed), twins[0].dialect) for seed in range(_COUNT // 2))):
+        _check_noninterference(twins, sql, under=(HIDING,))
+    kept = tuple(replace(m, options=tuple(o for o in m.options if o[0] != "nulls")) for m in HIDING.masks)
+    one, two = (d.guarded("SELECT count(credit), count(email) FROM customers", replace(HIDING, masks=kept)) for d in twins)
+    assert one != two
 
 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgres", "mysql"])

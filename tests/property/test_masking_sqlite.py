@@ -42,6 +42,16 @@ CASES: list[tuple[str, str, Options]] = [
     *(("shift", type_, {"days": days, "subject": "lea"}) for type_ in ("date", "datetime", "text", "integer") for days in (1, 400)),
     *(("noise", type_, {"spread": spread}) for type_ in ("integer", "numeric") for spread in (1, 100)),
 ]  # fmt: skip
+CASES += [
+    (kind, type_, {**options, **chosen})
+    for kind, type_, options in CASES
+    for chosen in (
+        {"nulls": "hide"},
+        {"per": "Tenant no. 1", "subject": "\ud800é"},
+        {"nulls": "hide", "per": "a", "subject": "1"},
+    )
+    if {*chosen} - {"subject"} <= {*MASK_KINDS[kind].common}
+]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +79,8 @@ def test_sqlite_equals_python(connection: sqlite3.Connection, case: tuple[str, s
     expected = mask_value(mask, column, row[0], KEY, dialect="sqlite")
     assert (row[1], type(row[1])) == (expected, type(expected))
     assert row[2] == row[1]
-    assert row[1] is None or value is not None or not MASK_KINDS[kind].keeps_null
+    keeps_null = MASK_KINDS[kind].keeps_null and options.get("nulls") != "hide"
+    assert (row[1] is None) is (keeps_null or kind == "null") or value is not None
 
 
 @settings(deadline=None)
@@ -114,7 +125,8 @@ def test_pseudonyms_are_equal_exactly_for_equal_values_under_one_key(one: str, o
         ("fixed", "text", {}),
         ("fixed", "smallint", {"value": 40000}), ("fixed", "varchar(2)", {"value": "abc"}), ("fixed", "numeric(4,2)", {"value": "100"}),
         ("fixed", "text", {"value": "a\0b"}), ("fixed", "mood", {"value": "sad"}), ("deny", "text", {}), ("nothing", "text", {}),
-        ("pseudonym", "app.text", {}),
+        ("pseudonym", "app.text", {}), ("partial", "text", {"per": "tenant"}), ("full", "text", {"nulls": "hide"}),
+        ("email", "text", {"nulls": "maybe"}), ("shift", "date", {"days": 3, "per": "tenant"}),
     ],
 )  # fmt: skip
 def test_masks_that_do_not_fit_are_refused(kind: str, type_: str, options: Options) -> None:
@@ -130,6 +142,45 @@ def test_bindings_never_hold_the_key_itself() -> None:
             bound = mask_expression(Mask(ColumnRef("t", "c"), kind), Column("c", "text"), dialect, key).bindings
             assert bound
             assert all(name.startswith("mask_") and key not in bytes(value) for name, value in bound.items())  # type: ignore[arg-type]
+
+
+@settings(deadline=None)
+@given(st.text(), st.tuples(st.text(), st.text()), st.tuples(st.text(), st.text()))
+def test_tokens_per_attribute_are_equal_exactly_for_one_attribute_and_value(
+    value: str, one: tuple[str, str], other: tuple[str, str]
+) -> None:
+    seen = []
+    for per, subject in (one, other):
+        mask = Mask(ColumnRef("t", "c"), "pseudonym", (("per", per), ("subject", subject)))
+        seen.append(mask_value(mask, Column("c", "text"), value, KEY))
+    assert (seen[0] == seen[1]) is (one == other)
+    assert mask_value(Mask(ColumnRef("t", "c"), "pseudonym"), Column("c", "text"), value, KEY) not in seen
+
+
+def test_bound_names_tell_masks_of_one_statement_apart() -> None:
+    chosen: list[tuple[tuple[str, str], ...]] = [
+        (),
+        (("per", "tenant"), ("subject", "a")),
+        (("per", "Tenant"), ("subject", "a")),
+    ]
+    for dialect in ("sqlite", "postgres", "mysql", "duckdb"):
+        named: dict[str, object] = {}
+        for kind, options in ((k, o) for k in ("hash", "pseudonym", "noise") for o in chosen):
+            spread = (("spread", 5),) if kind == "noise" else ()
+            type_ = "int" if kind == "noise" else "text"
+            column = Column("c", "varchar" if dialect == "duckdb" and type_ == "text" else type_)
+            written = mask_expression(Mask(ColumnRef("t", "c"), kind, spread + options), column, dialect, KEY)  # type: ignore[arg-type]
+            assert written.bindings.keys().isdisjoint(named)
+            assert len({name.lower() for name in (*named, *written.bindings)}) == len(named) + len(written.bindings)
+            named |= written.bindings
+        assert len(set(map(str, named.values()))) == len(named)
+
+
+def test_a_key_per_attribute_needs_the_principals_value() -> None:
+    mask = Mask(ColumnRef("t", "c"), "hash", (("per", "tenant"),))
+    check_mask(mask, Column("c", "text"), "sqlite")
+    with pytest.raises(PolicyError, match="not bound"):
+        mask_expression(mask, Column("c", "text"), "sqlite", KEY)
 
 
 @settings(deadline=None)

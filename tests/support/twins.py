@@ -44,6 +44,16 @@ FILTERED = Obligations(
     row_filters=(RowFilter("customers", "region = principal.region", (("region", "EU"),)),),
     limits=LIMITS,
 )
+_HIDING: dict[str, tuple[str, tuple[tuple[str, str | int], ...]]] = {
+    "email": ("partial", (("nulls", "hide"),)),
+    "ssn": ("partial", (("nulls", "hide"),)),
+    "credit": ("bucket", (("nulls", "hide"), ("size", 10**6))),
+    "salary": ("bucket", (("nulls", "hide"), ("size", 10**6))),
+}
+HIDING = Obligations(
+    masks=tuple(Mask(ColumnRef(t, c), *_HIDING[c]) for t, names in PROTECTED.items() for c in names), limits=LIMITS
+)
+"""Masks that keep NULL by themselves, with options under which every value and every NULL of the corpus comes out alike."""
 ROWS_ONLY = Obligations(row_filters=FILTERED.row_filters, limits=LIMITS)
 PLAIN = Obligations(limits=LIMITS)
 
@@ -178,7 +188,7 @@ class Database:
         """The guard's plan for a statement, as `guardrails.flow.judge` makes it after a permit."""
         catalog = self.catalog()
         resolved = resolve(parse(Statement(sql, {}, self.engine.dialect)), catalog)
-        rewritten = rewrite(resolved, obligations, catalog, self.mask, self.placements)
+        rewritten = rewrite(resolved, obligations, catalog, self.mask, placements=self.placements)
         access = resolved.access
         return Plan(
             rewritten.sql, rewritten.params, self.engine.dialect, access.actions, access.relations, rewritten.reads,

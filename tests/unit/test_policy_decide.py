@@ -317,6 +317,26 @@ def test_a_shift_is_each_persons_own() -> None:
     assert len({dict(m.options)["subject"] for m in masks}) == 3
 
 
+def test_a_key_per_attribute_is_the_principals_or_refused() -> None:
+    policy = bound(READ, columns={"customers.email": {"mask": "hash", "per": "tenant", "nulls": "keep"}})
+    for value, subject in (("a", "a"), (7, "7")):
+        decision = judge("SELECT id FROM customers", policy, Principal("ana", attributes={"tenant": value}))
+        assert decision.obligations.masks[0].options == (("per", "tenant"), ("subject", subject))
+    for attributes in (
+        {},
+        {"tenant": ""},
+        {"tenant": None},
+        {"tenant": ["a"]},
+        {"tenant": True},
+        {"tenant": 1.5},
+        {"Tenant": "a"},
+    ):
+        decision = judge("SELECT id FROM customers", policy, Principal("ana", attributes=attributes))
+        assert (decision.effect, decision.code) == ("deny", "policy.obligation")
+    exempt = bound(READ, columns={"customers.email": {"mask": "hash", "per": "tenant", "except": {"groups": ["audit"]}}})
+    assert judge("SELECT email FROM customers", exempt, Principal("eve", frozenset({"audit"}))).effect == "allow"
+
+
 def test_a_denied_column_is_refused_without_its_name() -> None:
     policy = bound(rule(actions="read write", relations="*"), columns={"customers.ssn": {"mask": "deny"}})
     for sql in ("SELECT * FROM customers", "SELECT ssn FROM customers", "UPDATE customers SET ssn = '' WHERE id = 1"):
