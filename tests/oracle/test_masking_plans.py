@@ -162,7 +162,7 @@ _COVERING = "CREATE INDEX people_covering ON people (account) INCLUDE (email)"
 _REVERSED = "UPDATE people SET email = 'x' || (10000 - id) || '@example.com'"
 _BY_INDEX = (
     "SELECT id FROM people WHERE region = 'r77'",
-    "SELECT id, email FROM people WHERE region = 'r77' LIMIT 3",
+    "SELECT id, email FROM people WHERE region = 'r77' LIMIT 1",
     "SELECT id FROM people WHERE account < 12",
     "SELECT id, row_number() OVER () FROM people WHERE region = 'r77'",
     "SELECT region FROM people",
@@ -188,14 +188,15 @@ def test_no_index_orders_rows_by_a_protected_column(ordered: tuple[Database, Dat
     assert "Index Scan using people" not in _explained(ordered[0], sql, _FULL).replace("Bitmap Index Scan", "")
 
 
-def test_such_an_index_would_order_them(ordered: tuple[Database, Database]) -> None:
+@pytest.mark.parametrize("sql", _BY_INDEX[1:3])
+def test_such_an_index_would_order_them(ordered: tuple[Database, Database], sql: str) -> None:
     """The twins differ where a plan may scan indexes as it likes: the comparison is able to fail."""
-    plans = [replace(database.plan(_BY_INDEX[0], _FULL), index_use="fetching") for database in ordered]
+    plans = [replace(database.plan(sql, _FULL), index_use="fetching") for database in ordered]
     one, two = (database.run(plan)[1] for database, plan in zip(ordered, plans, strict=True))
-    assert one != two
     assert isinstance(one, tuple)
     assert isinstance(two, tuple)
-    assert sorted(one) == sorted(two)
+    assert len(one) == len(two)
+    assert one != two
 
 
 def test_indexes_are_used_as_far_as_they_tell_nothing(new_postgres: Callable[[], str]) -> None:
