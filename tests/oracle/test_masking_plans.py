@@ -162,7 +162,7 @@ _COVERING = "CREATE INDEX people_covering ON people (account) INCLUDE (email)"
 _REVERSED = "UPDATE people SET email = 'x' || (10000 - id) || '@example.com'"
 _BY_INDEX = (
     "SELECT id FROM people WHERE region = 'r77'",
-    "SELECT id, email FROM people WHERE region = 'r77' LIMIT 3",
+    "SELECT id, email FROM people WHERE region = 'r77' LIMIT 1",
     "SELECT id FROM people WHERE account < 12",
     "SELECT id, row_number() OVER () FROM people WHERE region = 'r77'",
     "SELECT region FROM people",
