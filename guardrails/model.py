@@ -22,6 +22,8 @@ __all__ = [
     "Catalog",
     "Column",
     "ColumnRef",
+    "Constraint",
+    "ConstraintKind",
     "Context",
     "Decision",
     "Declared",
@@ -36,6 +38,7 @@ __all__ = [
     "Params",
     "Plan",
     "Principal",
+    "Probe",
     "Reason",
     "Receipt",
     "Relation",
@@ -81,6 +84,7 @@ StatementKind: TypeAlias = Literal[
     "select", "insert", "update", "delete", "merge", "create", "drop", "alter", "truncate", "explain", "show", "other"
 ]  # fmt: skip
 RelationKind: TypeAlias = Literal["table", "view", "materialized_view", "foreign_table"]
+ConstraintKind: TypeAlias = Literal["unique", "exclude", "check", "foreign"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +177,32 @@ class Column:
     has_user_code: bool = False
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Constraint:
+    """What a change of a relation may fail by, because of what is stored.
+
+    Args:
+        kind: `unique` for keys and unique indexes, `exclude` for PostgreSQL's exclusion constraints, `check` for conditions over one
+            row, `foreign` for foreign keys.
+        columns: Every column that it looks at, in expressions and conditions too; of a foreign key in its order, else sorted.
+        is_plain: Of a unique one: it compares these columns as they are, and NULL equals nothing.
+        is_always: Of a check: every UPDATE runs into it, whatever it assigns.
+        refers_to: Of a foreign key the relation that it refers to, by key.
+        referred: The columns there, in the order of `columns`.
+        on_delete: What a DELETE there does to rows here: nothing but fail (empty), `cascade`, or `set` the columns.
+        on_update: The same of an UPDATE of the columns there.
+    """
+
+    kind: ConstraintKind
+    columns: tuple[str, ...]
+    is_plain: bool = False
+    is_always: bool = False
+    refers_to: str = ""
+    referred: tuple[str, ...] = ()
+    on_delete: str = ""
+    on_update: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Relation:
     """A table or view of the catalog.
@@ -192,6 +222,7 @@ class Relation:
             child what it inherits from.
         effects: What a change sets off beyond itself, where that is not known to be harmless: the action, and whether it is a
             `trigger`, a `rule` or a `check`. Changes that go on to other relations bring theirs along.
+        constraints: What a change may fail by, sorted.
     """
 
     schema: str
@@ -205,6 +236,7 @@ class Relation:
     stored_by: tuple[str, ...] = ()
     parents: tuple[str, ...] = ()
     effects: tuple[tuple[Action, str], ...] = ()
+    constraints: tuple[Constraint, ...] = ()
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -243,6 +275,21 @@ class ColumnRef:
 
     def __str__(self) -> str:
         return f"{self.relation}.{self.column}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Probe:
+    """What the outcome of a change tells of, beyond what the change reads.
+
+    Args:
+        relation: Key of the relation.
+        column: The column of whose stored values it tells; empty where it tells whether rows are there at all.
+        is_equality: It tells no more than whether a value that the change gives is stored.
+    """
+
+    relation: str
+    column: str = ""
+    is_equality: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +331,8 @@ class Access:
         has_tautology: A condition somewhere is true for every row (`1 = 1`, `x = x`, `a OR TRUE`).
         has_cross_join: Somewhere relations are joined without a condition that relates them.
         reads_schema: It reads the description of the schema, which is answered from the catalog with what the principal may see.
+        probes: What its outcome (an error, the number of rows changed) tells of because of constraints.
+        flows: Pairs of a column that is written and a column that the written value derives from.
     """
 
     kind: StatementKind
@@ -303,6 +352,8 @@ class Access:
     has_tautology: bool = False
     has_cross_join: bool = False
     reads_schema: bool = False
+    probes: tuple[Probe, ...] = ()
+    flows: tuple[tuple[ColumnRef, ColumnRef], ...] = ()
 
     @property
     def is_read_only(self) -> bool:

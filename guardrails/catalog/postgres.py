@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+from guardrails.catalog.postgres_constraints import CONSTRAINT_PARTS, read_constraints
 from guardrails.catalog.postgres_effects import PARTS, general_effects, relation_effects, types_with_code
 from guardrails.model import Catalog, Column, Declared, Relation, RelationKind
 
@@ -69,6 +70,7 @@ _DIGEST = "".join(
             pg_catalog.concat_ws(',', t.oid, pg_catalog.quote_ident(t.typname)), ';' ORDER BY t.oid))
         FROM pg_catalog.pg_type t WHERE t.oid >= 16384 AND t.typrelid = 0 AND t.typcategory <> 'A'""",
         PARTS,
+        CONSTRAINT_PARTS,
         """
     )
     SELECT pg_catalog.array_agg(part)::text FROM parts
@@ -197,6 +199,7 @@ def read_postgres(connection: psycopg.Connection[Any]) -> Catalog:
     catalog = Catalog("postgres", default_schema, {}, version)
     rows = connection.execute(_RELATIONS).fetchall()
     keys = {oid: catalog.key(schema, name) for oid, schema, name, *_ in rows}
+    constraints = read_constraints(connection, keys, {oid: [c.name for c in found] for oid, found in columns.items()})
     relations = {
         keys[oid]: Relation(
             schema=schema,
@@ -209,6 +212,7 @@ def read_postgres(connection: psycopg.Connection[Any]) -> Catalog:
             stored_by=tuple(stored.get(oid, ())),
             parents=tuple(keys[parent] for parent in parents.get(oid, ())),
             effects=effects.get(oid, ()),
+            constraints=constraints.get(oid, ()) if _KINDS[kind] == "table" else (),
         )
         for oid, schema, name, kind, definition, primary_key in rows
     }

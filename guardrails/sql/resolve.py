@@ -21,6 +21,7 @@ from guardrails.sql.labels import projection_texts
 from guardrails.sql.parse import Parsed, parse
 from guardrails.sql.query import QueryResolver
 from guardrails.sql.scope import Output
+from guardrails.sql.tells import probes_of
 from guardrails.sql.views import ViewDefinition
 
 __all__ = ["Resolved", "relation_access", "resolve"]
@@ -118,6 +119,8 @@ def _access(tree: exp.Expr, kind: StatementKind, resolver: DefinitionResolver, o
         has_where=tree.args.get("where") is not None,
         has_limit=tree.args.get("limit") is not None,
         reads_schema=resolver.reads_schema,
+        probes=tuple(sorted(probes_of(resolver.changes, resolver.catalog))),
+        flows=tuple(sorted(resolver.flows)),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlglot import exp
 
@@ -11,7 +11,8 @@ from guardrails.model import Catalog, ColumnRef, Relation, RelationUse
 from guardrails.sql.conditions import can_be_false
 from guardrails.sql.dialects import EngineDialect
 from guardrails.sql.query import QueryResolver
-from guardrails.sql.scope import Cte, Output, Scope, Source
+from guardrails.sql.scope import Cte, Lineage, Output, Scope, Source
+from guardrails.sql.tells import Change
 from guardrails.sql.views import ViewLookup
 
 __all__ = ["TARGET_META", "WriteResolver"]
@@ -26,6 +27,7 @@ class WriteResolver(QueryResolver):
     def __init__(self, dialect: EngineDialect, catalog: Catalog, views: ViewLookup) -> None:
         super().__init__(dialect, catalog, views)
         self.is_restricted = True
+        self._inserted: Mapping[str, Lineage] = {}
 
     def statement(self, tree: exp.Expr, texts: Sequence[str]) -> list[Output]:
         """Resolves a statement in place and returns its result columns; `texts` as in `QueryResolver.query`."""
@@ -49,8 +51,12 @@ class WriteResolver(QueryResolver):
             schema.set("expressions", [exp.to_identifier(c, quoted=True) for c in columns])
         self.writes |= {ColumnRef(key, c) for c in columns or relation.column_names}
         source = node.args.get("expression")
-        if source is not None:
-            self.query(source, None, ctes)
+        given = columns or list(relation.column_names) if source is not None else []
+        self.changes.append(Change(key, "insert", frozenset(given)))
+        outputs = self.query(source, None, ctes) if source is not None else []
+        self._inserted = {name: output.lineage for name, output in zip(given, outputs, strict=False)}
+        for name, lineage in self._inserted.items():
+            self.flow(key, [name], lineage)
         conflict = node.args.get("conflict")
         if conflict is not None:
             self._conflict(conflict, key, relation, target, ctes)
@@ -72,8 +78,10 @@ class WriteResolver(QueryResolver):
             return
         self.uses.add(RelationUse(key, "update"))
         is_read = self.dialect.is_excluded_read
+        given = {k: self._inserted.get(o.name, frozenset()) for k, o in target.columns.items()}
         excluded = Source(
-            "excluded", {k: Output(o.name, o.lineage if is_read else frozenset()) for k, o in target.columns.items()}
+            "excluded",
+            {k: Output(o.name, given[k] | (o.lineage if is_read else frozenset())) for k, o in target.columns.items()},
         )
         scope.add(excluded)
         # Inside DO UPDATE an unqualified name is the target's.
@@ -102,6 +110,7 @@ class WriteResolver(QueryResolver):
             self.item(item, others)
         scope = self.with_target(target, others)
         self.writes |= {ColumnRef(key, c) for c in relation.column_names}
+        self.changes.append(Change(key, "delete"))
         self._where(node, scope)
         return self.returning(node, target, ctes, others)
 
@@ -142,14 +151,23 @@ class WriteResolver(QueryResolver):
 
         With `target`, bare names in the values mean its columns first.
         """
+        assigned: set[str] = set()
         for assignment in assignments:
+            names: list[str] = []
             for column in _assigned(assignment):
                 name = self.own_column(column.this, relation)
+                names.append(name)
                 self.writes.add(ColumnRef(key, name))
                 column.set("this", exp.to_identifier(name, quoted=True))
             if target is not None:
                 self._target_first(assignment.expression, target)
-            self.expression(assignment.expression, scope)
+            self.flow(key, names, self.expression(assignment.expression, scope))
+            assigned |= set(names)
+        self.changes.append(Change(key, "update", frozenset(assigned)))
+
+    def flow(self, key: str, names: Iterable[str], lineage: Lineage) -> None:
+        """Notes that columns of a relation get values that derive from others."""
+        self.flows |= {(ColumnRef(key, name), source) for name in names for source in lineage}
 
     def _target_first(self, node: exp.Expr, target: Source) -> None:
         """Qualifies bare names with the target, which in ON CONFLICT DO UPDATE they mean although `excluded` has them too."""

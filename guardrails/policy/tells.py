@@ -1,0 +1,37 @@
+"""Which of a change's outcomes would tell a principal of what masks and row filters keep from it."""
+
+from __future__ import annotations
+
+from guardrails.model import Access, ColumnRef, Context, Principal, Probe
+from guardrails.policy.binding import BoundPolicy
+from guardrails.policy.obligations import is_exempt
+
+__all__ = ["told_columns", "told_rows"]
+
+
+def told_columns(access: Access, policy: BoundPolicy, principal: Principal, context: Context) -> tuple[Probe, ...]:
+    """Returns the probes of a change that meet columns whose masks bind the principal, sorted.
+
+    Args:
+        access: What the statement does.
+        policy: The bound policy.
+        principal: On whose behalf; exemptions are looked at.
+        context: Agent, session, purpose.
+    """
+    return tuple(probe for probe in access.probes if probe.column and _is_masked(probe, policy, principal, context))
+
+
+def told_rows(access: Access, policy: BoundPolicy, principal: Principal, context: Context) -> tuple[str, ...]:
+    """Returns the relations of whose rows a change would tell although a row filter hides some of them, sorted.
+
+    A filter of a relation that shares rows with the one that is probed counts too.
+    """
+    filtered = {row.row_filter.relation for row in policy.rows if not is_exempt(row.exemption, principal, context)}
+    probed = {probe.relation for probe in access.probes if not probe.column}
+    return tuple(sorted(relation for relation in probed if filtered & policy.reach.kin(relation)))
+
+
+def _is_masked(probe: Probe, policy: BoundPolicy, principal: Principal, context: Context) -> bool:
+    ref = ColumnRef(probe.relation, probe.column)
+    masks = policy.masks_of(probe.relation)
+    return any(bound.mask.column == ref and not is_exempt(bound.exemption, principal, context) for bound in masks)
