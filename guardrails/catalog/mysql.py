@@ -43,7 +43,8 @@ _PARTS = {
 }
 _PLACES = {
     "routines": "ROUTINE_SCHEMA",
-    **dict.fromkeys(CONSTRAINT_PARTS, "CONSTRAINT_SCHEMA"),
+    "check_constraints": "CONSTRAINT_SCHEMA",
+    "referential_constraints": "CONSTRAINT_SCHEMA",
 }
 """Where another column than TABLE_SCHEMA names the database."""
 
