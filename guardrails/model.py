@@ -84,7 +84,7 @@ StatementKind: TypeAlias = Literal[
     "select", "insert", "update", "delete", "merge", "create", "drop", "alter", "truncate", "explain", "show", "other"
 ]  # fmt: skip
 RelationKind: TypeAlias = Literal["table", "view", "materialized_view", "foreign_table"]
-ConstraintKind: TypeAlias = Literal["unique", "exclude", "check", "foreign"]
+ConstraintKind: TypeAlias = Literal["unique", "exclude", "check", "foreign", "trigger"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +183,10 @@ class Constraint:
 
     Args:
         kind: `unique` for keys and unique indexes, `exclude` for PostgreSQL's exclusion constraints, `check` for conditions over one
-            row, `foreign` for foreign keys.
+            row, `foreign` for foreign keys, `trigger` for triggers that look at the row that is changed.
         columns: Every column that it looks at, in expressions and conditions too; of a foreign key in its order, else sorted.
         is_plain: Of a unique one: it compares these columns as they are, and NULL equals nothing.
-        is_always: Of a check: every UPDATE runs into it, whatever it assigns.
+        is_always: Of a check or a trigger: every UPDATE runs into it, whatever it assigns.
         refers_to: Of a foreign key the relation that it refers to, by key.
         referred: The columns there, in the order of `columns`.
         on_delete: What a DELETE there does to rows here: nothing but fail (empty), `cascade`, or `set` the columns.

@@ -111,7 +111,7 @@ def read_constraints(
     for relation, body, definition in connection.execute(_TRIGGERS):
         used = _looked_at(body, definition, list(columns.get(relation, ())))
         if used:
-            found.setdefault(relation, set()).add(Constraint("check", used, is_always=True))
+            found.setdefault(relation, set()).add(Constraint("trigger", used, is_always=True))
     return {relation: tuple(sorted(constraints)) for relation, constraints in found.items()}
 
 

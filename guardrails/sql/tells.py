@@ -85,7 +85,7 @@ class _Prober:
             changed = _computed(relation, assigned)
             for constraint in relation.constraints:
                 used = _bases(relation, constraint.columns)
-                if constraint.kind == "check" and (constraint.is_always or changed & used):
+                if constraint.kind in ("check", "trigger") and (constraint.is_always or changed & used):
                     self._add(place, used - assigned)
                 elif constraint.kind == "foreign" and changed & used:
                     self._refers(place, relation, constraint, assigned)
