@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from guardrails.errors import CatalogError, GuardrailsError
 from guardrails.model import Catalog, Column, DialectName, Relation, RelationKind, Statement
-from guardrails.sql.ddl_constraints import bind_references, inherit_constraints, note_constraints, note_unique_index
+from guardrails.sql.ddl_constraints import bind_references, inherit, note_constraints, note_unique_index
 from guardrails.sql.ddl_cursor import Cursor
 from guardrails.sql.ddl_judged import judged_catalog
 from guardrails.sql.ddl_table import Table, add_item, index, mentioned, relation_of
@@ -49,7 +49,7 @@ _PASSED_OVER: Mapping[str, re.Pattern[str]] = {
 }
 """Statements that say nothing of relations, by their first words; INDEX is looked at before."""
 _PASSED_ALTERATIONS = frozenset(
-    ["OWNER", "CLUSTER", "REPLICA", "ENABLE", "DISABLE", "FORCE", "SET", "RESET", "VALIDATE", "COMMENT", "ENGINE"]
+    {*("OWNER", "CLUSTER", "REPLICA", "ENABLE", "DISABLE", "FORCE", "SET", "RESET", "VALIDATE"), "COMMENT", "ENGINE"}
 )
 """First words of what ALTER TABLE does that says nothing of columns and constraints."""
 _FOREIGN_ENGINES = {"CONNECT", "FEDERATED", "SPIDER", "OQGRAPH", "S3"}
@@ -113,7 +113,7 @@ class _Reader:
 
     def catalog(self) -> Catalog:
         """Returns what was read; views are resolved now, as they may stand before what they read."""
-        self._inherit()
+        inherit(self._tables)
         tables = {key: relation_of(table) for key, table in self._tables.items()}
         relations = {key: bind_references(table, tables) for key, table in tables.items()} | self._views
         waiting = [key for key, view in self._views.items() if not view.columns]
@@ -367,19 +367,6 @@ class _Reader:
         self._schema = cursor.name()
         if not self._tables and not self._views:
             self._empty = replace(self._empty, default_schema=self._schema)
-
-    def _inherit(self) -> None:
-        """What decides about a partition holds for everything beneath it, and so do constraints."""
-        inherit_constraints(self._tables)
-        for table in self._tables.values():
-            waiting, seen = list(table.parents), set[str]()
-            while waiting:
-                key = waiting.pop()
-                if key in seen or key not in self._tables:
-                    continue
-                seen.add(key)
-                table.parted += [c for c in self._tables[key].parted if c not in table.parted]
-                waiting += self._tables[key].parents
 
     def _resolved(self, view: Relation, relations: Mapping[str, Relation]) -> Relation | None:
         """The view with the columns that its definition gives; None when they are not known."""

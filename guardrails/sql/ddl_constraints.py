@@ -13,7 +13,7 @@ from guardrails.sql.ddl_cursor import Cursor
 from guardrails.sql.ddl_table import CONSTRAINT_WORDS, Table, mentioned
 from guardrails.sql.ddl_text import Part
 
-__all__ = ["bind_references", "inherit_constraints", "note_constraints", "note_unique_index"]
+__all__ = ["bind_references", "inherit", "note_constraints", "note_unique_index"]
 
 _ACTIONS = {"CASCADE": "cascade", "SET": "set"}
 KeyOf = Callable[[str | None, str], str]
@@ -63,8 +63,8 @@ def note_unique_index(table: Table, part: Part, fold: Callable[[str], str]) -> N
         table.constraints.add(_over("unique", mentioned(part, table)))
 
 
-def inherit_constraints(tables: Mapping[str, Table]) -> None:
-    """Gives children the checks of their parents, and partitions the keys as well."""
+def inherit(tables: Mapping[str, Table]) -> None:
+    """Gives children the checks of their parents and what decides about a row's partition, and partitions the keys as well."""
     for table in tables.values():
         waiting, seen = [(key, table.is_partition) for key in table.parents], set[str]()
         while waiting:
@@ -73,6 +73,7 @@ def inherit_constraints(tables: Mapping[str, Table]) -> None:
             if parent is None or key in seen:
                 continue
             seen.add(key)
+            table.parted += [c for c in parent.parted if c not in table.parted]
             table.checks += [check for check in parent.checks if check not in table.checks]
             table.constraints |= parent.constraints if is_partition else set()
             waiting += [(above, is_partition and parent.is_partition) for above in parent.parents]
