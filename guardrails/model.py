@@ -6,7 +6,7 @@ standard (relation, column, statement). Relation keys are strings: `name` inside
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -51,6 +51,7 @@ __all__ = [
     "Statement",
     "StatementKind",
     "Value",
+    "indexes_by_columns",
 ]
 
 Value: TypeAlias = (
@@ -215,7 +216,7 @@ class Relation:
         primary_key: Names of the key's columns, in the key's order.
         indexed_columns: Columns in any index.
         definition: A view's SELECT.
-        indexes: Each index by name with its columns, where the engine can be told to leave one alone.
+        indexes: Each index with its columns: by name where the engine can be told to leave one alone, else by the columns' names.
         stored_by: Columns in whose order the rows are stored, where that is another order than the primary key's; of a partitioned
             table and its partitions the columns that decide about a row's partition.
         parents: Keys of the relations that its rows are rows of as well: of a partition the partitioned table, of an inheritance
@@ -241,6 +242,12 @@ class Relation:
     @property
     def column_names(self) -> tuple[str, ...]:
         return tuple(c.name for c in self.columns)
+
+
+def indexes_by_columns(indexes: Iterable[Iterable[str]]) -> tuple[tuple[str, frozenset[str]], ...]:
+    """Returns `Relation.indexes` for an engine whose indexes need no names."""
+    found = {frozenset(columns) for columns in indexes}
+    return tuple(sorted(((",".join(sorted(columns)), columns) for columns in found), key=lambda pair: pair[0]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from guardrails.catalog.postgres_constraints import CONSTRAINT_PARTS, read_constraints
 from guardrails.catalog.postgres_effects import PARTS, general_effects, relation_effects, types_with_code
-from guardrails.model import Catalog, Column, Declared, Relation, RelationKind
+from guardrails.model import Catalog, Column, Declared, Relation, RelationKind, indexes_by_columns
 
 if TYPE_CHECKING:
     import psycopg
@@ -112,7 +112,7 @@ _COLUMNS = "".join(
 
 # Dependencies name the columns of expressions and conditions as well; a whole row among them (attribute 0) means every column.
 _INDEXED = r"""
-    SELECT DISTINCT i.indrelid, a.attname
+    SELECT i.indrelid, pg_catalog.array_agg(DISTINCT a.attname::text)
     FROM pg_catalog.pg_index i
     CROSS JOIN LATERAL (
         SELECT k.attnum::int FROM pg_catalog.unnest(i.indkey::int2[]) AS k(attnum)
@@ -125,6 +125,7 @@ _INDEXED = r"""
         WHERE all_columns.attrelid = i.indrelid AND pg_catalog.concat(i.indexprs, i.indpred) ~ ':varattno 0 '
     ) AS used(attnum)
     JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = used.attnum AND a.attnum > 0 AND NOT a.attisdropped
+    GROUP BY i.indrelid, i.indexrelid
 """
 
 
@@ -207,7 +208,8 @@ def read_postgres(connection: psycopg.Connection[Any]) -> Catalog:
             kind=_KINDS[kind],
             columns=tuple(columns.get(oid, ())),
             primary_key=tuple(primary_key or ()),
-            indexed_columns=frozenset(indexed.get(oid, ())),
+            indexed_columns=frozenset().union(*indexed.get(oid, ())),
+            indexes=indexes_by_columns(indexed.get(oid, ())) if _KINDS[kind] in ("table", "foreign_table") else (),
             definition=definition.strip().rstrip(";") if definition else None,
             stored_by=tuple(stored.get(oid, ())),
             parents=tuple(keys[parent] for parent in parents.get(oid, ())),

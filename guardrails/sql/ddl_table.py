@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from guardrails.model import Column, Constraint, Declared, Relation, RelationKind
+from guardrails.model import Column, Constraint, Declared, Relation, RelationKind, indexes_by_columns
 from guardrails.sql.ddl_cursor import Cursor
 from guardrails.sql.ddl_text import Part
 from guardrails.sql.dialects import EngineDialect
@@ -242,11 +242,17 @@ def relation_of(table: Table) -> Relation:
         columns=tuple(columns),
         primary_key=keys,
         indexed_columns=indexed,
-        indexes=tuple(sorted(table.indexes.items())) if is_mysql else (),
+        indexes=_indexes(table),
         stored_by=_stored_by(table, keys) if is_mysql else tuple(sorted(table.parted)),
         parents=tuple(table.parents),
         constraints=_constraints(table) if table.kind == "table" else (),
     )
+
+
+def _indexes(table: Table) -> tuple[tuple[str, frozenset[str]], ...]:
+    if table.rules.name == "mysql":
+        return tuple(sorted(table.indexes.items()))
+    return indexes_by_columns(table.indexes.values()) if table.rules.name == "postgres" else ()
 
 
 def _constraints(table: Table) -> tuple[Constraint, ...]:

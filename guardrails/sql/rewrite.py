@@ -35,6 +35,7 @@ from guardrails.sql.metadata.rows import Rows, all_names
 from guardrails.sql.params import bind_params, number_params
 from guardrails.sql.parse import check_round_trip, parse_tree
 from guardrails.sql.resolve import Resolved
+from guardrails.sql.returning import keep_returned_order, mask_returning
 from guardrails.sql.sources import relation_of
 from guardrails.sql.tokens import tokenize
 from guardrails.sql.writes import TARGET_META
@@ -82,6 +83,7 @@ def rewrite(resolved: Resolved, obligations: Obligations, catalog: Catalog, mask
     rewriter.protect(tree)
     rewriter.describe_schema(tree)
     rewriter.guard_targets(tree)
+    rewriter.mask_returning(tree)
     params |= rewriter.bindings
     if resolved.explain is not None and not rewriter.is_plan_blind:
         # Estimates come from the statistics of what is stored, and bound keys are written out.
@@ -120,7 +122,7 @@ class _Rewriter:
         if access.is_read_only:
             return
         masked = {m.column for m in self.obligations.masks}
-        if masked & set(access.reads):
+        if masked & (set(access.reads) - self.resolved.returned):
             raise StatementError("mask.write_reads_protected", "The change reads a protected column.")
         self._check_definitions(access, masked)
         actions = {u.relation: set[str]() for u in access.relations}
@@ -211,6 +213,19 @@ class _Rewriter:
             node.set("where", exp.Where(this=case))
             self.reads |= {ColumnRef(key, c) for f in filters for c in f.columns}
 
+    def mask_returning(self, tree: exp.Expr) -> None:
+        """Gives back masked values of changed rows, in an order that tells nothing."""
+        masks: dict[str, dict[str, Mask]] = {}
+        for mask in self.obligations.masks:
+            masks.setdefault(mask.column.relation, {})[mask.column.column] = mask
+
+        def masked(mask: Mask, reference: exp.Column) -> exp.Expr:
+            columns = self.catalog.relations[mask.column.relation].columns
+            return self._masked(mask, next(c for c in columns if c.name == mask.column.column), reference)
+
+        keep_returned_order(tree, masks, self.catalog, self.dialect)
+        mask_returning(tree, masks, masked)
+
     def _is_protected(self, key: str) -> bool:
         return any(m.column.relation == key for m in self.obligations.masks) or any(
             f.relation == key for f in self.obligations.row_filters
@@ -292,13 +307,13 @@ class _Rewriter:
             if column.alias not in masks:
                 column.this.replace(exp.Case(ifs=[exp.If(this=visible.copy(), true=column.this.copy())]))
 
-    def _masked(self, mask: Mask, column: Column) -> exp.Expr:
+    def _masked(self, mask: Mask, column: Column, reference: exp.Column | None = None) -> exp.Expr:
         expression = self.mask_sql(mask, column)
         value = _mask_tree(expression.sql, self.dialect.name).copy()
         for node in list(value.find_all(exp.Column)):
             if node.name != "__column__":
                 raise StatementError("mask.unsupported", f"The mask of {mask.column} names another column.")
-            node.replace(_column(column.name))
+            node.replace(reference.copy() if reference is not None else _column(column.name))
         self.bindings |= dict(expression.bindings)
         inner: exp.Expr = value.this
         return inner.pop()

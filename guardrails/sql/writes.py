@@ -22,11 +22,16 @@ TARGET_META = "gr_target"
 
 
 class WriteResolver(QueryResolver):
-    """Resolves whole statements: queries and changes. `is_restricted` is false when a change could touch every row."""
+    """Resolves whole statements: queries and changes.
+
+    `is_restricted` is false when a change could touch every row; `reads_returned` are columns that nothing but the RETURNING of the
+    statement itself reads.
+    """
 
     def __init__(self, dialect: EngineDialect, catalog: Catalog, views: ViewLookup) -> None:
         super().__init__(dialect, catalog, views)
         self.is_restricted = True
+        self.reads_returned: Lineage = frozenset()
         self._inserted: Mapping[str, Lineage] = {}
 
     def statement(self, tree: exp.Expr, texts: Sequence[str]) -> list[Output]:
@@ -191,7 +196,11 @@ class WriteResolver(QueryResolver):
             return []
         # SQLite's RETURNING sees the changed table alone.
         scope = self.with_target(target, others if others and self.dialect.does_returning_see_sources else Scope(None, ctes))
+        before, self.reads = self.reads, set()
         outputs = self._projections(clause, scope, (), ())
+        if node.parent is None:
+            self.reads_returned = frozenset(self.reads - before)
+        self.reads |= before
         self.require_select(target)
         return outputs
 
