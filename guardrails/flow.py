@@ -36,7 +36,7 @@ from guardrails.model import (
     StatementKind,
     Value,
 )
-from guardrails.policy import BoundPolicy, decide, decide_action, visible
+from guardrails.policy import BoundPolicy, decide, decide_action, require_kept_protection, require_silence, visible
 from guardrails.sql import Parsed, cross_check, parse, resolve, rewrite, texts_in
 
 __all__ = [
@@ -175,6 +175,8 @@ def judge(
         if not access.is_read_only:
             _check_written(access, policy, texts_in(resolved.tree, statement.params))
         rewritten = rewrite(resolved, decision.obligations, catalog, mask_sql)
+        require_silence(access, policy, principal, context)
+        require_kept_protection(access, policy)
     except (StatementError, CatalogError) as error:
         kind = parsed.kind if parsed is not None else error.evidence.get("kind")
         if access is None and isinstance(kind, str) and kind != "select":

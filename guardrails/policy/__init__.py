@@ -4,6 +4,19 @@ from guardrails.policy.binding import BoundPolicy
 from guardrails.policy.decide import decide, decide_action
 from guardrails.policy.load import Policy, read_policy_text
 from guardrails.policy.schema import PolicyFile, policy_schema
+from guardrails.policy.stores import require_kept_protection
+from guardrails.policy.tells import require_silence
 from guardrails.policy.visible import visible
 
-__all__ = ["BoundPolicy", "Policy", "PolicyFile", "decide", "decide_action", "policy_schema", "read_policy_text", "visible"]
+__all__ = [
+    "BoundPolicy",
+    "Policy",
+    "PolicyFile",
+    "decide",
+    "decide_action",
+    "policy_schema",
+    "read_policy_text",
+    "require_kept_protection",
+    "require_silence",
+    "visible",
+]

@@ -17,8 +17,6 @@ from guardrails.policy.conditions import ConditionError, cel_values, variables_o
 from guardrails.policy.names import Names
 from guardrails.policy.obligations import approval_terms, denied_columns, hidden_rows, masks_for, row_filters_for
 from guardrails.policy.schema import SQL_ACTIONS, Rule
-from guardrails.policy.stores import unprotected_flows
-from guardrails.policy.tells import told_columns, told_rows
 
 __all__ = ["decide", "decide_action"]
 
@@ -50,7 +48,6 @@ def decide(access: Access, policy: BoundPolicy, principal: Principal, context: C
         court.deny_column(column, access, frozenset(mask.column for mask in masks if mask.kind == "deny"))
     for relation in hidden_rows(access, policy, principal, context):
         court.deny_hidden_rows(relation, access)
-    court.require_silence(access)
     filters, lacking = row_filters_for(access, policy, principal, context)
     for name in lacking:
         message = f"The rows that this principal may see depend on principal.{name}, which is not known."
@@ -159,15 +156,6 @@ class _Court:
                 self.deny("policy.no_rule", f"No rule allows {action} here.", "Use SELECT.")
         if not {c.relation for c in (*access.reads, *access.writes)} <= {u.relation for u in access.relations}:
             self.deny("policy.no_rule", "A column's relation is not among those that were judged.")
-
-    def require_silence(self, access: Access) -> None:
-        """Refuses a change whose outcome would tell what masks and row filters hide, or that takes values out of their protection."""
-        if told_columns(access, self.policy, self.principal, self.context):
-            self.deny("mask.write_tells", "The change would tell by failing whether a protected value is there.", _SILENT)
-        elif told_rows(access, self.policy, self.principal, self.context):
-            self.deny("mask.write_tells", "The change would tell by failing of rows that the principal may not see.", _SILENT)
-        if unprotected_flows(access, self.policy):
-            self.deny("mask.write_unprotects", "The change would store a protected value where it is not protected.")
 
     def deny_column(self, column: ColumnRef, access: Access, denied: frozenset[ColumnRef]) -> None:
         """Refuses a column without naming it: the principal may have written a star."""
@@ -343,7 +331,6 @@ class _Court:
 
 _RANK = {"policy.condition_error": 2, "policy.no_rule": 3, "policy.obligation": 3}
 """Which reasons come last; the first is the decision's code."""
-_SILENT = "Leave out the columns that a key or a constraint ties to what is protected."
 _WAIT = "Wait for the approval, then run the same again."
 
 

@@ -6,13 +6,28 @@ value counts: a condition on a protected column stores nothing of it.
 
 from __future__ import annotations
 
+from guardrails.errors import StatementError
 from guardrails.model import Access, ColumnRef
 from guardrails.policy.binding import BoundColumn, BoundPolicy, strictness
 
-__all__ = ["unprotected_flows"]
+__all__ = ["require_kept_protection", "unprotected_flows"]
 
 _SHOWING = strictness("partial")
 """Where masks stand that show a part of the value; of these only the same one protects as well."""
+
+
+def require_kept_protection(access: Access, policy: BoundPolicy) -> None:
+    """Refuses a change that takes protected values out of their protection.
+
+    Args:
+        access: What the statement does.
+        policy: The bound policy.
+
+    Raises:
+        StatementError: It would (``mask.write_unprotects``).
+    """
+    if unprotected_flows(access, policy):
+        raise StatementError("mask.write_unprotects", "The change would store a protected value where it is not protected.")
 
 
 def unprotected_flows(access: Access, policy: BoundPolicy) -> tuple[tuple[ColumnRef, ColumnRef], ...]:

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from guardrails.errors import StatementError
 from guardrails.model import Access, ColumnRef, Context, Principal, Probe
 from guardrails.policy.binding import BoundPolicy
 from guardrails.policy.obligations import is_exempt
 
-__all__ = ["told_columns", "told_rows"]
+__all__ = ["require_silence", "told_columns", "told_rows"]
+
+
+def require_silence(access: Access, policy: BoundPolicy, principal: Principal, context: Context) -> None:
+    """Refuses a change whose outcome would tell the principal what masks and row filters keep from it.
+
+    Args:
+        access: What the statement does.
+        policy: The bound policy.
+        principal: On whose behalf; exemptions are looked at.
+        context: Agent, session, purpose.
+
+    Raises:
+        StatementError: It would (``mask.write_tells``).
+    """
+    if told_columns(access, policy, principal, context):
+        raise StatementError("mask.write_tells", "The change would tell by failing whether a protected value is there.")
+    if told_rows(access, policy, principal, context):
+        raise StatementError("mask.write_tells", "The change would tell by failing of rows that the principal may not see.")
 
 
 def told_columns(access: Access, policy: BoundPolicy, principal: Principal, context: Context) -> tuple[Probe, ...]:
