@@ -68,16 +68,16 @@ def mask_returning(tree: exp.Expr, masks: Masks, masked: Callable[[Mask, exp.Col
     own = masks.get(relation_of(table) or "", {}) if table is not None else {}
     if clause is None or table is None or not own:
         return
-    name = table.alias_or_name
-    if any(node.alias_or_name == name for node in clause.find_all(exp.Table, exp.Subquery, exp.CTE, exp.Lateral)):
+    names = {table.alias_or_name, table.name}
+    if any(node.alias_or_name in names for node in clause.find_all(exp.Table, exp.Subquery, exp.CTE, exp.Lateral)):
         raise StatementError("mask.unsupported", "A query inside RETURNING uses the name of the changed relation.")
     for column in list(clause.find_all(exp.Column)):
-        is_whole = isinstance(column.this, exp.Star) or (not column.table and column.name == name)
-        if is_whole and name in (column.table, column.name):
+        is_row = isinstance(column.this, exp.Star) and column.table in names
+        if is_row or (not column.table and column.name in {*names, *own}):
             message = "RETURNING gives the whole row of a relation with protected columns."
             raise StatementError("mask.write_reads_protected", message, hint="Name the columns, or write RETURNING *.")
         mask = own.get(column.name)
-        if mask is not None and column.table in (name, ""):
+        if mask is not None and column.table in names:
             column.replace(masked(mask, column))
 
 

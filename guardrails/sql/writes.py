@@ -198,11 +198,29 @@ class WriteResolver(QueryResolver):
         scope = self.with_target(target, others if others and self.dialect.does_returning_see_sources else Scope(None, ctes))
         before, self.reads = self.reads, set()
         outputs = self._projections(clause, scope, (), ())
+        if self.dialect.name == "sqlite" or (self.dialect.name == "duckdb" and isinstance(node, exp.Insert)):
+            self._by_own_name(clause, target)
         if node.parent is None:
             self.reads_returned = frozenset(self.reads - before)
         self.reads |= before
         self.require_select(target)
         return outputs
+
+    def _by_own_name(self, clause: exp.Expr, target: Source) -> None:
+        """RETURNING knows the target by its own name, whatever alias it has: of any change in SQLite, of INSERT in DuckDB."""
+        name = self.catalog.relations[target.relation].name if target.relation is not None else target.alias
+        if self.dialect.fold_name(name) == target.alias:
+            return
+        if any(
+            self.dialect.fold_name(n.alias_or_name) == self.dialect.fold_name(name)
+            for n in clause.find_all(exp.Table, exp.Subquery)
+        ):
+            raise StatementError(
+                "sql.column_ambiguous", f"The name {name} stands for two relations.", hint="Use another alias."
+            )
+        for column in clause.find_all(exp.Column):
+            if column.table == target.alias:
+                column.set("table", exp.to_identifier(name, quoted=True))
 
     def require_select(self, target: Source) -> None:
         """Reading the target's columns, in WHERE or RETURNING, needs the right to read it (SQL:2016, 14.14, access rules)."""
