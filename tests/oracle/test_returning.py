@@ -144,7 +144,7 @@ def test_the_exempt_see_what_they_changed(twins: tuple[str, str], tmp_path: Path
 def test_the_order_of_changed_rows_does_not_tell(twins: tuple[str, str], tmp_path: Path) -> None:
     if not twins[0].startswith("postgresql"):
         pytest.skip("SQLite and DuckDB give changed rows back in the order of the table.")
-    sql, raw = "UPDATE people SET credit = 2 WHERE name = 'same' RETURNING id", []
+    sql, raw = "UPDATE people SET name = 'other' WHERE name = 'same' RETURNING id", []
     for url in twins:
         with psycopg.connect(url) as connection:
             connection.execute("UPDATE people SET name = 'same'; CREATE INDEX by_name ON people (name, email)")
