@@ -83,6 +83,14 @@ _MASK = {
     "mask.write_masked": Code(
         "A change would store a masked value in a protected column", "Write the real value, or leave the column out."
     ),
+    "mask.write_tells": Code(
+        "A change would tell by failing of a protected value or a hidden row",
+        "Leave out the columns that a key or a constraint ties to what is protected.",
+    ),
+    "mask.write_unprotects": Code(
+        "A change would store a protected value where it is not protected",
+        "Store it only in a column with the same mask, or leave the protected column out.",
+    ),
     "mask.group_unsupported": Code(
         "An aggregate could tell of single protected values", "Aggregate the bare column over its relation alone."
     ),

@@ -39,8 +39,8 @@ from guardrails.model import (
     StatementKind,
     Value,
 )
-from guardrails.policy import BoundPolicy, decide, decide_action, visible
-from guardrails.sql import Parsed, cross_check, parse, remaining_texts, resolve, rewrite
+from guardrails.policy import BoundPolicy, decide, decide_action, require_kept_protection, require_silence, visible
+from guardrails.sql import Parsed, cross_check, given_rows, parse, remaining_texts, resolve, rewrite
 from guardrails.sql.barriers import Placements
 
 __all__ = [
@@ -223,6 +223,8 @@ def judge(
         rewritten = rewrite(
             resolved, decision.obligations, catalog, mask_sql, is_masked_text=is_masked_text, placements=placements
         )
+        probes = rewritten.probes + require_silence(access, policy, principal, context, given_rows=given_rows(resolved.tree))
+        require_kept_protection(access, policy)
     except (StatementError, CatalogError) as error:
         kind = parsed.kind if parsed is not None else error.evidence.get("kind")
         if access is None and isinstance(kind, str) and kind != "select":
@@ -247,7 +249,7 @@ def judge(
         lookups=lookups,
     )
     declared = _declared(access, policy)
-    return Judgement(statement, replace(decision, sql=plan.sql, probes=rewritten.probes), plan, normalised, declared)
+    return Judgement(statement, replace(decision, sql=plan.sql, probes=probes), plan, normalised, declared)
 
 
 def _check_written(access: Access, policy: BoundPolicy, texts: Iterable[str]) -> None:

@@ -6,7 +6,7 @@ standard (relation, column, statement). Relation keys are strings: `name` inside
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -22,6 +22,8 @@ __all__ = [
     "Catalog",
     "Column",
     "ColumnRef",
+    "Constraint",
+    "ConstraintKind",
     "Context",
     "Decision",
     "Declared",
@@ -38,6 +40,7 @@ __all__ = [
     "Plan",
     "PredicateMode",
     "Principal",
+    "Probe",
     "Reason",
     "Receipt",
     "Relation",
@@ -50,6 +53,7 @@ __all__ = [
     "Statement",
     "StatementKind",
     "Value",
+    "indexes_by_columns",
 ]
 
 Value: TypeAlias = (
@@ -87,6 +91,7 @@ PredicateMode: TypeAlias = Literal["masked", "equality", "real"]
 IndexUse: TypeAlias = Literal["any", "fetching", "bitmap"]
 """How a plan may use indexes: in any way, not without fetching the rows from the table, or as bitmaps of rows alone."""
 RelationKind: TypeAlias = Literal["table", "view", "materialized_view", "foreign_table"]
+ConstraintKind: TypeAlias = Literal["unique", "exclude", "check", "foreign", "trigger"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +184,32 @@ class Column:
     has_user_code: bool = False
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Constraint:
+    """What a change of a relation may fail by, because of what is stored.
+
+    Args:
+        kind: `unique` for keys and unique indexes, `exclude` for PostgreSQL's exclusion constraints, `check` for conditions over one
+            row, `foreign` for foreign keys, `trigger` for triggers that look at the row that is changed.
+        columns: Every column that it looks at, in expressions and conditions too; of a foreign key in its order, else sorted.
+        is_plain: Of a unique one: it compares these columns as they are, and NULL equals nothing.
+        is_always: Of a check or a trigger: every UPDATE runs into it, whatever it assigns.
+        refers_to: Of a foreign key the relation that it refers to, by key.
+        referred: The columns there, in the order of `columns`.
+        on_delete: What a DELETE there does to rows here: nothing but fail (empty), `cascade`, or `set` the columns.
+        on_update: The same of an UPDATE of the columns there.
+    """
+
+    kind: ConstraintKind
+    columns: tuple[str, ...]
+    is_plain: bool = False
+    is_always: bool = False
+    refers_to: str = ""
+    referred: tuple[str, ...] = ()
+    on_delete: str = ""
+    on_update: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Relation:
     """A table or view of the catalog.
@@ -191,13 +222,14 @@ class Relation:
         primary_key: Names of the key's columns, in the key's order.
         indexed_columns: Columns in any index.
         definition: A view's SELECT.
-        indexes: Each index by name with its columns, where the engine can be told to leave one alone, or how it may be read.
+        indexes: Each index with its columns: by name where the engine can be told to leave one alone, or how it may be read.
         stored_by: Columns in whose order the rows are stored, where that is another order than the primary key's; of a partitioned
             table and its partitions the columns that decide about a row's partition.
         parents: Keys of the relations that its rows are rows of as well: of a partition the partitioned table, of an inheritance
             child what it inherits from.
         effects: What a change sets off beyond itself, where that is not known to be harmless: the action, and whether it is a
             `trigger`, a `rule` or a `check`. Changes that go on to other relations bring theirs along.
+        constraints: What a change may fail by, sorted.
     """
 
     schema: str
@@ -211,10 +243,17 @@ class Relation:
     stored_by: tuple[str, ...] = ()
     parents: tuple[str, ...] = ()
     effects: tuple[tuple[Action, str], ...] = ()
+    constraints: tuple[Constraint, ...] = ()
 
     @property
     def column_names(self) -> tuple[str, ...]:
         return tuple(c.name for c in self.columns)
+
+
+def indexes_by_columns(indexes: Iterable[Iterable[str]]) -> tuple[tuple[str, frozenset[str]], ...]:
+    """Returns `Relation.indexes` for an engine whose indexes need no names."""
+    found = {frozenset(columns) for columns in indexes}
+    return tuple(sorted(((",".join(sorted(columns)), columns) for columns in found), key=lambda pair: pair[0]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +344,21 @@ class ColumnRef:
         return f"{self.relation}.{self.column}"
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Probe:
+    """What the outcome of a change tells of, beyond what the change reads.
+
+    Args:
+        relation: Key of the relation.
+        column: The column of whose stored values it tells; empty where it tells whether rows are there at all.
+        is_equality: It tells no more than whether a value that the change gives is stored.
+    """
+
+    relation: str
+    column: str = ""
+    is_equality: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class RelationUse:
     """One relation that a statement touches, and how. `via` is the view through which it is reached, None when named directly."""
@@ -344,6 +398,8 @@ class Access:
         has_tautology: A condition somewhere is true for every row (`1 = 1`, `x = x`, `a OR TRUE`).
         has_cross_join: Somewhere relations are joined without a condition that relates them.
         reads_schema: It reads the description of the schema, which is answered from the catalog with what the principal may see.
+        probes: What its outcome (an error, the number of rows changed) tells of because of constraints.
+        flows: Pairs of a column that is written and a column that the written value derives from.
     """
 
     kind: StatementKind
@@ -363,6 +419,8 @@ class Access:
     has_tautology: bool = False
     has_cross_join: bool = False
     reads_schema: bool = False
+    probes: tuple[Probe, ...] = ()
+    flows: tuple[tuple[ColumnRef, ColumnRef], ...] = ()
 
     @property
     def is_read_only(self) -> bool:

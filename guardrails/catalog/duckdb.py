@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from guardrails.catalog.mentions import mentioned
 from guardrails.catalog.view_text import view_definition
 from guardrails.errors import CatalogError
-from guardrails.model import Catalog, Column, Declared, Relation
+from guardrails.model import Catalog, Column, Constraint, Declared, Relation
 
 if TYPE_CHECKING:
     import duckdb
@@ -28,10 +28,14 @@ _COLUMNS = f"""
     FROM system.main.duckdb_columns() WHERE {_HERE} ORDER BY schema_name, table_name, column_index
 """  # noqa: S608 - constants
 _KEYS = (
-    "SELECT schema_name, table_name, constraint_type, constraint_column_names FROM system.main.duckdb_constraints()"
+    "SELECT schema_name, table_name, constraint_type, constraint_column_names, referenced_table, referenced_column_names"
+    " FROM system.main.duckdb_constraints()"
     " WHERE database_name = current_database() ORDER BY schema_name, table_name, constraint_index"
 )
-_INDEXES = "SELECT schema_name, table_name, sql FROM system.main.duckdb_indexes() WHERE database_name = current_database() ORDER BY ALL"
+_INDEXES = (
+    "SELECT schema_name, table_name, sql, is_unique FROM system.main.duckdb_indexes()"
+    " WHERE database_name = current_database() ORDER BY ALL"
+)
 _FUNCTIONS = "SELECT function_name, internal FROM system.main.duckdb_functions()"
 _TYPES = "SELECT schema_name, type_name, logical_type, labels::varchar FROM system.main.duckdb_types() WHERE NOT internal ORDER BY ALL"
 
@@ -73,21 +77,40 @@ def read_duckdb(connection: duckdb.DuckDBPyConnection) -> Catalog:
             expressions[schema, table, name] = expression or ""
     keys: dict[tuple[str, str], list[str]] = {}
     indexed: dict[tuple[str, str], set[str]] = {}
-    for schema, table, kind, names in connection.execute(_KEYS).fetchall():
+    constraints: dict[tuple[str, str], set[Constraint]] = {}
+    for schema, table, kind, names, other, referred in connection.execute(_KEYS).fetchall():
+        found = constraints.setdefault((schema, table), set())
+        if kind in ("PRIMARY KEY", "UNIQUE"):
+            found.add(Constraint("unique", tuple(sorted(names)), is_plain=True))
+        elif kind == "CHECK":
+            found.add(Constraint("check", tuple(sorted(names))))
+        elif kind == "FOREIGN KEY":
+            found.add(Constraint("foreign", tuple(names), refers_to=catalog.key(schema, other), referred=tuple(referred)))
         if kind == "PRIMARY KEY":
             keys[schema, table] = list(names)
         if kind in ("PRIMARY KEY", "UNIQUE", "FOREIGN KEY"):
             indexed.setdefault((schema, table), set()).update(names)
-    for schema, table, sql in connection.execute(_INDEXES).fetchall():
+    for schema, table, sql, is_unique in connection.execute(_INDEXES).fetchall():
         known = [c.name for c in columns.get((schema, table), ())]
         indexed.setdefault((schema, table), set()).update(mentioned(sql or "", known))
+        if is_unique:
+            # The text has parentheses around what is an expression, and none where a column stands as it is.
+            parts = (sql or "").partition("(")[2]
+            used, is_plain = mentioned(parts, known), "(" not in parts
+            constraints.setdefault((schema, table), set()).add(Constraint("unique", tuple(sorted(used)), is_plain))
     relations: dict[str, Relation] = {}
     for schema, name, _ in connection.execute(_TABLES).fetchall():
         own = tuple(
             _with_bases(c, columns[schema, name], expressions.get((schema, name, c.name))) for c in columns[schema, name]
         )
         relations[catalog.key(schema, name)] = Relation(
-            schema, name, "table", own, tuple(keys.get((schema, name), ())), frozenset(indexed.get((schema, name), ()))
+            schema,
+            name,
+            "table",
+            own,
+            tuple(keys.get((schema, name), ())),
+            frozenset(indexed.get((schema, name), ())),
+            constraints=tuple(sorted(constraints.get((schema, name), ()))),
         )
     for schema, name, sql in connection.execute(_VIEWS).fetchall():
         definition = view_definition(sql or "")

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from guardrails.catalog.mysql_constraints import CONSTRAINT_PARTS, read_constraints, unique_constraint
 from guardrails.model import Catalog, Column, Declared, Relation, RelationKind
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _SYSTEM = "('mysql', 'information_schema', 'performance_schema', 'sys')"
 _KINDS: dict[str, RelationKind] = {"BASE TABLE": "table", "SYSTEM VERSIONED": "table", "VIEW": "view"}
 _FOREIGN_ENGINES = {"CONNECT", "FEDERATED", "SPIDER", "OQGRAPH", "S3"}
 _UNION_ENGINES = {"MRG_MYISAM", "MERGE"}
+_Part = tuple[str, int, str | None, int, str | None, int | None]
 _WORD = re.compile(r"`((?:[^`]|``)+)`|([^\W\d][\w$]*)")
 
 # What the digest is made of, a relation and the text of each row. Aggregates that do not depend on an order are never cut off.
@@ -37,7 +39,14 @@ _PARTS = {
     "partitions": "TABLE_SCHEMA, TABLE_NAME, COALESCE(PARTITION_NAME, ''), COALESCE(PARTITION_EXPRESSION, ''),"
     " COALESCE(SUBPARTITION_EXPRESSION, '')",
     "routines": "ROUTINE_SCHEMA, ROUTINE_NAME, ROUTINE_TYPE",
+    **CONSTRAINT_PARTS,
 }
+_PLACES = {
+    "routines": "ROUTINE_SCHEMA",
+    "check_constraints": "CONSTRAINT_SCHEMA",
+    "referential_constraints": "CONSTRAINT_SCHEMA",
+}
+"""Where another column than TABLE_SCHEMA names the database."""
 
 
 def mysql_digests(connection: Connection[Any], schemas: Iterable[str] | None = None) -> Mapping[str, str]:
@@ -77,7 +86,7 @@ def _schemas(connection: Connection[Any]) -> list[str]:
 
 def _part(relation: str, texts: str) -> str:
     """One part of a digest. The server looks up one database only where its name is compared with a constant."""
-    place = "ROUTINE_SCHEMA" if relation == "routines" else "TABLE_SCHEMA"
+    place = _PLACES.get(relation, "TABLE_SCHEMA")
     row = f"MD5(CONCAT_WS('\t', {texts}))"
     halves = (f"BIT_XOR(CAST(CONV({side}({row}, 16), 16, 10) AS UNSIGNED))" for side in ("LEFT", "RIGHT"))
     return f"SELECT %s, COUNT(*), {', '.join(halves)} FROM information_schema.{relation.upper()} WHERE {place} = %s"  # noqa: S608 - constants
@@ -102,6 +111,7 @@ def read_mysql(connection: Connection[Any], digests: Mapping[str, str]) -> Catal
     columns = _columns(connection)
     indexes = _indexes(connection)
     partitions = _partitions(connection)
+    constraints = read_constraints(connection, catalog, {place: [c.name for c in own] for place, own in columns.items()})
     views = {
         (schema, name): definition
         for schema, name, definition in _select(connection, "views", "TABLE_SCHEMA, TABLE_NAME, VIEW_DEFINITION")
@@ -124,26 +134,30 @@ def read_mysql(connection: Connection[Any], digests: Mapping[str, str]) -> Catal
             definition=views.get(place) or None,
             indexes=found.named,
             stored_by=tuple(sorted({*found.order, *partitioned})) if partitioned or not found.primary_key else (),
+            constraints=tuple(sorted(found.constraints | constraints.get(place, frozenset()))),
         )
     return Catalog("mysql", default_schema, relations, version)
 
 
 class _Indexes:
-    """The indexes of one relation, from rows of (name, position, column, is not unique, expression)."""
+    """The indexes of one relation, from rows of (name, position, column, is not unique, expression, length of a prefix)."""
 
-    def __init__(self, rows: Iterable[tuple[str, int, str | None, int, str | None]], columns: Iterable[Column]) -> None:
+    def __init__(self, rows: Iterable[_Part], columns: Iterable[Column]) -> None:
         names = {c.name.lower(): c.name for c in columns}
         nullable = {c.name for c in columns if c.is_nullable}
         parts: dict[str, list[str]] = {}
         unique: set[str] = set()
-        for index, _, column, non_unique, expression in rows:
+        derived: set[str] = set()
+        for index, _, column, non_unique, expression, length in rows:
             used = [column] if column is not None else [names[w] for w in _words(expression or "") if w in names]
             parts.setdefault(index, []).extend(used)
             unique |= set() if non_unique else {index}
+            derived |= {index} if column is None or length is not None else set()
         self.primary_key = tuple(parts.get("PRIMARY", ()))
         self.named = tuple((name, frozenset(used)) for name, used in sorted(parts.items()))
         self.columns = frozenset().union(*parts.values()) if parts else frozenset[str]()
         candidates = [used for name, used in parts.items() if name in unique and not nullable.intersection(used)]
+        self.constraints = frozenset(unique_constraint(parts[name], is_plain=name not in derived) for name in unique)
         self.order = frozenset(self.primary_key) or frozenset(c for used in candidates for c in used)
 
 
@@ -178,15 +192,16 @@ def _computed(name: str, expressions: Mapping[str, frozenset[str]]) -> tuple[str
     return tuple(sorted(found))
 
 
-def _indexes(connection: Connection[Any]) -> Mapping[tuple[str, str], list[tuple[str, int, str | None, int, str | None]]]:
+def _indexes(connection: Connection[Any]) -> Mapping[tuple[str, str], list[_Part]]:
     """Reads every part of every index; only MySQL has parts that are expressions, and a column for them."""
-    found: dict[tuple[str, str], list[tuple[str, int, str | None, int, str | None]]] = {}
+    found: dict[tuple[str, str], list[_Part]] = {}
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT * FROM information_schema.STATISTICS WHERE TABLE_SCHEMA NOT IN {_SYSTEM}")  # noqa: S608 - constants
-        names = [d[0].upper() for d in cursor.description]
-        rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        fields = [d[0].upper() for d in cursor.description]
+        rows = [dict(zip(fields, row, strict=True)) for row in cursor.fetchall()]
     for row in sorted(rows, key=lambda r: int(r["SEQ_IN_INDEX"])):
-        part = (row["INDEX_NAME"], row["SEQ_IN_INDEX"], row["COLUMN_NAME"], row["NON_UNIQUE"], row.get("EXPRESSION"))
+        names = ("INDEX_NAME", "SEQ_IN_INDEX", "COLUMN_NAME", "NON_UNIQUE", "EXPRESSION", "SUB_PART")
+        part: Any = tuple(row.get(name) for name in names)
         found.setdefault((row["TABLE_SCHEMA"], row["TABLE_NAME"]), []).append(part)
     return found
 

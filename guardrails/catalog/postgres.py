@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+from guardrails.catalog.postgres_constraints import CONSTRAINT_PARTS, read_constraints
 from guardrails.catalog.postgres_effects import PARTS, general_effects, relation_effects, types_with_code
 from guardrails.catalog.postgres_placed import OWN_COLUMNS, PLACED_PARTS, read_placed, read_placed_columns
 from guardrails.model import Catalog, Column, Declared, Relation, RelationKind
@@ -71,6 +72,7 @@ _DIGEST = "".join(
         FROM pg_catalog.pg_type t WHERE t.oid >= 16384 AND t.typrelid = 0 AND t.typcategory <> 'A'""",
         PARTS,
         PLACED_PARTS,
+        CONSTRAINT_PARTS,
         """
     )
     SELECT pg_catalog.array_agg(part)::text FROM parts
@@ -126,6 +128,7 @@ _INDEXED = r"""
         WHERE all_columns.attrelid = i.indrelid AND pg_catalog.concat(i.indexprs, i.indpred) ~ ':varattno 0 '
     ) AS used(attnum)
     JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = used.attnum AND a.attnum > 0 AND NOT a.attisdropped
+    GROUP BY i.indrelid, i.indexrelid
 """
 
 
@@ -200,6 +203,7 @@ def read_postgres(connection: psycopg.Connection[Any]) -> Catalog:
     catalog = Catalog("postgres", default_schema, {}, version)
     rows = connection.execute(_RELATIONS).fetchall()
     keys = {oid: catalog.key(schema, name) for oid, schema, name, *_ in rows}
+    constraints = read_constraints(connection, keys, {oid: [c.name for c in found] for oid, found in columns.items()})
     relations = {
         keys[oid]: Relation(
             schema=schema,
@@ -213,6 +217,7 @@ def read_postgres(connection: psycopg.Connection[Any]) -> Catalog:
             stored_by=tuple(stored.get(oid, ())),
             parents=tuple(keys[parent] for parent in parents.get(oid, ())),
             effects=effects.get(oid, ()),
+            constraints=constraints.get(oid, ()) if _KINDS[kind] == "table" else (),
         )
         for oid, schema, name, kind, definition, primary_key in rows
     }

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
+from guardrails.catalog.sqlite_constraints import own_constraints, with_references
 from guardrails.catalog.view_text import TOKEN, view_definition
 from guardrails.errors import CatalogError
 from guardrails.model import Catalog, Column, Declared, Relation, RelationKind
@@ -62,7 +63,7 @@ def read_sqlite(connection: sqlite3.Connection) -> Catalog:
     for name, kind, sql, is_without_rowid in listed:
         if kind in _KINDS and not name.lower().startswith("sqlite_"):
             relations[name] = _relation(connection, name, _KINDS[kind], sql, is_without_rowid=bool(is_without_rowid))
-    return Catalog("sqlite", "main", relations, sqlite_digest(connection))
+    return Catalog("sqlite", "main", with_references(relations), sqlite_digest(connection))
 
 
 def _relation(connection: sqlite3.Connection, name: str, kind: RelationKind, sql: str, *, is_without_rowid: bool) -> Relation:
@@ -90,6 +91,7 @@ def _relation(connection: sqlite3.Connection, name: str, kind: RelationKind, sql
         definition=_definition(name, sql) if kind == "view" else None,
         # WITHOUT ROWID: the table is the index of its key, of whatever type; https://www.sqlite.org/withoutrowid.html
         stored_by=keys if is_without_rowid else (),
+        constraints=own_constraints(connection, name, names, keys, sql) if kind == "table" else (),
     )
 
 

@@ -6,6 +6,8 @@ from guardrails.policy.load import Policy, read_policy_text
 from guardrails.policy.names import named_column
 from guardrails.policy.obligations import revealed_mask, stored_mask
 from guardrails.policy.schema import PolicyFile, policy_schema
+from guardrails.policy.stores import require_kept_protection
+from guardrails.policy.tells import require_silence
 from guardrails.policy.visible import visible
 
 __all__ = [
@@ -18,6 +20,8 @@ __all__ = [
     "named_column",
     "policy_schema",
     "read_policy_text",
+    "require_kept_protection",
+    "require_silence",
     "revealed_mask",
     "stored_mask",
     "visible",

@@ -19,6 +19,7 @@ __all__ = [
     "check_predicate",
     "cross_check",
     "dialect_name",
+    "given_rows",
     "parse",
     "relation_access",
     "remaining_texts",

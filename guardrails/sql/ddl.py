@@ -15,6 +15,7 @@ from itertools import pairwise
 
 from guardrails.errors import CatalogError, GuardrailsError
 from guardrails.model import Catalog, Column, DialectName, Relation, RelationKind, Statement
+from guardrails.sql.ddl_constraints import bind_references, inherit, note_constraints, note_unique_index
 from guardrails.sql.ddl_cursor import Cursor
 from guardrails.sql.ddl_judged import judged_catalog
 from guardrails.sql.ddl_table import Table, add_item, index, mentioned, relation_of
@@ -47,6 +48,10 @@ _PASSED_OVER: Mapping[str, re.Pattern[str]] = {
     ),
 }
 """Statements that say nothing of relations, by their first words; INDEX is looked at before."""
+_PASSED_ALTERATIONS = frozenset(
+    {*("OWNER", "CLUSTER", "REPLICA", "ENABLE", "DISABLE", "FORCE", "SET", "RESET", "VALIDATE"), "COMMENT", "ENGINE"}
+)
+"""First words of what ALTER TABLE does that says nothing of columns and constraints."""
 _FOREIGN_ENGINES = {"CONNECT", "FEDERATED", "SPIDER", "OQGRAPH", "S3"}
 _UNION_ENGINES = {"MRG_MYISAM", "MERGE"}
 
@@ -108,8 +113,9 @@ class _Reader:
 
     def catalog(self) -> Catalog:
         """Returns what was read; views are resolved now, as they may stand before what they read."""
-        self._inherit()
-        relations = {key: relation_of(table) for key, table in self._tables.items()} | self._views
+        inherit(self._tables)
+        tables = {key: relation_of(table) for key, table in self._tables.items()}
+        relations = {key: bind_references(table, tables) for key, table in tables.items()} | self._views
         waiting = [key for key, view in self._views.items() if not view.columns]
         while waiting:
             found = {key: view for key in waiting if (view := self._resolved(relations[key], relations)) is not None}
@@ -142,7 +148,7 @@ class _Reader:
         )
         words = {t.word for t in head.tokens}
         if cursor.sees("INDEX") and not words - {"UNIQUE", "FULLTEXT", "SPATIAL"}:
-            self._create_index(cursor)
+            self._create_index(cursor, is_unique="UNIQUE" in words)
         elif cursor.sees("VIEW") and (
             self._rules.name == "mysql" or not words - {"OR", "REPLACE", "TEMP", "TEMPORARY", "MATERIALIZED"}
         ):
@@ -175,6 +181,7 @@ class _Reader:
         table = Table(self._rules, schema, name, "foreign_table" if "FOREIGN" in words else "table")
         if cursor.takes("PARTITION", "OF"):
             self._be_child(table, cursor)
+            table.is_partition = True
         elif not cursor.sees("("):
             raise cursor.refused("A table without a list of columns is not understood.")
         if cursor.sees("("):
@@ -183,9 +190,14 @@ class _Reader:
             for item in items:
                 if self._rules.name == "postgres" and item.sees("LIKE"):
                     raise item.refused("LIKE is not understood.")
-                add_item(table, item)
+                self._add_item(table, item)
         if self._options(table, cursor):
             self._tables[self._key(schema, name)] = table
+
+    def _add_item(self, table: Table, item: Cursor) -> None:
+        part = item.rest
+        add_item(table, item)
+        note_constraints(table, part, self._fold, self._key)
 
     def _add_inherited(self, table: Table, cursor: Cursor) -> None:
         """INHERITS stands behind the columns, and its columns stand before them."""
@@ -248,7 +260,7 @@ class _Reader:
         self._tables.pop(key, None)
         self._views[key] = Relation(schema, name, kind, tuple(Column(n) for n in named), definition=definition.text)
 
-    def _create_index(self, cursor: Cursor) -> None:
+    def _create_index(self, cursor: Cursor, *, is_unique: bool) -> None:
         cursor.require("INDEX")
         cursor.takes("CONCURRENTLY")
         cursor.takes("IF", "NOT", "EXISTS")
@@ -262,6 +274,8 @@ class _Reader:
             return
         table = self._table(cursor, key)
         index(table, name or f"index {len(table.indexes)}", cursor.rest)
+        if is_unique:
+            note_unique_index(table, cursor.rest, self._fold)
 
     def _index_view(self, key: str, part: Part) -> None:
         """A materialised view's columns may not be known yet: every name counts, and what is no column is left out in the end."""
@@ -282,19 +296,7 @@ class _Reader:
 
     def _alteration(self, action: Cursor, key: str) -> None:
         words = [t.word for t in action.part.tokens[:2]]
-        if words[0] in (
-            "OWNER",
-            "CLUSTER",
-            "REPLICA",
-            "ENABLE",
-            "DISABLE",
-            "FORCE",
-            "SET",
-            "RESET",
-            "VALIDATE",
-            "COMMENT",
-            "ENGINE",
-        ):
+        if words[0] in _PASSED_ALTERATIONS:
             if words == ["SET", "SCHEMA"]:
                 raise action.refused("SET SCHEMA is not understood.")
             return
@@ -304,10 +306,11 @@ class _Reader:
         if action.takes("ADD"):
             action.takes("COLUMN")
             action.takes("IF", "NOT", "EXISTS")
-            add_item(table, action)
+            self._add_item(table, action)
         elif action.takes("ATTACH", "PARTITION"):
             child = self._table(action, self._key(*action.names()))
             child.parents.append(key)
+            child.is_partition = True
         elif action.takes("INHERIT"):
             table.parents.append(self._key(*action.names()))
         elif action.takes("ALTER") or action.takes("MODIFY"):
@@ -324,7 +327,7 @@ class _Reader:
             if name is None:
                 raise action.refused("A column is not known.")
             is_nullable = table.columns[name].is_nullable
-            add_item(table, action)
+            self._add_item(table, action)
             # In its old place, and still no more nullable than a key lets it be.
             table.columns = {c: table.columns[c] for c in before}
             if name in table.keys:
@@ -364,18 +367,6 @@ class _Reader:
         self._schema = cursor.name()
         if not self._tables and not self._views:
             self._empty = replace(self._empty, default_schema=self._schema)
-
-    def _inherit(self) -> None:
-        """What decides about a partition holds for everything beneath it."""
-        for table in self._tables.values():
-            waiting, seen = list(table.parents), set[str]()
-            while waiting:
-                key = waiting.pop()
-                if key in seen or key not in self._tables:
-                    continue
-                seen.add(key)
-                table.parted += [c for c in self._tables[key].parted if c not in table.parted]
-                waiting += self._tables[key].parents
 
     def _resolved(self, view: Relation, relations: Mapping[str, Relation]) -> Relation | None:
         """The view with the columns that its definition gives; None when they are not known."""

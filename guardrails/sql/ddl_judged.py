@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from guardrails.errors import CatalogError
-from guardrails.model import Catalog, Column, Declared, DialectName, Relation, RelationKind
+from guardrails.model import Catalog, Column, Constraint, Declared, DialectName, Relation, RelationKind
+from guardrails.sql.ddl_constraints import bind_references
 from guardrails.sql.dialects import EngineDialect, dialect_of
+from guardrails.sql.judged_constraints import constraints_of
 
 __all__ = ["judged_catalog"]
 
@@ -40,7 +43,8 @@ def judged_catalog(text: str, dialect: DialectName) -> Catalog:
     for statement in statements:
         if isinstance(statement, exp.Create):
             _add(statement, rules, catalog, relations)
-    return Catalog(dialect, catalog.default_schema, relations, catalog.version)
+    bound = {key: bind_references(relation, relations) for key, relation in relations.items()}
+    return Catalog(dialect, catalog.default_schema, bound, catalog.version)
 
 
 def _add(create: exp.Create, rules: EngineDialect, catalog: Catalog, relations: dict[str, Relation]) -> None:
@@ -55,6 +59,10 @@ def _add(create: exp.Create, rules: EngineDialect, catalog: Catalog, relations: 
 def _name(table: exp.Table, rules: EngineDialect, catalog: Catalog) -> tuple[str, str]:
     schema = table.args.get("db")
     return (_fold(schema, rules) if schema else catalog.default_schema), _fold(table.this, rules)
+
+
+def _key(table: exp.Table, rules: EngineDialect, catalog: Catalog) -> str:
+    return catalog.key(*_name(table, rules, catalog))
 
 
 def _fold(identifier: exp.Identifier, rules: EngineDialect) -> str:
@@ -95,7 +103,11 @@ def _table(create: exp.Create, rules: EngineDialect, catalog: Catalog) -> Relati
     columns = [
         replace(c, computed_from=tuple(o.name for o in columns if rules.fold_name(o.name) in computed[c.name])) for c in columns
     ]
-    return Relation(where, name, "table", tuple(columns), tuple(keys), frozenset(indexed))
+    key_of = partial(_key, rules=rules, catalog=catalog)
+    constraints = constraints_of(schema, rules.name, partial(_fold, rules=rules), key_of)
+    return Relation(
+        where, name, "table", tuple(columns), tuple(keys), frozenset(indexed), constraints=tuple(sorted(constraints))
+    )
 
 
 def _generated(kinds: Sequence[exp.Expr]) -> Literal["", "virtual", "stored"]:
@@ -140,6 +152,6 @@ def _add_index(create: exp.Create, rules: EngineDialect, catalog: Catalog, relat
     # Every column that the index mentions counts, in expressions and conditions too.
     mentioned = {_fold(i, rules) for i in index.find_all(exp.Identifier)} & set(relation.column_names)
     indexed = relation.indexed_columns | mentioned
-    relations[key] = Relation(
-        relation.schema, relation.name, relation.kind, relation.columns, relation.primary_key, indexed, relation.definition
-    )
+    unique = {Constraint("unique", tuple(sorted(mentioned)))} if create.args.get("unique") else set()
+    constraints = tuple(sorted({*relation.constraints, *unique}))
+    relations[key] = replace(relation, indexed_columns=indexed, constraints=constraints)

@@ -11,19 +11,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from guardrails.model import Column, Declared, Relation, RelationKind
+from guardrails.model import Column, Constraint, Declared, Relation, RelationKind, indexes_by_columns
 from guardrails.sql.ddl_cursor import Cursor
 from guardrails.sql.ddl_text import Part
 from guardrails.sql.dialects import EngineDialect
 
-__all__ = ["Table", "add_item", "index", "mentioned", "relation_of"]
+__all__ = ["CONSTRAINT_WORDS", "Table", "add_item", "index", "mentioned", "relation_of"]
 
 _CONSTRAINTS = frozenset({"CONSTRAINT", "PRIMARY", "UNIQUE", "FOREIGN", "CHECK"})
-_OF_DIALECT = {
+CONSTRAINT_WORDS = {
     "postgres": _CONSTRAINTS | {"EXCLUDE", "LIKE"},
     "sqlite": _CONSTRAINTS,
     "mysql": _CONSTRAINTS | {"KEY", "INDEX", "FULLTEXT", "SPATIAL", "PERIOD"},
 }
+"""By dialect the words that begin an item of CREATE TABLE which is no column."""
 _AFTER_TYPE = frozenset(
     {
         *("CONSTRAINT", "NOT", "NULL", "DEFAULT", "PRIMARY", "UNIQUE", "CHECK", "REFERENCES", "COLLATE", "GENERATED", "AS"),
@@ -68,6 +69,9 @@ class Table:
     parted: list[str] = field(default_factory=list)
     parents: list[str] = field(default_factory=list)
     is_by_key: bool = False
+    is_partition: bool = False
+    constraints: set[Constraint] = field(default_factory=set)
+    checks: list[tuple[Part, bool]] = field(default_factory=list)
 
     def column(self, name: str) -> str | None:
         """Returns a column's name as it was declared."""
@@ -82,7 +86,7 @@ def add_item(table: Table, item: Cursor) -> None:
         CatalogError: It is not understood.
     """
     token = item.token
-    if token is not None and token.word in _OF_DIALECT[table.rules.name]:
+    if token is not None and token.word in CONSTRAINT_WORDS[table.rules.name]:
         _add_constraint(table, item)
     else:
         _add_column(table, item)
@@ -238,10 +242,24 @@ def relation_of(table: Table) -> Relation:
         columns=tuple(columns),
         primary_key=keys,
         indexed_columns=indexed,
-        indexes=tuple(sorted(table.indexes.items())) if is_mysql else (),
+        indexes=_indexes(table),
         stored_by=_stored_by(table, keys) if is_mysql else tuple(sorted(table.parted)),
         parents=tuple(table.parents),
+        constraints=_constraints(table) if table.kind == "table" else (),
     )
+
+
+def _indexes(table: Table) -> tuple[tuple[str, frozenset[str]], ...]:
+    if table.rules.name == "mysql":
+        return tuple(sorted(table.indexes.items()))
+    return indexes_by_columns(table.indexes.values()) if table.rules.name == "postgres" else ()
+
+
+def _constraints(table: Table) -> tuple[Constraint, ...]:
+    checks = {
+        Constraint("check", tuple(sorted(mentioned(part, table))), is_always=is_always) for part, is_always in table.checks
+    }
+    return tuple(sorted(table.constraints | checks))
 
 
 def _computed(table: Table, column: Column) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from guardrails.model import ColumnRef, Relation, RelationUse
 from guardrails.sql.merge import MergeResolver
 from guardrails.sql.scope import Output, Scope, Source
 from guardrails.sql.sources import RELATION_META
+from guardrails.sql.tells import Change
 from guardrails.sql.writes import TARGET_META
 
 __all__ = ["DEFINITIONS", "DefinitionResolver"]
@@ -46,6 +47,7 @@ class DefinitionResolver(MergeResolver):
                 for table in tree.expressions:
                     key, relation = self._existing(table, "truncate", ("table",))
                     self.writes |= {ColumnRef(key, c) for c in relation.column_names}
+                    self.changes.append(Change(key, "truncate"))
         return []
 
     def _create(self, node: exp.Create) -> None:
@@ -60,12 +62,15 @@ class DefinitionResolver(MergeResolver):
         key, relation = self._made(table)
         if node.args.get("replace"):
             self.uses.add(RelationUse(key, "drop"))
+            self.changes.append(Change(key, "drop"))
         items = list(this.expressions) if isinstance(this, exp.Schema) else []
         columns = self._columns(key, relation, items)
         if query is not None:
             names = [i.this for i in items if isinstance(i, exp.Identifier)]
             outputs = self.query(query, None, {}, labels=names)
             columns = [o.name for o in outputs]
+            for output in outputs if kind == "TABLE" else ():
+                self.flow(key, [output.name], output.lineage)
         elif kind == "VIEW" or not columns:
             raise StatementError("sql.syntax", f"CREATE {kind} defines no columns.")
         self.writes |= {ColumnRef(key, c) for c in columns}
@@ -184,6 +189,7 @@ class DefinitionResolver(MergeResolver):
             case exp.RenameColumn():
                 renamed = self._own(action.this, relation)
                 self.writes |= {ColumnRef(key, renamed), ColumnRef(key, action.args["to"].name)}
+                self.flow(key, [action.args["to"].name], frozenset({ColumnRef(key, renamed)}))
                 self._reads_whole(key, (renamed,))
             case exp.AlterColumn():
                 self.writes.add(ColumnRef(key, self._own(action.this, relation)))
@@ -195,6 +201,10 @@ class DefinitionResolver(MergeResolver):
                 self.uses.add(RelationUse(self.catalog.key(relation.schema, action.this.name), "create"))
                 self.writes |= {ColumnRef(key, c) for c in relation.column_names}
                 self._reads_whole(key, relation.column_names)
+                for column in relation.column_names:
+                    self.flow(
+                        self.catalog.key(relation.schema, action.this.name), [column], frozenset({ColumnRef(key, column)})
+                    )
                 action.this.meta[TARGET_META] = True
             case exp.AddConstraint():
                 scope = self._columns_of(key, relation)
@@ -215,6 +225,7 @@ class DefinitionResolver(MergeResolver):
             raise StatementError("sql.construct_unsupported", f"DROP {kind} is not supported.")
         for table in node.args["tables"]:
             key, relation = self._existing(table, "drop", (kind.lower(),))
+            self.changes.append(Change(key, "drop"))
             self.writes |= {ColumnRef(key, c) for c in relation.column_names}
 
     def _existing(self, table: exp.Expr, action: str, kinds: Sequence[str]) -> tuple[str, Relation]:

@@ -13,6 +13,7 @@ from guardrails.errors import StatementError
 from guardrails.model import ColumnRef, Relation, RelationUse
 from guardrails.sql.conditions import can_be_false
 from guardrails.sql.scope import Cte, Output, Scope
+from guardrails.sql.tells import Change
 from guardrails.sql.writes_mysql import MysqlWriteResolver
 
 __all__ = ["MergeResolver"]
@@ -65,6 +66,7 @@ class MergeResolver(MysqlWriteResolver):
             self.assignments(then.expressions, key, relation, scope, None)
         else:
             self.writes |= {ColumnRef(key, c) for c in relation.column_names}
+            self.changes.append(Change(key, "delete"))
 
     def _insert_branch(self, then: exp.Insert, key: str, relation: Relation, scope: Scope) -> None:
         names, row = then.this, then.args.get("expression")
@@ -81,5 +83,6 @@ class MergeResolver(MysqlWriteResolver):
             names.set("expressions", [exp.Column(this=exp.to_identifier(c, quoted=True)) for c in columns])
         self.uses.add(RelationUse(key, "insert"))
         self.writes |= {ColumnRef(key, c) for c in columns}
-        for value in row.expressions:
-            self.expression(value, scope)
+        self.changes.append(Change(key, "insert", frozenset(columns)))
+        for column, value in zip(columns, list(row.expressions), strict=False):
+            self.flow(key, [column], self.expression(value, scope))

@@ -11,7 +11,7 @@ from guardrails.errors import StatementError
 from guardrails.model import Params, Value
 from guardrails.sql.tokens import POSITION_PREFIX
 
-__all__ = ["BOUND_PREFIX", "bind_params", "named_params", "number_params", "placeholder_name", "texts_in"]
+__all__ = ["BOUND_PREFIX", "bind_params", "given_rows", "named_params", "number_params", "placeholder_name", "texts_in"]
 
 BOUND_PREFIX = "p_"
 """What the names of the agent's values start with in a plan."""
@@ -32,6 +32,12 @@ def named_params(params: Params) -> dict[str, Value]:
     if isinstance(params, Mapping):
         return {str(name): value for name, value in params.items()}
     return {str(index + 1): value for index, value in enumerate(_sequence(params))}
+
+
+def given_rows(tree: exp.Expr) -> int:
+    """Returns how many rows a statement inserts as values; 0 for every other statement."""
+    values = tree.args.get("expression") if isinstance(tree, exp.Insert) else None
+    return len(values.expressions) if isinstance(values, exp.Values) else 0
 
 
 def bind_params(tree: exp.Expr, params: Params) -> dict[str, Value]:

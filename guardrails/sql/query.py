@@ -17,6 +17,7 @@ from guardrails.sql.labels_mysql import TEXTS_META
 from guardrails.sql.naming import NamingResolver
 from guardrails.sql.output_names import check_window_names, mark_output_names
 from guardrails.sql.scope import Clause, Cte, Output, Scope, Source, StarColumn
+from guardrails.sql.tells import Change
 from guardrails.sql.views import ViewLookup
 
 __all__ = ["QueryResolver"]
@@ -34,6 +35,8 @@ class QueryResolver(NamingResolver):
         self.uses: set[RelationUse] = set()
         self.reads: set[ColumnRef] = set()
         self.writes: set[ColumnRef] = set()
+        self.changes: list[Change] = []
+        self.flows: set[tuple[ColumnRef, ColumnRef]] = set()
         self.functions: set[str] = set()
         self.clauses: dict[Clause, set[ColumnRef]] = {"filtered": set(), "joined": set(), "grouped": set(), "ordered": set()}
         self.has_tautology = False

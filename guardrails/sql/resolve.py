@@ -13,7 +13,18 @@ from functools import lru_cache
 from sqlglot import exp
 
 from guardrails.errors import CatalogError, StatementError
-from guardrails.model import Access, Catalog, DialectName, Limits, OutputColumn, Relation, RelationUse, Statement, StatementKind
+from guardrails.model import (
+    Access,
+    Catalog,
+    ColumnRef,
+    DialectName,
+    Limits,
+    OutputColumn,
+    Relation,
+    RelationUse,
+    Statement,
+    StatementKind,
+)
 from guardrails.sql.definitions import DefinitionResolver
 from guardrails.sql.dialects import EngineDialect, dialect_of
 from guardrails.sql.fingerprint import normalised_text
@@ -21,6 +32,7 @@ from guardrails.sql.labels import projection_texts
 from guardrails.sql.parse import Parsed, parse
 from guardrails.sql.query import QueryResolver
 from guardrails.sql.scope import Output
+from guardrails.sql.tells import probes_of
 from guardrails.sql.views import ViewDefinition
 
 __all__ = ["Resolved", "relation_access", "resolve"]
@@ -41,6 +53,7 @@ class Resolved:
         normalised: The text with literals replaced, for the ledger.
         views: The views that it reads, by relation key, as resolved trees.
         explain: The words of EXPLAIN that stand before it, None when it is to run.
+        returned: Columns that nothing but the RETURNING of a change reads.
     """
 
     statement: Statement
@@ -50,6 +63,7 @@ class Resolved:
     normalised: str
     views: Mapping[str, ViewDefinition] = field(default_factory=dict)
     explain: str | None = None
+    returned: frozenset[ColumnRef] = frozenset()
 
 
 def resolve(parsed: Parsed, catalog: Catalog) -> Resolved:
@@ -74,7 +88,14 @@ def resolve(parsed: Parsed, catalog: Catalog) -> Resolved:
         raise StatementError("sql.too_deep", "The statement is nested too deeply.") from None
     access = _access(tree, parsed.kind, resolver, outputs)
     return Resolved(
-        parsed.statement, parsed.dialect, tree, access, normalised_text(parsed.tokens), dict(views.known), parsed.explain
+        parsed.statement,
+        parsed.dialect,
+        tree,
+        access,
+        normalised_text(parsed.tokens),
+        dict(views.known),
+        parsed.explain,
+        resolver.reads_returned,
     )
 
 
@@ -118,6 +139,8 @@ def _access(tree: exp.Expr, kind: StatementKind, resolver: DefinitionResolver, o
         has_where=tree.args.get("where") is not None,
         has_limit=tree.args.get("limit") is not None,
         reads_schema=resolver.reads_schema,
+        probes=tuple(sorted(probes_of(resolver.changes, resolver.catalog))),
+        flows=tuple(sorted(resolver.flows)),
     )
 
 

@@ -40,6 +40,7 @@ from guardrails.sql.params import bind_params, number_params
 from guardrails.sql.parse import check_round_trip
 from guardrails.sql.probes import HIDDEN_META, ROW_ALIAS, Hidden, IsMaskedText, move_probes
 from guardrails.sql.resolve import Resolved
+from guardrails.sql.returning import keep_returned_order, mask_returning
 from guardrails.sql.sources import relation_of
 from guardrails.sql.writes import TARGET_META
 from guardrails.sql.writes_mysql import JOINED_META
@@ -101,6 +102,7 @@ def rewrite(
     rewriter.protect(tree)
     rewriter.describe_schema(tree)
     rewriter.guard_targets(tree)
+    rewriter.mask_returning(tree)
     params |= rewriter.bindings
     if resolved.explain is not None and (probes or not rewriter.is_plan_blind):
         # Estimates come from the statistics of what is stored, and bound keys are written out.
@@ -152,7 +154,7 @@ class _Rewriter:
         if access.is_read_only:
             return
         masked = {m.column for m in self.obligations.masks}
-        if masked & set(access.reads):
+        if masked & (set(access.reads) - self.resolved.returned):
             raise StatementError("mask.write_reads_protected", "The change reads a protected column.")
         self._check_definitions(access, masked)
         actions = {u.relation: set[str]() for u in access.relations}
@@ -259,6 +261,19 @@ class _Rewriter:
             node.set("where", exp.Where(this=case))
             self.reads |= {ColumnRef(key, c) for f in filters for c in f.columns}
 
+    def mask_returning(self, tree: exp.Expr) -> None:
+        """Gives back masked values of changed rows, in an order that tells nothing."""
+        masks: dict[str, dict[str, Mask]] = {}
+        for mask in self.obligations.masks:
+            masks.setdefault(mask.column.relation, {})[mask.column.column] = mask
+
+        def masked(mask: Mask, reference: exp.Column) -> exp.Expr:
+            columns = self.catalog.relations[mask.column.relation].columns
+            return self._masked(mask, next(c for c in columns if c.name == mask.column.column), reference)
+
+        keep_returned_order(tree, masks, self.catalog, self.dialect)
+        mask_returning(tree, masks, masked)
+
     def _is_protected(self, key: str) -> bool:
         return any(m.column.relation == key for m in self.obligations.masks) or any(
             f.relation == key for f in self.obligations.row_filters
@@ -364,13 +379,13 @@ class _Rewriter:
             if column.alias not in masks or isinstance(column.this, exp.Column):
                 column.this.replace(exp.Case(ifs=[exp.If(this=visible.copy(), true=column.this.copy())]))
 
-    def _masked(self, mask: Mask, column: Column) -> exp.Expr:
-        placed = self.placements.columns.get(mask)
+    def _masked(self, mask: Mask, column: Column, reference: exp.Column | None = None) -> exp.Expr:
+        placed = self.placements.columns.get(mask) if reference is None else None
         if placed is not None:
             return _column(placed)
         expression = self.mask_sql(mask, column)
         self.bindings |= dict(expression.bindings)
-        return masked_column(expression, _column(column.name), self.dialect.name)
+        return masked_column(expression, reference or reference or _column(column.name), self.dialect.name)
 
     def _barrier(self, filters: Sequence[RowFilter], relation: Relation) -> Barrier | None:
         """The view that holds these filters, with the principal's values among the settings; None where the text must hold them."""

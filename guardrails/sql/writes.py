@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlglot import exp
 
@@ -11,7 +11,8 @@ from guardrails.model import Catalog, ColumnRef, Relation, RelationUse
 from guardrails.sql.conditions import can_be_false
 from guardrails.sql.dialects import EngineDialect
 from guardrails.sql.query import QueryResolver
-from guardrails.sql.scope import Cte, Output, Scope, Source
+from guardrails.sql.scope import Cte, Lineage, Output, Scope, Source
+from guardrails.sql.tells import Change
 from guardrails.sql.views import ViewLookup
 
 __all__ = ["TARGET_META", "WriteResolver"]
@@ -21,11 +22,17 @@ TARGET_META = "gr_target"
 
 
 class WriteResolver(QueryResolver):
-    """Resolves whole statements: queries and changes. `is_restricted` is false when a change could touch every row."""
+    """Resolves whole statements: queries and changes.
+
+    `is_restricted` is false when a change could touch every row; `reads_returned` are columns that nothing but the RETURNING of the
+    statement itself reads.
+    """
 
     def __init__(self, dialect: EngineDialect, catalog: Catalog, views: ViewLookup) -> None:
         super().__init__(dialect, catalog, views)
         self.is_restricted = True
+        self.reads_returned: Lineage = frozenset()
+        self._inserted: Mapping[str, Lineage] = {}
 
     def statement(self, tree: exp.Expr, texts: Sequence[str]) -> list[Output]:
         """Resolves a statement in place and returns its result columns; `texts` as in `QueryResolver.query`."""
@@ -49,8 +56,12 @@ class WriteResolver(QueryResolver):
             schema.set("expressions", [exp.to_identifier(c, quoted=True) for c in columns])
         self.writes |= {ColumnRef(key, c) for c in columns or relation.column_names}
         source = node.args.get("expression")
-        if source is not None:
-            self.query(source, None, ctes)
+        given = columns or list(relation.column_names) if source is not None else []
+        self.changes.append(Change(key, "insert", frozenset(given)))
+        outputs = self.query(source, None, ctes) if source is not None else []
+        self._inserted = {name: output.lineage for name, output in zip(given, outputs, strict=False)}
+        for name, lineage in self._inserted.items():
+            self.flow(key, [name], lineage)
         conflict = node.args.get("conflict")
         if conflict is not None:
             self._conflict(conflict, key, relation, target, ctes)
@@ -72,8 +83,10 @@ class WriteResolver(QueryResolver):
             return
         self.uses.add(RelationUse(key, "update"))
         is_read = self.dialect.is_excluded_read
+        given = {k: self._inserted.get(o.name, frozenset()) for k, o in target.columns.items()}
         excluded = Source(
-            "excluded", {k: Output(o.name, o.lineage if is_read else frozenset()) for k, o in target.columns.items()}
+            "excluded",
+            {k: Output(o.name, given[k] | (o.lineage if is_read else frozenset())) for k, o in target.columns.items()},
         )
         scope.add(excluded)
         # Inside DO UPDATE an unqualified name is the target's.
@@ -102,6 +115,7 @@ class WriteResolver(QueryResolver):
             self.item(item, others)
         scope = self.with_target(target, others)
         self.writes |= {ColumnRef(key, c) for c in relation.column_names}
+        self.changes.append(Change(key, "delete"))
         self._where(node, scope)
         return self.returning(node, target, ctes, others)
 
@@ -142,14 +156,23 @@ class WriteResolver(QueryResolver):
 
         With `target`, bare names in the values mean its columns first.
         """
+        assigned: set[str] = set()
         for assignment in assignments:
+            names: list[str] = []
             for column in _assigned(assignment):
                 name = self.own_column(column.this, relation)
+                names.append(name)
                 self.writes.add(ColumnRef(key, name))
                 column.set("this", exp.to_identifier(name, quoted=True))
             if target is not None:
                 self._target_first(assignment.expression, target)
-            self.expression(assignment.expression, scope)
+            self.flow(key, names, self.expression(assignment.expression, scope))
+            assigned |= set(names)
+        self.changes.append(Change(key, "update", frozenset(assigned)))
+
+    def flow(self, key: str, names: Iterable[str], lineage: Lineage) -> None:
+        """Notes that columns of a relation get values that derive from others."""
+        self.flows |= {(ColumnRef(key, name), source) for name in names for source in lineage}
 
     def _target_first(self, node: exp.Expr, target: Source) -> None:
         """Qualifies bare names with the target, which in ON CONFLICT DO UPDATE they mean although `excluded` has them too."""
@@ -173,9 +196,31 @@ class WriteResolver(QueryResolver):
             return []
         # SQLite's RETURNING sees the changed table alone.
         scope = self.with_target(target, others if others and self.dialect.does_returning_see_sources else Scope(None, ctes))
+        before, self.reads = self.reads, set()
         outputs = self._projections(clause, scope, (), ())
+        if self.dialect.name == "sqlite" or (self.dialect.name == "duckdb" and isinstance(node, exp.Insert)):
+            self._by_own_name(clause, target)
+        if node.parent is None:
+            self.reads_returned = frozenset(self.reads - before)
+        self.reads |= before
         self.require_select(target)
         return outputs
+
+    def _by_own_name(self, clause: exp.Expr, target: Source) -> None:
+        """RETURNING knows the target by its own name, whatever alias it has: of any change in SQLite, of INSERT in DuckDB."""
+        name = self.catalog.relations[target.relation].name if target.relation is not None else target.alias
+        if self.dialect.fold_name(name) == target.alias:
+            return
+        if any(
+            self.dialect.fold_name(n.alias_or_name) == self.dialect.fold_name(name)
+            for n in clause.find_all(exp.Table, exp.Subquery)
+        ):
+            raise StatementError(
+                "sql.column_ambiguous", f"The name {name} stands for two relations.", hint="Use another alias."
+            )
+        for column in clause.find_all(exp.Column):
+            if column.table == target.alias:
+                column.set("table", exp.to_identifier(name, quoted=True))
 
     def require_select(self, target: Source) -> None:
         """Reading the target's columns, in WHERE or RETURNING, needs the right to read it (SQL:2016, 14.14, access rules)."""

@@ -16,6 +16,7 @@ from guardrails.model import ColumnRef, Relation, RelationUse
 from guardrails.sql.allow import function_name
 from guardrails.sql.scope import Cte, Output, Scope, Source
 from guardrails.sql.sources import relation_of
+from guardrails.sql.tells import Change
 from guardrails.sql.writes import TARGET_META, WriteResolver
 
 __all__ = ["JOINED_META", "MysqlWriteResolver"]
@@ -65,6 +66,7 @@ class MysqlWriteResolver(WriteResolver):
         scope = self.with_target(target, Scope(None, ctes))
         if action == "delete":
             self.writes |= {ColumnRef(key, c) for c in relation.column_names}
+            self.changes.append(Change(key, "delete"))
         else:
             for column in (e.this for e in node.expressions if isinstance(e, exp.EQ) and isinstance(e.this, exp.Column)):
                 if column.table and self.dialect.fold(column.args["table"]) == target.alias:
@@ -92,12 +94,15 @@ class MysqlWriteResolver(WriteResolver):
             )
         alias = aliases.pop()
         key, relation = self._chosen(node, node.this, alias, scope, "update")
+        assigned: set[str] = set()
         for assignment in node.expressions:
             name = self.own_column(assignment.this, relation)
+            assigned.add(name)
             self.writes.add(ColumnRef(key, name))
             this, table = (exp.to_identifier(text, quoted=True) for text in (name, alias))
             assignment.set("this", exp.Column(this=this, table=table))
-            self.expression(assignment.expression, scope)
+            self.flow(key, [name], self.expression(assignment.expression, scope))
+        self.changes.append(Change(key, "update", frozenset(assigned)))
         self._where(node, scope)
         return []
 
@@ -120,6 +125,7 @@ class MysqlWriteResolver(WriteResolver):
         key, relation = self._chosen(node, node.this, alias_name, scope, "delete")
         node.set("tables", [exp.Table(this=exp.to_identifier(alias_name, quoted=True))])
         self.writes |= {ColumnRef(key, c) for c in relation.column_names}
+        self.changes.append(Change(key, "delete"))
         self._where(node, scope)
         return []
 
@@ -163,6 +169,9 @@ class MysqlWriteResolver(WriteResolver):
         scope = Scope(None, ctes)
         scope.add(target)
         self.assignments(conflict.expressions, key, relation, scope, target)
+        # VALUES(column) is what INSERT would have stored there.
+        assigned = [self.own_column(a.this, relation) for a in conflict.expressions]
+        self.flow(key, assigned, frozenset().union(*self._inserted.values()))
 
     def _call_by_name(self, node: exp.Expr, table: exp.Table) -> None:
         """Qualifies the target's columns by its own name, whose capitals count, where it has no alias."""

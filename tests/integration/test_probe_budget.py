@@ -148,3 +148,28 @@ def test_a_column_that_nobody_may_use_has_no_conditions(option: str) -> None:
 def test_a_group_of_one_is_no_group() -> None:
     with pytest.raises(PolicyError):
         Policy.from_text(POLICY.replace("min_group: 3", "min_group: 1"))
+
+
+def test_an_insert_may_tell_of_what_conditions_may_ask(tmp_path: Path) -> None:
+    path = tmp_path / "members.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE members (id INTEGER PRIMARY KEY, email TEXT UNIQUE)")
+        connection.execute("INSERT INTO members VALUES (1, 'ada@example.com')")
+        connection.commit()
+    rule = {"id": "all", "effect": "allow", "actions": ["select", "insert"], "relations": ["members"]}
+    told = "INSERT INTO members (email) VALUES ('bo@example.com'), ('cy@example.com')"
+    for predicate, probes in (("masked", 0), ("equality", 2)):
+        policy = Policy(rules=[rule], columns={"members.email": {"mask": "full", "predicate": predicate}}, limits={"probes": 3})
+        with (
+            Guard.open(policy, database=f"sqlite:///{path}", ledger="sqlite:///:memory:") as opened,
+            opened.session(principal=ANA),
+        ):
+            decision = opened.check(told)
+            assert (decision.code, decision.probes) == (("ok", probes) if probes else ("mask.write_tells", 0))
+            copied = opened.check("INSERT INTO members (email) SELECT 'x' || value FROM json_each('[1, 2, 3]')")
+            assert copied.code == "mask.write_tells"
+            if probes:
+                assert opened.execute(told).rows_changed == 2
+                with pytest.raises(Denied) as refused:
+                    opened.execute("INSERT INTO members (email) VALUES ('di@example.com'), ('ed@example.com')")
+                assert refused.value.code == "policy.probe_budget"

@@ -63,6 +63,8 @@ def test_the_same_tables_from_ddl_have_the_same_names(connection: duckdb.DuckDBP
         "ALTER TABLE customers RENAME COLUMN ssn TO number",
         "ALTER TABLE customers ALTER COLUMN tags SET DATA TYPE VARCHAR",
         "CREATE TABLE other (a INTEGER)",
+        "CREATE UNIQUE INDEX one_name ON customers (name)",
+        "CREATE TABLE other (a INTEGER, CHECK (a > 0))",
         "DROP VIEW names",
         "CREATE OR REPLACE VIEW names AS SELECT id AS number, ssn AS called FROM customers",
         "DROP INDEX by_name",

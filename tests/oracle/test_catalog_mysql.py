@@ -152,6 +152,25 @@ def test_the_digest_follows_the_schema_and_not_the_data(connection: pymysql.Conn
         assert mysql_version(mysql_digests(connection, [own])) == digest, statement
 
 
+def test_the_digest_follows_constraints(connection: pymysql.Connection[Any]) -> None:
+    own = _own(connection)
+    _run(connection, "CREATE TABLE p (id INT PRIMARY KEY, other INT UNIQUE)")
+    _run(connection, "CREATE TABLE t (a INT, b INT, KEY (a), KEY (b))")
+    seen = {mysql_version(mysql_digests(connection, [own]))}
+    for statement in (
+        "ALTER TABLE t ADD CONSTRAINT k FOREIGN KEY (a) REFERENCES p (id)",
+        "ALTER TABLE t DROP FOREIGN KEY k, ADD CONSTRAINT k2 FOREIGN KEY (a) REFERENCES p (id) ON DELETE CASCADE",
+        "ALTER TABLE t DROP FOREIGN KEY k2, ADD CONSTRAINT k FOREIGN KEY (b) REFERENCES p (id)",
+        "ALTER TABLE t DROP FOREIGN KEY k, ADD CONSTRAINT k3 FOREIGN KEY (b) REFERENCES p (other)",
+        "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0)",
+        "ALTER TABLE t DROP CONSTRAINT c, ADD CONSTRAINT c CHECK (a > b)",
+    ):
+        _run(connection, statement)
+        digest = mysql_version(mysql_digests(connection, [own]))
+        assert digest not in seen, statement
+        seen.add(digest)
+
+
 def test_names_with_quotes_are_names(connection: pymysql.Connection[Any]) -> None:
     catalog = _catalog(connection, "CREATE TABLE `a'b\"c``d\\\\e` (`x'y` INT, `%s` INT)")
     assert catalog.relations["a'b\"c`d\\\\e"].column_names == ("x'y", "%s")

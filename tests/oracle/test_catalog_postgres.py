@@ -144,3 +144,23 @@ def test_the_digest_follows_the_schema_and_not_the_data(connection: psycopg.Conn
     ]:
         connection.execute(statement)
         assert postgres_digest(connection) == digest, statement
+
+
+def test_the_digest_follows_constraints(connection: psycopg.Connection[Any]) -> None:
+    connection.execute("CREATE TABLE p (id int PRIMARY KEY, other int UNIQUE); CREATE TABLE t (a int, b int, word text)")
+    connection.execute("CREATE INDEX plain ON t (a)")
+    seen = {postgres_digest(connection)}
+    for statement in (
+        "ALTER TABLE t ADD CONSTRAINT k FOREIGN KEY (a) REFERENCES p (id)",
+        "ALTER TABLE t DROP CONSTRAINT k, ADD CONSTRAINT k FOREIGN KEY (a) REFERENCES p (id) ON DELETE CASCADE",
+        "ALTER TABLE t DROP CONSTRAINT k, ADD CONSTRAINT k FOREIGN KEY (b) REFERENCES p (other)",
+        "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0) NOT VALID",
+        "ALTER TABLE t VALIDATE CONSTRAINT c",
+        "CREATE UNIQUE INDEX u ON t (a)",
+        "CREATE UNIQUE INDEX v ON t (lower(word)) WHERE b > 0",
+        "ALTER TABLE t ADD CONSTRAINT x EXCLUDE USING btree (b WITH =)",
+    ):
+        connection.execute(statement.encode())
+        digest = postgres_digest(connection)
+        assert digest not in seen, statement
+        seen.add(digest)

@@ -100,7 +100,9 @@ def _comparable(relations: Mapping[str, Relation], shown: Callable[[str | None],
     for key, relation in relations.items():
         is_view = relation.kind in ("view", "materialized_view")
         columns = tuple(replace(c, type="", is_nullable=True) for c in relation.columns) if is_view else relation.columns
-        found[key] = replace(relation, columns=columns, definition=shown(relation.definition), effects=())
+        constraints = tuple(c for c in relation.constraints if c.kind != "trigger")
+        definition = shown(relation.definition)
+        found[key] = replace(relation, columns=columns, definition=definition, effects=(), constraints=constraints)
     return found
 
 
