@@ -7,9 +7,9 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cache
 
-from tests.support.grammar.choices import Choose, Chooser
-from tests.support.grammar.flavour import Flavour, quoted
-from tests.support.grammar.scopes import Reference, Scope
+from guardrails.proving.grammar.choices import Choose, Chooser
+from guardrails.proving.grammar.flavour import Flavour, quoted
+from guardrails.proving.grammar.scopes import Reference, Scope
 
 __all__ = ["Expressions"]
 
@@ -99,6 +99,8 @@ class Expressions(Chooser):
             return f"(ORDER BY {self.operand('int', scope, 0)} {self._range()})"
         if name == "row":
             return self._row(scope)
+        if name in ("counted", "counted_key"):
+            return self.flavour.schema.counted if name == "counted" else self.flavour.schema.counted_key
         if name == "exists":
             return self.subquery(self.some(self.flavour.kinds, 2), scope, depth, is_one=False)
         form, _, rest = name.partition("_")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tests.support.grammar.choices import Choose
+from guardrails.proving.grammar.choices import Choose
 
 __all__ = ["shrink"]
 
