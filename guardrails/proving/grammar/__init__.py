@@ -37,9 +37,9 @@ _MAKERS: dict[str, type[Writes]] = {"mysql": MysqlWrites}
 """Makers of engines that have statements of their own."""
 
 
-def query(choose: Choose, flavour: Flavour, *, is_ordered: bool = False) -> str:
-    """Returns a SELECT without effects; `is_ordered`: its rows are the same whatever plan the engine chooses."""
-    return _maker(flavour)(choose, flavour, is_ordered=is_ordered).statement()
+def query(choose: Choose, flavour: Flavour, *, depth: int = 2, is_ordered: bool = False) -> str:
+    """Returns a SELECT without effects, of so many levels; `is_ordered`: its rows are the same whatever plan the engine chooses."""
+    return _maker(flavour)(choose, flavour, is_ordered=is_ordered).statement(depth)
 
 
 def change(choose: Choose, flavour: Flavour) -> str:

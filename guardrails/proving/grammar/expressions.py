@@ -53,12 +53,18 @@ class Expressions(Chooser):
 
     def column(self, kind: str, scope: Scope, *, is_own: bool = False) -> str | None:
         found = scope.references(kind, is_own=is_own)
+        favoured = [r for r in found if r.column in self.flavour.schema.favoured]
+        if favoured and not self.chance(3):
+            found = favoured
         return self.reference(self.one(found)) if found else None
 
     def literal(self, kind: str) -> str:
         return self.one(self.flavour.literals[kind])
 
     def kind(self) -> str:
+        favoured = self.flavour.schema.favoured_kinds
+        if favoured and not self.chance(3):
+            return self.one(favoured)
         return self.one(self.flavour.kinds)
 
     def expression(self, kind: str, scope: Scope, depth: int) -> str:

@@ -39,6 +39,8 @@ class Schema:
         reserved: Names that need quotes though they look plain.
         ids: Columns in lower case that no change assigns on its own.
         fixed: The same for what is assigned only with care.
+        favoured: Columns that are taken before others; `favoured_kinds` are theirs.
+        favoured_kinds: See `favoured`.
     """
 
     tables: Mapping[str, Columns] = field(default_factory=dict)
@@ -52,3 +54,5 @@ class Schema:
     reserved: frozenset[str] = frozenset()
     ids: frozenset[str] = frozenset()
     fixed: frozenset[str] = frozenset()
+    favoured: frozenset[str] = frozenset()
+    favoured_kinds: Sequence[str] = ()
