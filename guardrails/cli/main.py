@@ -37,7 +37,7 @@ COMMANDS = {
     "check": Command("guardrails.cli.check:check", "Decide about statements; run nothing, record nothing."),
     "demo": Command("guardrails.cli.demo:demo", "Show agents at work on a guarded shop database."),
     "ledger": Command("guardrails.cli.ledger:ledger", "Verify, show, prove and export the signed ledger."),
-    "policy": Command("guardrails.cli.policy:policy", "Validate policy files."),
+    "policy": Command("guardrails.cli.policy:policy", "Validate policy files, and prove that they hold."),
     "run": Command("guardrails.cli.run:run", "Decide about statements, run what is allowed, record all of it."),
 }
 """Every command of the root, by name."""

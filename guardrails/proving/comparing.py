@@ -17,6 +17,8 @@ from guardrails.proving.report import Difference
 __all__ = ["Answer", "Comparison", "Twin", "compare", "is_order_free"]
 
 _MOST_SECONDS = 5.0
+_MOST_ROWS = 200
+_MOST_BYTES = 200_000
 _SHOWN = 300
 Outcome: TypeAlias = Literal["refused", "equal", "failed", "unsettled", "different"]
 
@@ -55,8 +57,14 @@ class Twin:
         return judge(statement, self.catalog, self.policy, self.principal, self.context, mask_sql)
 
     def run(self, plan: Plan) -> Answer:
-        """Runs a plan as the guard does, except that no time is wasted on what takes long."""
-        limits = replace(plan.limits, seconds=min(plan.limits.seconds, _MOST_SECONDS))
+        """Runs a plan as the guard does, except that little time is spent on what is long."""
+        most = plan.limits
+        limits = replace(
+            most,
+            seconds=min(most.seconds, _MOST_SECONDS),
+            rows=min(most.rows, _MOST_ROWS),
+            result_bytes=min(most.result_bytes, _MOST_BYTES),
+        )
         try:
             found = self.engine.execute(replace(plan, limits=limits))
         except EngineError as error:
@@ -84,7 +92,14 @@ class Comparison:
 
 
 def compare(
-    twins: tuple[Twin, Twin], sql: str, params: Params, mask_sql: MaskSql, *, seed: int | None = None, is_ordered: bool = True
+    twins: tuple[Twin, Twin],
+    sql: str,
+    params: Params,
+    mask_sql: MaskSql,
+    *,
+    seed: int | None = None,
+    is_ordered: bool = True,
+    is_repeatable: bool = True,
 ) -> Comparison:
     """Judges and runs a statement in both twins.
 
@@ -95,6 +110,7 @@ def compare(
         mask_sql: Masks as SQL.
         seed: What it was made from, for the report.
         is_ordered: Rows count in their order; else as a multiset.
+        is_repeatable: It may run again to see whether a difference stays.
     """
     judged, plans = _judged(twins, Statement(sql, params, twins[0].engine.dialect), mask_sql)
     if judged[0].decision.code != judged[1].decision.code:
@@ -108,6 +124,8 @@ def compare(
     if _is_equal(one, two, is_ordered):
         return Comparison("equal" if one.code == "ok" else "failed", judged[0])
     # The clock, and what an engine leaves open, may differ from one run to the next; that tells nothing of the twins.
+    if not is_repeatable:
+        return Comparison("different", judged[0], _difference(sql, params, seed, judged[0], one, two, is_ordered))
     again = twins[0].run(plans[0]), twins[1].run(plans[1])
     if not (_is_equal(one, again[0], is_ordered) and _is_equal(two, again[1], is_ordered)):
         return Comparison("unsettled", judged[0])
@@ -145,19 +163,24 @@ def _rounded(line: str) -> str:
 def _difference(
     sql: str, params: Params, seed: int | None, judgement: Judgement, one: Answer, two: Answer, is_ordered: bool
 ) -> Difference:
-    start = next((i for i, (a, b) in enumerate(zip(one.shown, two.shown, strict=False)) if a != b), 0)
     values = repr(dict(params) if isinstance(params, Mapping) else list(params)) if params else ""
     executed = judgement.plan.sql if judgement.plan else judgement.decision.code
-    return Difference(
-        sql, values, seed, "values" if is_ordered else "rows", executed, _around(one.shown, start), _around(two.shown, start)
-    )
+    first, second = _apart(one, two, is_ordered)
+    return Difference(sql, values, seed, "values" if is_ordered else "rows", executed, first, second)
 
 
-def _around(text: str, place: int) -> str:
-    """A text as it is when short, else its head and what is around a place."""
-    if len(text) <= 2 * _SHOWN:
-        return text
-    head = text[: min(_SHOWN, place)]
-    begin = max(place - 40, len(head))
-    middle = text[begin : begin + _SHOWN]
-    return f"{head}{' … ' if begin > len(head) else ''}{middle}{' …' if begin + _SHOWN < len(text) else ''}"
+def _apart(one: Answer, two: Answer, is_ordered: bool) -> tuple[str, str]:
+    """Two answers as short texts that show where they part."""
+    if len(one.shown) + len(two.shown) <= _SHOWN:
+        return one.shown, two.shown
+    if one.code != "ok" or two.code != "ok":
+        return one.shown[:_SHOWN], two.shown[:_SHOWN]
+    lines = (one.lines, two.lines) if is_ordered else (sorted(one.lines), sorted(two.lines))
+    ends = ("no more rows",) * abs(len(lines[0]) - len(lines[1]))
+    pairs = zip((*lines[0], *ends), (*lines[1], *ends), strict=False)
+    number, found = next(((i, pair) for i, pair in enumerate(pairs, 1) if pair[0] != pair[1]), (0, (one.shown, two.shown)))
+    return _row(len(lines[0]), number, found[0]), _row(len(lines[1]), number, found[1])
+
+
+def _row(count: int, number: int, line: str) -> str:
+    return f"{count} rows, row {number}: {line[:_SHOWN]}{' …' if len(line) > _SHOWN else ''}"

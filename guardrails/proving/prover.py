@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -15,10 +14,11 @@ from guardrails.flow import MaskSql
 from guardrails.masking import mask_expression
 from guardrails.model import Catalog, Column, ColumnRef, Context, Mask, MaskExpression, Params, Principal
 from guardrails.policy import Policy, visible
+from guardrails.proving.candidates import Candidate, Origin, changes, queries, recorded
 from guardrails.proving.comparing import Comparison, Twin, compare, is_order_free
 from guardrails.proving.copying import Scratch, SourceSchema, Workshop, open_workshop
 from guardrails.proving.copying.workshop import apply
-from guardrails.proving.grammar import Choose, query, seeded, shrink
+from guardrails.proving.grammar import seeded, shrink
 from guardrails.proving.hidden import Hidden, change_hidden
 from guardrails.proving.protection import protection_of
 from guardrails.proving.report import Difference, Report
@@ -28,11 +28,15 @@ from guardrails.proving.vocabulary import Vocabulary
 __all__ = ["prove"]
 
 Progress: TypeAlias = Callable[[int, int], None]
-_SEEDS = 10_000_000
-_TURN = 25
-"""Statements over one handful of relations."""
 _CONTROLS = 60
 _SHOWN = 5
+_KEPT = 100
+"""Differences of which the shortest are shown."""
+_EXAMPLES = 4
+_TRIES = 250
+_CHANGES = frozenset({"insert", "update", "delete"})
+_CHANGES_SHARE = 5
+"""One change for so many queries, where the policy allows any."""
 _MOST_ROWS = 200
 
 
@@ -82,7 +86,7 @@ def prove(
     loaded = policy if isinstance(policy, Policy) else Policy.load(policy)
     workshop = open_workshop(database, scratch)
     try:
-        prover = _Prover(workshop, loaded, principal, context or Context(), seed, rows, unsafe_mask_sql)
+        prover = Prover(workshop, loaded, principal, context or Context(), seed, rows, unsafe_mask_sql)
         return prover.report(count, list(statements), progress or (lambda _done, _total: None))
     finally:
         workshop.close()
@@ -95,7 +99,9 @@ class _Tally:
     differences: list[Difference] = field(default_factory=list)
 
 
-class _Prover:
+class Prover:
+    """One proof: its twins, made and filled, and what was found so far."""
+
     def __init__(
         self,
         workshop: Workshop,
@@ -160,31 +166,36 @@ class _Prover:
 
     def report(self, count: int, statements: Sequence[tuple[str, Params]], progress: Progress) -> Report:
         """Runs every statement and sums up."""
-        total = count + len(statements)
-        done = 0
-        for sql, params in statements:
-            self._take(self._compared(sql, params), sql, params)
-            progress(done := done + 1, total)
-        for choose, make, seed in self._generated(count):
-            sql = make(choose())
-            self._take(self._compared(sql, {}, seed), sql, {}, (choose, make, seed))
-            progress(done := done + 1, total)
+        candidates = [*recorded(statements), *(self._made(count) if count else ())]
+        for done, candidate in enumerate(candidates):
+            progress(done, len(candidates))
+            self._try(candidate)
+            if candidate.origin == "change" and self.tally.counts["changes differ"]:
+                # From here on the twins differ in more than what is protected.
+                break
         if not self.tally.counts["compared"]:
             codes = ", ".join(self.tally.refused) or "none was given"
             raise UsageError("usage.nothing_proven", f"Not one statement could be compared ({codes}).")
-        return self._summed_up(count, len(statements))
+        return self._summed_up(Counter(c.origin for c in candidates))
 
-    def _generated(self, count: int) -> Iterator[tuple[Callable[[], Choose], Callable[[Choose], str], int]]:
-        catalog = self.twins[0].catalog
-        shown = visible(self.twins[0].policy, self.principal, self.context)
-        favoured = frozenset(ref.column for ref in self._varied())
-        vocabulary = Vocabulary(catalog, shown, self._protected_relations(shown), favoured, self.seed)
+    def _made(self, count: int) -> Iterator[Candidate]:
+        first = self.twins[0]
+        shown = visible(first.policy, self.principal, self.context)
+        examples = self._examples()
+        vocabulary = Vocabulary(first.catalog, shown, self._protected_relations(shown), examples, self.seed)
         if not vocabulary:
             return
-        for number in range(count):
-            flavour = vocabulary.flavour(number // _TURN)
-            seed = self.seed * _SEEDS + number
-            yield (lambda s=seed: seeded(s)), (lambda choose, f=flavour, d=1 + number % 2: query(choose, f, depth=d)), seed  # type: ignore[misc]
+        yield from queries(vocabulary, examples, count, self.seed)
+        if any(rule.rule.effect != "deny" and rule.actions & _CHANGES for rule in self.policy.rules):
+            yield from changes(vocabulary, -(-count // _CHANGES_SHARE), self.seed)
+
+    def _examples(self) -> dict[tuple[str, str], list[object]]:
+        """By relation and column that differs some values of both twins."""
+        found: dict[tuple[str, str], list[object]] = {}
+        for ref in sorted(self._varied()):
+            rows = [*self.filled.first[ref.relation][:_EXAMPLES], *self.filled.second[ref.relation][:_EXAMPLES]]
+            found[ref.relation, ref.column] = [row[ref.column] for row in rows if row[ref.column] is not None]
+        return found
 
     def _protected_relations(self, shown: Mapping[str, Sequence[str]]) -> frozenset[str]:
         """Relations that hide something, and views whose text names one of them."""
@@ -194,60 +205,63 @@ class _Prover:
         views = {k for k in shown if any(name in (relations[k].definition or "") for name in names)}
         return frozenset(hidden | views)
 
-    def _compared(self, sql: str, params: Params, seed: int | None = None) -> Comparison:
+    def _varied(self) -> frozenset[ColumnRef]:
+        """The protected columns in which the twins differ."""
+        return frozenset(ref for ref in self.protection.masks if self.filled.differing(ref))
+
+    def _compared(self, sql: str, params: Params, seed: int | None = None, *, is_change: bool = False) -> Comparison:
         """Compares the twins, and where they agree the first with the one whose hidden rows differ."""
-        found = compare((self.twins[0], self.twins[1]), sql, params, self.mask_sql, seed=seed)
-        if found.outcome not in ("equal", "failed") or len(self.twins) < 3 or not is_order_free(sql):
+        found = compare((self.twins[0], self.twins[1]), sql, params, self.mask_sql, seed=seed, is_repeatable=not is_change)
+        if is_change or found.outcome not in ("equal", "failed") or len(self.twins) < 3 or not is_order_free(sql):
             return found
         other = compare((self.twins[0], self.twins[2]), sql, params, self.mask_sql, seed=seed, is_ordered=False)
         self.tally.counts["hidden"] += other.outcome != "unsettled"
         return other if other.outcome == "different" else found
 
-    def _take(
-        self, found: Comparison, sql: str, params: Params,
-        origin: tuple[Callable[[], Choose], Callable[[Choose], str], int] | None = None,
-    ) -> None:  # fmt: skip
+    def _try(self, candidate: Candidate) -> None:
+        """Compares one statement, and counts it."""
+        is_change = candidate.origin == "change"
+        found = self._compared(candidate.sql, candidate.params, candidate.seed, is_change=is_change)
         counts = self.tally.counts
         if found.outcome == "refused":
             self.tally.refused[found.judgement.decision.code] += 1
             return
-        counts["unsettled"] += found.outcome == "unsettled"
         if found.outcome == "unsettled":
+            counts["unsettled"] += 1
             return
         counts["compared"] += 1
         counts["failed"] += found.outcome == "failed"
         counts["protected"] += found.touches(self._varied(), frozenset(self.hidden.rows))
-        if found.touches(self._varied(), frozenset()) and found.outcome == "equal" and counts["controls"] < _CONTROLS:
-            control = compare((self.twins[0], self.twins[1]), sql, params, _unmasked(self.dialect))
-            counts["controls"] += control.outcome in ("equal", "failed", "different")
-            counts["controls differ"] += control.outcome == "different"
+        if not is_change and found.outcome == "equal" and counts["controls"] < _CONTROLS:
+            self._control(found, candidate)
         if found.difference is None:
             return
         counts["differences"] += 1
-        if len(self.tally.differences) < _SHOWN:
-            self.tally.differences.append(self._shrunk(found.difference, origin))
+        counts["changes differ"] += is_change
+        if len(self.tally.differences) < _KEPT:
+            is_early = counts["shrunk"] < _SHOWN
+            self.tally.differences.append(self._shrunk(found.difference, candidate) if is_early else found.difference)
 
-    def _shrunk(
-        self, difference: Difference, origin: tuple[Callable[[], Choose], Callable[[Choose], str], int] | None
-    ) -> Difference:
-        if origin is None:
+    def _control(self, found: Comparison, candidate: Candidate) -> None:
+        """Runs a statement about protected columns without masks, to see whether it tells the twins apart."""
+        if not found.touches(self._varied(), frozenset()):
+            return
+        control = compare((self.twins[0], self.twins[1]), candidate.sql, candidate.params, _unmasked(self.dialect))
+        self.tally.counts["controls"] += control.outcome in ("equal", "failed", "different")
+        self.tally.counts["controls differ"] += control.outcome == "different"
+
+    def _shrunk(self, difference: Difference, candidate: Candidate) -> Difference:
+        if candidate.make is None or candidate.seed is None:
             return difference
-        choose, make, seed = origin
-        with self._counting_apart():
-            short = shrink(make, choose(), lambda sql: self._compared(sql, {}).outcome == "different")
-            return self._compared(short, {}, seed).difference or difference
-
-    @contextmanager
-    def _counting_apart(self) -> Iterator[None]:
+        self.tally.counts["shrunk"] += 1
         before = self.tally.counts["hidden"]
-        yield
+        fails: Callable[[str], bool] = lambda sql: self._compared(sql, {}).outcome == "different"  # noqa: E731
+        short = shrink(candidate.make, seeded(candidate.seed), fails, _TRIES)
+        found = self._compared(short, {}, candidate.seed).difference
         self.tally.counts["hidden"] = before
+        return found or difference
 
-    def _varied(self) -> frozenset[ColumnRef]:
-        """The protected columns in which the twins differ."""
-        return frozenset(ref for ref in self.protection.masks if self.filled.differing(ref))
-
-    def _summed_up(self, generated: int, recorded: int) -> Report:
+    def _summed_up(self, tried: Counter[Origin]) -> Report:
         counts = self.tally.counts
         masks = self.protection.masks
         unproven = [
@@ -264,8 +278,7 @@ class _Prover:
             self.hidden.rows,
             tuple(unproven),
             tuple(self.left_out),
-            generated,
-            recorded,
+            {str(origin): number for origin, number in tried.items()},
             dict(self.tally.refused.most_common()),
             counts["compared"],
             counts["protected"],
@@ -273,7 +286,7 @@ class _Prover:
             counts["unsettled"],
             counts["hidden"],
             (counts["controls"], counts["controls differ"]),
-            tuple(self.tally.differences),
+            tuple(sorted(self.tally.differences, key=lambda d: len(d.sql))[:_SHOWN]),
             counts["differences"],
         )
 

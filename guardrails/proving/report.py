@@ -8,8 +8,8 @@ from typing import Literal
 
 __all__ = ["Difference", "Report"]
 
-_SHOWN = 400
-_ROWS = 3
+_EXECUTED = 300
+_ORIGINS = {"recorded": "recorded", "probe": "about one column", "query": "queries", "change": "changes"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Difference:
     Args:
         sql: The statement.
         values: Its bound values, as text; empty without any.
-        seed: What it was generated from, None when it was recorded.
+        seed: What it was generated from, None when it was not.
         hides: What the twins differ in: the values of masked columns, or rows that a filter hides.
         executed: What the guard made of it.
         first: The first twin's answer, as text.
@@ -49,8 +49,8 @@ class Report:
         hidden: By relation with a row filter how many rows it hides, of which every one that could be was changed or removed.
         unproven: Name and reason of what the policy protects and the twins do not test.
         left_out: Name and reason of what was not copied or not filled.
-        generated: Statements made; `recorded` were given.
-        recorded: See `generated`.
+        tried: Statements by origin: `recorded` were given, each `probe` asks about one protected column, each `query` and `change` is
+            generated.
         refused: By code the statements that the guard refused, in both twins alike.
         compared: Statements whose answers were compared; of these `protected` read a protected column or filtered relation, and
             `failed` ended with the same error.
@@ -72,8 +72,7 @@ class Report:
     hidden: Mapping[str, int]
     unproven: tuple[tuple[str, str], ...]
     left_out: tuple[tuple[str, str], ...]
-    generated: int
-    recorded: int
+    tried: Mapping[str, int]
     refused: Mapping[str, int]
     compared: int
     protected: int
@@ -98,7 +97,8 @@ class Report:
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
-        yield f"{self.dialect}: twins for {self.principal}, seed {self.seed}, {sum(self.rows.values())} rows in {len(self.rows)} tables each"
+        held = f"{sum(self.rows.values())} rows in {len(self.rows)} tables each"
+        yield f"{self.dialect}: twins for {self.principal}, seed {self.seed}, {held}"
         for name, count in self.varied.items():
             yield f"  differs     {name} in {count} rows"
         for name, reason in self.kept_equal.items():
@@ -110,7 +110,8 @@ class Report:
         for name, reason in self.left_out:
             yield f"  left out    {name}: {reason}"
         refused = sum(self.refused.values())
-        yield f"statements    {self.generated} generated, {self.recorded} recorded, {refused} refused{self._codes()}"
+        tried = ", ".join(f"{_ORIGINS[origin]} {count}" for origin, count in self.tried.items())
+        yield f"statements    {sum(self.tried.values())} ({tried}), of which {refused} refused{self._codes()}"
         yield f"compared      {self.compared}, of which {self.protected} touch what is protected, and {self.failed} fail alike"
         if self.compared_hidden:
             yield f"              {self.compared_hidden} also with other hidden rows"
@@ -126,9 +127,9 @@ class Report:
 
 
 def _told(found: Difference) -> Iterator[str]:
-    origin = f"seed {found.seed}" if found.seed is not None else "recorded"
+    origin = f"seed {found.seed}" if found.seed is not None else "as it was asked"
     yield f"\n-- {origin}; the twins differ in {'protected values' if found.hides == 'values' else 'hidden rows'}"
     yield f"{found.sql};" + (f"  -- values: {found.values}" if found.values else "")
-    yield f"-- runs as: {found.executed}"
+    yield f"-- runs as: {found.executed[:_EXECUTED]}{' …' if len(found.executed) > _EXECUTED else ''}"
     yield f"-- one:     {found.first}"
     yield f"-- other:   {found.second}"

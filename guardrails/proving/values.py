@@ -1,4 +1,5 @@
-"""Values for generated rows: small pools that joins and conditions meet in, then values of which none comes twice, then what the schema names.
+"""Values for generated rows: small pools in which joins and conditions meet, then values none of which comes twice, then what the schema
+names.
 
 A protected value comes as a pair, one for each twin: free of each other where the mask tells nothing, else agreeing in what it keeps.
 """

@@ -20,7 +20,7 @@ _COMMON = (
        boss_id INTEGER REFERENCES customers (id), CHECK (length(name) > 1))""",
     """CREATE TABLE orders (id INTEGER PRIMARY KEY, customer_id INTEGER NOT NULL REFERENCES customers (id), amount DECIMAL(10, 2) NOT NULL,
        status VARCHAR(10) NOT NULL, placed TIMESTAMP, note VARCHAR(80), CHECK (amount >= 0), CHECK (status IN ('open', 'paid', 'sent')))""",
-    """CREATE TABLE lines (order_id INTEGER NOT NULL REFERENCES orders (id), number INTEGER NOT NULL, sku VARCHAR(12) NOT NULL,
+    """CREATE TABLE order_lines (order_id INTEGER NOT NULL REFERENCES orders (id), number INTEGER NOT NULL, sku VARCHAR(12) NOT NULL,
        quantity INTEGER NOT NULL CHECK (quantity BETWEEN 1 AND 9), PRIMARY KEY (order_id, number))""",
     "CREATE INDEX customers_name ON customers (name)",
     "CREATE INDEX orders_customer ON orders (customer_id, status)",
@@ -97,7 +97,7 @@ def make(url: str) -> str:
             for statement in (*_COMMON, *_MORE["duckdb"], *_ROW):
                 making.execute(statement)
     elif url.startswith("mysql"):
-        run(url, *(s.replace("REFERENCES", "REFERENCES") for s in (*_COMMON, *_MORE["mysql"], *_ROW)))
+        run(url, *_COMMON, *_MORE["mysql"], *_ROW)
     else:
         with psycopg.connect(url) as writing:
             for statement in (*_COMMON, *_MORE["postgres"], *_ROW):

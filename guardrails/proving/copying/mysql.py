@@ -168,8 +168,9 @@ class MysqlWorkshop:
             raise UsageError(
                 "usage.database_unreachable", "The database server does not answer.", evidence={"error": str(error)}
             ) from error
+        opened = lent.driver_connection
         lent.detach()
-        return lent.driver_connection
+        return opened
 
 
 class _Own:

@@ -103,8 +103,8 @@ class PostgresWorkshop:
             raise UsageError(
                 "usage.database_unreachable", "The database server does not answer.", evidence={"error": str(error)}
             ) from error
-        lent.detach()
         connection: Any = lent.driver_connection
+        lent.detach()
         connection.rollback()
         connection.autocommit = True
         return connection
