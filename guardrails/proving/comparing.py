@@ -83,6 +83,12 @@ class Comparison:
     judgement: Judgement
     difference: Difference | None = None
 
+    @property
+    def is_change(self) -> bool:
+        """Whether the statement changed, or would have changed, something."""
+        plan = self.judgement.plan
+        return plan is not None and not plan.is_read_only
+
     def touches(self, columns: frozenset[ColumnRef], relations: frozenset[str]) -> bool:
         """Whether the statement reads one of the columns or relations."""
         access = self.judgement.decision.access
@@ -99,7 +105,6 @@ def compare(
     *,
     seed: int | None = None,
     is_ordered: bool = True,
-    is_repeatable: bool = True,
 ) -> Comparison:
     """Judges and runs a statement in both twins.
 
@@ -110,7 +115,6 @@ def compare(
         mask_sql: Masks as SQL.
         seed: What it was made from, for the report.
         is_ordered: Rows count in their order; else as a multiset.
-        is_repeatable: It may run again to see whether a difference stays.
     """
     judged, plans = _judged(twins, Statement(sql, params, twins[0].engine.dialect), mask_sql)
     if judged[0].decision.code != judged[1].decision.code:
@@ -123,9 +127,10 @@ def compare(
         return Comparison("unsettled", judged[0])
     if _is_equal(one, two, is_ordered):
         return Comparison("equal" if one.code == "ok" else "failed", judged[0])
-    # The clock, and what an engine leaves open, may differ from one run to the next; that tells nothing of the twins.
-    if not is_repeatable:
+    if not plans[0].is_read_only:
+        # It cannot run again to see whether the difference stays.
         return Comparison("different", judged[0], _difference(sql, params, seed, judged[0], one, two, is_ordered))
+    # The clock, and what an engine leaves open, may differ from one run to the next; that tells nothing of the twins.
     again = twins[0].run(plans[0]), twins[1].run(plans[1])
     if not (_is_equal(one, again[0], is_ordered) and _is_equal(two, again[1], is_ordered)):
         return Comparison("unsettled", judged[0])

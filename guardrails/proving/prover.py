@@ -170,7 +170,7 @@ class Prover:
         for done, candidate in enumerate(candidates):
             progress(done, len(candidates))
             self._try(candidate)
-            if candidate.origin == "change" and self.tally.counts["changes differ"]:
+            if self.tally.counts["changes differ"]:
                 # From here on the twins differ in more than what is protected.
                 break
         if not self.tally.counts["compared"]:
@@ -209,10 +209,10 @@ class Prover:
         """The protected columns in which the twins differ."""
         return frozenset(ref for ref in self.protection.masks if self.filled.differing(ref))
 
-    def _compared(self, sql: str, params: Params, seed: int | None = None, *, is_change: bool = False) -> Comparison:
+    def _compared(self, sql: str, params: Params, seed: int | None = None) -> Comparison:
         """Compares the twins, and where they agree the first with the one whose hidden rows differ."""
-        found = compare((self.twins[0], self.twins[1]), sql, params, self.mask_sql, seed=seed, is_repeatable=not is_change)
-        if is_change or found.outcome not in ("equal", "failed") or len(self.twins) < 3 or not is_order_free(sql):
+        found = compare((self.twins[0], self.twins[1]), sql, params, self.mask_sql, seed=seed)
+        if found.is_change or found.outcome not in ("equal", "failed") or len(self.twins) < 3 or not is_order_free(sql):
             return found
         other = compare((self.twins[0], self.twins[2]), sql, params, self.mask_sql, seed=seed, is_ordered=False)
         self.tally.counts["hidden"] += other.outcome != "unsettled"
@@ -220,8 +220,7 @@ class Prover:
 
     def _try(self, candidate: Candidate) -> None:
         """Compares one statement, and counts it."""
-        is_change = candidate.origin == "change"
-        found = self._compared(candidate.sql, candidate.params, candidate.seed, is_change=is_change)
+        found = self._compared(candidate.sql, candidate.params, candidate.seed)
         counts = self.tally.counts
         if found.outcome == "refused":
             self.tally.refused[found.judgement.decision.code] += 1
@@ -232,12 +231,12 @@ class Prover:
         counts["compared"] += 1
         counts["failed"] += found.outcome == "failed"
         counts["protected"] += found.touches(self._varied(), frozenset(self.hidden.rows))
-        if not is_change and found.outcome == "equal" and counts["controls"] < _CONTROLS:
+        if not found.is_change and found.outcome == "equal" and counts["controls"] < _CONTROLS:
             self._control(found, candidate)
         if found.difference is None:
             return
         counts["differences"] += 1
-        counts["changes differ"] += is_change
+        counts["changes differ"] += found.is_change
         if len(self.tally.differences) < _KEPT:
             is_early = counts["shrunk"] < _SHOWN
             self.tally.differences.append(self._shrunk(found.difference, candidate) if is_early else found.difference)

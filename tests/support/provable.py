@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
 import duckdb
 import psycopg
 
 from tests.support.mysql import run
 
-__all__ = ["POLICY", "make"]
+__all__ = ["FILTER_POLICY", "POLICY", "SMALL_POLICY", "make"]
 
 _COMMON = (
     "CREATE TABLE regions (code VARCHAR(8) PRIMARY KEY, title VARCHAR(40) NOT NULL)",
@@ -74,14 +73,27 @@ rules:
 columns:
   customers.ssn: {mask: full}
   customers.credit: {mask: "null"}
-  customers.balance: {mask: full}
   customers.email: {mask: email}
-  customers.born: {mask: date, to: year}
   customers.name: {mask: pseudonym}
   orders.note: {mask: deny}
 rows:
   orders: "status IN ('open', 'paid') AND amount < principal.most"
 limits: {rows: 1000, seconds: 10}
+"""
+SMALL_POLICY = """\
+version: 1
+rules:
+  - {id: read, effect: allow, actions: [select], relations: [customers, regions]}
+columns:
+  customers.credit: {mask: "null"}
+"""
+"""One protected column and no filter: two twins, and a few statements."""
+FILTER_POLICY = """\
+version: 1
+rules:
+  - {id: read, effect: allow, actions: [select], relations: [orders]}
+rows:
+  orders: "status = 'open'"
 """
 
 
@@ -103,7 +115,3 @@ def make(url: str) -> str:
             for statement in (*_COMMON, *_MORE["postgres"], *_ROW):
                 writing.execute(statement.encode())
     return url
-
-
-def sqlite_shop(folder: Path) -> str:
-    return make(f"sqlite:///{folder / 'provable.db'}")
