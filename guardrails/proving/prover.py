@@ -264,7 +264,7 @@ class Prover:
         counts = self.tally.counts
         masks = self.protection.masks
         unproven = [
-            *((str(ref), "a mask of a view; its base column is as readable as before") for ref in self.protection.view_masks),
+            *((str(ref), "masks of views are not tried; mask the column beneath") for ref in self.protection.view_masks),
             *((name, f"its hidden rows were not changed: {reason}") for name, reason in self.hidden.refused.items()),
         ]
         return Report(
