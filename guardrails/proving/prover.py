@@ -12,7 +12,7 @@ from typing import TypeAlias
 from guardrails.errors import UsageError
 from guardrails.flow import MaskSql
 from guardrails.masking import mask_expression
-from guardrails.model import Catalog, Column, ColumnRef, Context, Mask, MaskExpression, Params, Principal
+from guardrails.model import Catalog, Column, Context, Mask, MaskExpression, Params, Principal
 from guardrails.policy import Policy, visible
 from guardrails.proving.candidates import Candidate, Origin, changes, queries, recorded
 from guardrails.proving.comparing import Comparison, Twin, compare, is_order_free
@@ -20,7 +20,7 @@ from guardrails.proving.copying import Scratch, SourceSchema, Workshop, open_wor
 from guardrails.proving.copying.workshop import apply
 from guardrails.proving.grammar import seeded, shrink
 from guardrails.proving.hidden import Hidden, change_hidden
-from guardrails.proving.protection import protection_of
+from guardrails.proving.protection import Protection, protection_of
 from guardrails.proving.report import Difference, Report
 from guardrails.proving.rows import Filled, fill
 from guardrails.proving.vocabulary import Vocabulary
@@ -119,7 +119,8 @@ class Prover:
         self.mask_sql: MaskSql = mask_sql or (lambda mask, column: mask_expression(mask, column, self.dialect, self.key))
         self.policy = policy.bind(catalog)
         self.policy.require_purpose(context.purpose)
-        if not protection_of(self.policy, principal, context):
+        self.whole: Protection = protection_of(self.policy, principal, context)
+        if not self.whole:
             raise UsageError("usage.nothing_proven", "The policy hides nothing in this database from this principal.")
         self.schema = workshop.read()
         self.left_out: list[tuple[str, str]] = list(self.schema.left_out)
@@ -128,7 +129,7 @@ class Prover:
 
     def _build(self, workshop: Workshop, catalog: Catalog, rows: int) -> None:
         """Makes, fills and opens the twins."""
-        has_filters = bool(protection_of(self.policy, self.principal, self.context).filters)
+        has_filters = bool(self.whole.filters)
         scratches = [workshop.create() for _ in range(3 if has_filters else 2)]
         for number, scratch in enumerate(scratches):
             refused = apply(scratch, self.schema.definitions)
@@ -149,14 +150,33 @@ class Prover:
             scratch.close()
         self.twins = [self._twin(workshop, scratch) for scratch in scratches]
         self.left_out += self.filled.refused.items()
+        self.varied = frozenset(ref for ref in self.protection.masks if self.filled.differing(ref))
 
     def _copied(self, catalog: Catalog) -> Catalog:
         """The catalog as far as it is copied: relations that could not be made take no rows."""
         missing = {name for name, _ in self.left_out}
         relations = {
-            k: r for k, r in catalog.relations.items() if r.name not in missing and f"{r.schema}.{r.name}" not in missing
+            key: relation
+            for key, relation in catalog.relations.items()
+            if not {relation.name, f"{relation.schema}.{relation.name}"} & missing
+            # Of MySQL one database is copied; the others of the server are in its catalog as well.
+            and (self.dialect != "mysql" or relation.schema == catalog.default_schema)
         }
         return replace(catalog, relations=relations)
+
+    def _unproven(self) -> Iterator[tuple[str, str]]:
+        """What the policy hides and no twin tests, with the reason."""
+        for ref in self.whole.view_masks:
+            yield str(ref), "only masks of tables are tried; mask the column beneath a view"
+        for ref in self.whole.masks:
+            is_inherited = ref.relation in self.schema.unfilled
+            if not is_inherited and not self.filled.first.get(ref.relation):
+                yield str(ref), "its table is not copied" if ref not in self.protection.masks else "its table took no rows"
+        for name in self.whole.filters:
+            if name in self.hidden.refused:
+                yield name, f"its hidden rows were not changed: {self.hidden.refused[name]}"
+            elif name not in self.schema.unfilled and not self.hidden.changed.get(name):
+                yield name, "its filter hides none of the rows that were made"
 
     def _twin(self, workshop: Workshop, scratch: Scratch) -> Twin:
         engine = workshop.open(scratch)
@@ -192,7 +212,7 @@ class Prover:
     def _examples(self) -> dict[tuple[str, str], list[object]]:
         """By relation and column that differs some values of both twins."""
         found: dict[tuple[str, str], list[object]] = {}
-        for ref in sorted(self._varied()):
+        for ref in sorted(self.varied):
             rows = [*self.filled.first[ref.relation][:_EXAMPLES], *self.filled.second[ref.relation][:_EXAMPLES]]
             found[ref.relation, ref.column] = [row[ref.column] for row in rows if row[ref.column] is not None]
         return found
@@ -204,10 +224,6 @@ class Prover:
         names = {relations[key].name for key in hidden if key in relations}
         views = {k for k in shown if any(name in (relations[k].definition or "") for name in names)}
         return frozenset(hidden | views)
-
-    def _varied(self) -> frozenset[ColumnRef]:
-        """The protected columns in which the twins differ."""
-        return frozenset(ref for ref in self.protection.masks if self.filled.differing(ref))
 
     def _compared(self, sql: str, params: Params, seed: int | None = None) -> Comparison:
         """Compares the twins, and where they agree the first with the one whose hidden rows differ."""
@@ -230,7 +246,7 @@ class Prover:
             return
         counts["compared"] += 1
         counts["failed"] += found.outcome == "failed"
-        counts["protected"] += found.touches(self._varied(), frozenset(self.hidden.rows))
+        counts["protected"] += found.touches(self.varied, frozenset(self.hidden.rows))
         if not found.is_change and found.outcome == "equal" and counts["controls"] < _CONTROLS:
             self._control(found, candidate)
         if found.difference is None:
@@ -243,7 +259,7 @@ class Prover:
 
     def _control(self, found: Comparison, candidate: Candidate) -> None:
         """Runs a statement about protected columns without masks, to see whether it tells the twins apart."""
-        if not found.touches(self._varied(), frozenset()):
+        if not found.touches(self.varied, frozenset()):
             return
         control = compare((self.twins[0], self.twins[1]), candidate.sql, candidate.params, _unmasked(self.dialect))
         self.tally.counts["controls"] += control.outcome in ("equal", "failed", "different")
@@ -263,10 +279,6 @@ class Prover:
     def _summed_up(self, tried: Counter[Origin]) -> Report:
         counts = self.tally.counts
         masks = self.protection.masks
-        unproven = [
-            *((str(ref), "masks of views are not tried; mask the column beneath") for ref in self.protection.view_masks),
-            *((name, f"its hidden rows were not changed: {reason}") for name, reason in self.hidden.refused.items()),
-        ]
         return Report(
             self.dialect,
             self.principal.id,
@@ -275,7 +287,7 @@ class Prover:
             {str(ref): n for ref in masks if (n := self.filled.differing(ref))},
             {str(ref): reason for ref, reason in self.filled.kept_equal.items()},
             self.hidden.rows,
-            tuple(unproven),
+            tuple(self._unproven()),
             tuple(self.left_out),
             {str(origin): number for origin, number in tried.items()},
             dict(self.tally.refused.most_common()),

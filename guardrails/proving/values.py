@@ -182,7 +182,7 @@ def _integer(values: ColumnValues, number: int | None) -> object:
 def _numeric(values: ColumnValues, number: int | None) -> object:
     type_ = values.type
     made = (
-        Decimal(number)
+        Decimal(number) + (Decimal(0) if values.is_key else Decimal("0.25"))
         if number is not None
         else values.source.choice([Decimal(t) for t in ("0", "1", "5.25", "20.5", "99.99")])
     )

@@ -48,7 +48,7 @@ class MysqlWorkshop:
     def catalog(self) -> Catalog:
         engine = open_engine(self._source.render_as_string(hide_password=False))
         try:
-            return _own(engine.catalog())
+            return engine.catalog()
         finally:
             engine.dispose()
 
