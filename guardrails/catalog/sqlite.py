@@ -56,16 +56,16 @@ def read_sqlite(connection: sqlite3.Connection) -> Catalog:
     """
     relations: dict[str, Relation] = {}
     listed = connection.execute(
-        "SELECT l.name, l.type, m.sql FROM pragma_table_list AS l JOIN main.sqlite_master AS m ON m.name = l.name"
+        "SELECT l.name, l.type, m.sql, l.wr FROM pragma_table_list AS l JOIN main.sqlite_master AS m ON m.name = l.name"
         " AND m.type IN ('table', 'view') WHERE l.schema = 'main' ORDER BY l.name"
     ).fetchall()
-    for name, kind, sql in listed:
+    for name, kind, sql, is_by_key in listed:
         if kind in _KINDS and not name.lower().startswith("sqlite_"):
-            relations[name] = _relation(connection, name, _KINDS[kind], sql)
+            relations[name] = _relation(connection, name, _KINDS[kind], sql, is_by_key=bool(is_by_key))
     return Catalog("sqlite", "main", relations, sqlite_digest(connection))
 
 
-def _relation(connection: sqlite3.Connection, name: str, kind: RelationKind, sql: str) -> Relation:
+def _relation(connection: sqlite3.Connection, name: str, kind: RelationKind, sql: str, *, is_by_key: bool) -> Relation:
     rows = connection.execute(
         "SELECT name, type, \"notnull\", pk, hidden, dflt_value FROM pragma_table_xinfo(?, 'main') ORDER BY cid", (name,)
     ).fetchall()
@@ -88,6 +88,8 @@ def _relation(connection: sqlite3.Connection, name: str, kind: RelationKind, sql
         primary_key=keys,
         indexed_columns=frozenset(keys) | _indexed(connection, name, names) if kind == "table" else frozenset(),
         definition=_definition(name, sql) if kind == "view" else None,
+        # WITHOUT ROWID: the key is where the rows are, whatever its type, and no hint changes the order of a scan.
+        stored_by=keys if is_by_key else (),
     )
 
 

@@ -113,13 +113,15 @@ class Vocabulary:
             writable = {k: {c: kind for c, kind in columns.items() if kind in known} for k, columns in tables.items()}
             tables = {k: columns for k, columns in writable.items() if columns}
         primary = {k: relations[k].primary_key for k in tables if relations[k].primary_key}
+        # Where every relation could be shadowed, a query could be left with none.
+        shadowed = [k for k in tables if "." not in k][-1:] if len(keys) > 1 else []
         ids = frozenset(c.lower() for found in primary.values() for c in found)
         base = Schema(
             tables,
             views,
             primary,
             "" if self.catalog.dialect == "mysql" else self.catalog.default_schema,
-            cte_names=[*[k for k in tables if "." not in k][-1:], "Picked"],
+            cte_names=[*shadowed, "Picked"],
             reserved=RESERVED,
             ids=ids,
             fixed=ids,

@@ -251,7 +251,7 @@ class _Rewriter:
         if self.dialect.key_order and set(relation.stored_by or relation.primary_key) & ordering:
             raise StatementError("mask.unsupported", f"The key of {key} is protected, and its rows are stored in that order.")
         if masks.keys() & set(relation.stored_by):
-            raise StatementError("mask.unsupported", f"A protected column of {key} decides about the partition of its rows.")
+            raise StatementError("mask.unsupported", f"A protected column of {key} decides where its rows are stored.")
         columns: list[exp.Expr] = []
         for column in relation.columns:
             mask = masks.get(column.name)

@@ -72,7 +72,6 @@ rules:
   - {id: read, effect: allow, actions: [select], relations: ["*", "*.*"], principals: {groups: [support]}}
 columns:
   customers.ssn: {mask: full}
-  customers.credit: {mask: "null"}
   customers.email: {mask: email}
   customers.name: {mask: pseudonym}
   orders.note: {mask: deny}
