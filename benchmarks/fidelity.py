@@ -31,9 +31,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from guardrails.errors import GuardrailsError, StatementError
 from guardrails.model import DialectName
+from guardrails.proving.grammar.shrink import shrink
 from tests.support import corpus, generator, twins
 from tests.support.grammar import FLAVOURS, Choose, query, seeded
-from tests.support.grammar.shrink import shrink
 from tests.support.oracles.answers import Answers, PostgresAnswers, SqliteAnswers
 from tests.support.oracles.answers_duckdb import DuckdbAnswers
 from tests.support.oracles.answers_mysql import MysqlAnswers

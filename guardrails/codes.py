@@ -29,6 +29,13 @@ _USAGE = {
     "usage.input_invalid": Code("The input is not of the expected form", "See the message for what is expected."),
     "usage.no_schema": Code("No schema is known", "Give --schema FILE or --database URL."),
     "usage.extra_missing": Code("An optional package is not installed", "Install the extra that the message names."),
+    "usage.scratch_refused": Code(
+        "No scratch database could be made", "Use a login that may create databases, or name another server with --scratch."
+    ),
+    "usage.nothing_proven": Code(
+        "There is nothing to prove, or nothing could be tried",
+        "Check the policy, the principal and what the rules let them read.",
+    ),
     "usage.tool_unguardable": Code("The function cannot be guarded", "Give it a parameter named `sql`, or name it."),
     "usage.bug": Code("The library met a state it does not know", "Please report it with the diagnostics."),
 }

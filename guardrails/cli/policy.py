@@ -1,4 +1,4 @@
-"""`guardrails policy`: validate a policy file, and print the JSON Schema of its form.
+"""`guardrails policy`: validate a policy file, print the JSON Schema of its form, and prove on twin databases that it holds.
 
 Exit status of `validate`: 0 valid, 2 invalid. Each mistake goes to standard error as `file:line:column: [code] message`, with the line
 of the file and a caret below it.
@@ -16,6 +16,7 @@ import click
 from guardrails.cli.catalogs import catalog_from
 from guardrails.cli.install import install
 from guardrails.cli.options import DIALECTS
+from guardrails.cli.prove import prove
 from guardrails.codes import CODES
 from guardrails.errors import PolicyError, UsageError
 
@@ -31,10 +32,11 @@ _MAX_LINE = 200
 
 @click.group()
 def policy() -> None:
-    """Validate policy files, and set up in a database what it can hold of one."""
+    """Validate policy files, set up in a database what it can hold of one, and prove that they hold."""
 
 
 policy.add_command(install)
+policy.add_command(prove)
 
 
 @policy.command()

@@ -4,6 +4,7 @@ from guardrails.sql.crosscheck import cross_check
 from guardrails.sql.ddl import catalog_from_ddl
 from guardrails.sql.dialects import dialect_name
 from guardrails.sql.filters import check_predicate
+from guardrails.sql.params import given_rows
 from guardrails.sql.parse import Parsed, parse
 from guardrails.sql.resolve import Resolved, relation_access, resolve
 from guardrails.sql.rewrite import Rewritten, rewrite

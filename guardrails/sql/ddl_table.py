@@ -243,7 +243,7 @@ def relation_of(table: Table) -> Relation:
         primary_key=keys,
         indexed_columns=indexed,
         indexes=_indexes(table),
-        stored_by=_stored_by(table, keys) if is_mysql else tuple(sorted(table.parted)),
+        stored_by=_stored_by(table, keys) if is_mysql else keys if table.is_by_key else tuple(sorted(table.parted)),
         parents=tuple(table.parents),
         constraints=_constraints(table) if table.kind == "table" else (),
     )

@@ -327,7 +327,7 @@ class _Rewriter:
         if self.dialect.key_order and set(relation.stored_by or relation.primary_key) & ordering:
             raise StatementError("mask.unsupported", f"The key of {key} is protected, and its rows are stored in that order.")
         if masks.keys() & set(relation.stored_by):
-            raise StatementError("mask.unsupported", f"A protected column of {key} decides about the partition of its rows.")
+            raise StatementError("mask.unsupported", f"A protected column of {key} decides where its rows are stored.")
         columns: list[exp.Expr] = []
         read = {c.column for c in self.resolved.access.reads if c.relation == key}
         # One at least, as of `count(*)`: what it holds is never asked for.
@@ -385,7 +385,7 @@ class _Rewriter:
             return _column(placed)
         expression = self.mask_sql(mask, column)
         self.bindings |= dict(expression.bindings)
-        return masked_column(expression, reference or reference or _column(column.name), self.dialect.name)
+        return masked_column(expression, reference or _column(column.name), self.dialect.name)
 
     def _barrier(self, filters: Sequence[RowFilter], relation: Relation) -> Barrier | None:
         """The view that holds these filters, with the principal's values among the settings; None where the text must hold them."""

@@ -13,8 +13,8 @@ import pytest
 from sqlglot import exp
 
 from guardrails.errors import GuardrailsError
+from guardrails.proving.grammar.shrink import shrink
 from tests.support.grammar import FLAVOURS, query, seeded
-from tests.support.grammar.shrink import shrink
 from tests.support.oracles.answers import Answer, Answers, PostgresAnswers, SqliteAnswers
 from tests.support.oracles.answers_duckdb import DuckdbAnswers
 from tests.support.oracles.answers_mysql import MysqlAnswers

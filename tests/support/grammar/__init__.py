@@ -1,48 +1,15 @@
-"""A grammar of statements that are valid by construction for one schema: hundreds of shapes, for each engine its own.
-
-`statement` makes one from choices (see `choices`): a seeded random for bulk, hypothesis for shrinking. What differs between engines is
-data (`Flavour`); another engine is another module of templates and a line in `FLAVOURS`.
-"""
+"""The grammar of `guardrails.proving.grammar` over one schema, with statements of every sort, hostile ones too."""
 
 from __future__ import annotations
 
-from tests.support.grammar.choices import Choose, seeded
-from tests.support.grammar.flavour import Flavour
+from guardrails.proving.grammar import Choose, Flavour, any_statement, query, seeded
 from tests.support.grammar.flavour_duckdb import DUCKDB
 from tests.support.grammar.flavour_mysql import MYSQL
 from tests.support.grammar.flavour_postgres import POSTGRES
 from tests.support.grammar.flavour_sqlite import SQLITE
-from tests.support.grammar.schema import rows
+from tests.support.grammar.schema import ddl, rows
 from tests.support.grammar.shapes import shape
-from tests.support.grammar.statements_mysql import MysqlWrites
-from tests.support.grammar.writes import Writes
 
-__all__ = ["FLAVOURS", "Choose", "Flavour", "any_statement", "query", "rows", "seeded", "shape"]
+__all__ = ["FLAVOURS", "Choose", "Flavour", "any_statement", "ddl", "query", "rows", "seeded", "shape"]
 
 FLAVOURS: dict[str, Flavour] = {f.name: f for f in (POSTGRES, SQLITE, MYSQL, DUCKDB)}
-_MAKERS: dict[str, type[Writes]] = {"mysql": MysqlWrites}
-"""Makers of engines that have statements of their own."""
-
-
-def query(choose: Choose, flavour: Flavour, *, is_ordered: bool = False) -> str:
-    """Returns a SELECT without effects; `is_ordered`: its rows are the same whatever plan the engine chooses."""
-    return _maker(flavour)(choose, flavour, is_ordered=is_ordered).statement()
-
-
-def any_statement(choose: Choose, flavour: Flavour) -> str:
-    """Returns a statement of any sort: mostly queries, some with something hostile inside, changes, and what is never allowed."""
-    sort = choose(20)
-    if sort < 12:
-        return _maker(flavour)(choose, flavour).statement()
-    if sort < 15:
-        return _maker(flavour)(choose, flavour, is_hostile=True).statement()
-    if sort < 19:
-        writes = _maker(flavour)(choose, flavour, is_hostile=sort == 18)
-        if "data_ctes" in flavour.features and choose(6) == 5:
-            return writes.query_with_change()
-        return writes.change()
-    return flavour.hostile_statements[choose(len(flavour.hostile_statements))]
-
-
-def _maker(flavour: Flavour) -> type[Writes]:
-    return _MAKERS.get(flavour.name, Writes)

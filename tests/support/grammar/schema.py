@@ -9,7 +9,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 
-__all__ = ["KEYS", "TABLES", "VIEWS", "VIEW_COLUMNS", "rows"]
+from guardrails.proving.grammar import Flavour, Hierarchy, Schema, quoted
+
+__all__ = ["KEYS", "TABLES", "VIEWS", "VIEW_COLUMNS", "ddl", "rows", "schema_of"]
 
 TABLES: Mapping[str, Mapping[str, str]] = {
     "customers": {
@@ -73,6 +75,48 @@ VIEW_COLUMNS: Mapping[str, Mapping[str, str]] = {
 }
 
 _WORDS = ["ada", "bob", "Cyd", "EU", "US", "APAC", "open", "paid", "a-1", "x_2", ""]
+
+_DEFAULT_SCHEMAS = {"postgres": "public", "mysql": "gr_main"}
+
+
+def schema_of(flavour: Flavour) -> Schema:
+    """Returns the part of the schema that an engine can have."""
+    tables = {
+        name: {c: k for c, k in columns.items() if k in flavour.types}
+        for name, columns in TABLES.items()
+        if flavour.has_schemas or "." not in name
+    }
+    return Schema(
+        tables,
+        VIEW_COLUMNS,
+        KEYS,
+        _DEFAULT_SCHEMAS.get(flavour.name, "main"),
+        "gr_main.orders" if flavour.name == "mysql" else "events",
+        "oo.id",
+        ("customers", "orders", "Picked", "employees"),
+        Hierarchy("employees", "id", "name", "boss_id"),
+        frozenset({"order", "at", "year", "kind"}),
+        frozenset({"id"}),
+        frozenset({"id", "at"}),
+    )
+
+
+def ddl(flavour: Flavour) -> list[str]:
+    """Returns the statements that make the schema, in order."""
+    made = []
+    for table, columns in flavour.tables().items():
+        parts = [f"{quoted(c, flavour)} {flavour.types[k]}" for c, k in columns.items()]
+        if table in KEYS:
+            parts.append(f"PRIMARY KEY ({', '.join(quoted(c, flavour) for c in KEYS[table])})")
+        if table == "orders":
+            parts.append("FOREIGN KEY (customer_id) REFERENCES customers (id)")
+        is_split = table == "events" and "partitions" in flavour.features
+        partition = " PARTITION BY RANGE (at)" if is_split else ""
+        made.append(f"CREATE TABLE {flavour.spell(table)} ({', '.join(parts)}){partition}")
+    for view, definition in VIEWS.items():
+        text = definition.replace('"', flavour.quotes[0][0])
+        made.append(f"CREATE VIEW {flavour.spell(view)} AS {text}")
+    return [*(["CREATE SCHEMA sales"] if flavour.has_schemas else []), *made, *flavour.setup]
 
 
 def rows(count: int = 10, seed: int = 5) -> Iterator[tuple[str, list[object]]]:

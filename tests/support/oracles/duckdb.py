@@ -20,7 +20,7 @@ import duckdb
 from guardrails.catalog import read_duckdb
 from guardrails.model import Access, Catalog, ColumnRef, DialectName
 from guardrails.sql.duckdb_parser import LOCKED
-from tests.support.grammar import FLAVOURS, rows
+from tests.support.grammar import FLAVOURS, ddl, rows
 from tests.support.grammar.schema import TABLES
 from tests.support.oracles.base import Verdict, changed
 
@@ -37,7 +37,7 @@ _KINDS = {duckdb.StatementType.INSERT: "insert", duckdb.StatementType.UPDATE: "u
 def fill_duckdb_grammar(connection: duckdb.DuckDBPyConnection) -> None:
     """Makes the grammar's schema and rows in an empty database."""
     flavour = FLAVOURS["duckdb"]
-    for statement in flavour.ddl():
+    for statement in ddl(flavour):
         connection.execute(statement)
     for table, row in rows():
         values = [v for v, kind in zip(row, TABLES[table].values(), strict=True) if kind in flavour.types]

@@ -19,7 +19,7 @@ from sqlalchemy.engine import make_url
 
 from guardrails.catalog import mysql_digests, read_mysql
 from guardrails.model import Catalog, ColumnRef, Relation
-from tests.support.grammar import FLAVOURS, rows
+from tests.support.grammar import FLAVOURS, ddl, rows
 from tests.support.grammar.schema import TABLES
 from tests.support.mysql import SETTLED_TIES, connect
 
@@ -34,7 +34,7 @@ def fill_mysql_grammar(database: GrammarDatabase) -> None:
     """Makes the grammar's schema and rows; its views have the rights of who reads them."""
     flavour = FLAVOURS["mysql"]
     with closing(connect(database.url)) as connection, connection.cursor() as cursor:
-        for statement in flavour.ddl():
+        for statement in ddl(flavour):
             if not statement.startswith("CREATE SCHEMA"):
                 cursor.execute(database.on_server(statement.replace("CREATE VIEW", "CREATE SQL SECURITY INVOKER VIEW")))
         for table, row in rows():

@@ -27,7 +27,7 @@ from sqlalchemy.engine import make_url
 
 from guardrails.catalog import read_postgres
 from guardrails.model import Access, Catalog, ColumnRef, DialectName
-from tests.support.grammar import FLAVOURS, rows
+from tests.support.grammar import FLAVOURS, ddl, rows
 from tests.support.oracles.base import Verdict, changed
 
 __all__ = ["PostgresOracle", "catalog_of", "fill"]
@@ -60,7 +60,7 @@ _EFFECT_NAMES = ("a transaction id", "a setting", "an advisory lock", "a sequenc
 def fill(url: str) -> None:
     """Makes the grammar's schema and rows in an empty database."""
     with psycopg.connect(url) as connection:
-        for statement in FLAVOURS["postgres"].ddl():
+        for statement in ddl(FLAVOURS["postgres"]):
             connection.execute(statement.encode())
         for table, row in rows():
             name = SQL(".").join(map(Identifier, table.split(".")))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from guardrails.proving.grammar.shrink import shrink
 from tests.support.grammar import Flavour, any_statement, seeded
-from tests.support.grammar.shrink import shrink
 from tests.support.oracles.base import Examiner
 
 __all__ = ["differences", "shrunk"]

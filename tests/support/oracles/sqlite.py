@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from guardrails.catalog import read_sqlite
 from guardrails.model import Access, Catalog, ColumnRef, DialectName
 from guardrails.sql.dialects.base import ascii_lower
-from tests.support.grammar import FLAVOURS, rows
+from tests.support.grammar import FLAVOURS, ddl, rows
 from tests.support.grammar.schema import TABLES
 from tests.support.oracles.base import Verdict, changed
 
@@ -32,7 +32,7 @@ _SECONDS = 0.3
 def fill(connection: sqlite3.Connection) -> None:
     """Makes the grammar's schema and rows in an empty database."""
     flavour = FLAVOURS["sqlite"]
-    for statement in flavour.ddl():
+    for statement in ddl(flavour):
         connection.execute(statement)
     for table, row in rows():
         if table in flavour.tables():

@@ -2,7 +2,7 @@
 
 Templates have holes: `{int}` is an expression of that kind, `{bare_int}` one without parentheses around it, `{lit_int}` a literal,
 `{one_int}` a scalar subquery, `{many_int}` a subquery of one column, `{exists}` any subquery, `{row}` a relation's alias as its row,
-`{over}` a window and `{key}` one that is ordered by one numeric column.
+`{over}` a window, `{key}` one that is ordered by one numeric column, and `{counted}` a relation whose alias `oo` has `{counted_key}`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tests.support.grammar.schema import KEYS, TABLES, VIEW_COLUMNS, VIEWS
+from guardrails.proving.grammar.schema import Schema
 
 __all__ = ["Flavour", "Templates", "quoted"]
 
@@ -25,7 +25,7 @@ class Flavour:
 
     Args:
         name: The dialect as the library names it.
-        types: The engine's type of each kind of column; a kind that is missing takes its columns out of the schema.
+        types: The engine's type of each kind of column that it has.
         literals: Constants by kind; the first is the simplest.
         expressions: Templates of scalar expressions.
         aggregates: Templates of aggregate calls.
@@ -38,6 +38,7 @@ class Flavour:
         hostile_statements: Whole statements of that sort, and what is never run at all.
         quotes: Pairs of quotes for identifiers, the first the standard's.
         has_schemas: Relations of other schemas exist.
+        schema: What statements may name.
         setup: DDL after tables and views.
     """
 
@@ -55,50 +56,29 @@ class Flavour:
     hostile_statements: Sequence[str] = ()
     quotes: Sequence[tuple[str, str]] = (('"', '"'),)
     has_schemas: bool = False
+    schema: Schema = field(default_factory=Schema)
     setup: Sequence[str] = ()
 
     @property
     def kinds(self) -> list[str]:
         return list(self.types)
 
-    def tables(self) -> dict[str, dict[str, str]]:
-        """Returns the base tables that the engine can have, with the columns whose kind it knows."""
-        return {
-            name: {c: k for c, k in columns.items() if k in self.types}
-            for name, columns in TABLES.items()
-            if self.has_schemas or "." not in name
-        }
+    def tables(self) -> Mapping[str, Mapping[str, str]]:
+        """Returns the base tables."""
+        return self.schema.tables
 
-    def relations(self) -> dict[str, dict[str, str]]:
+    def relations(self) -> dict[str, Mapping[str, str]]:
         """Returns tables and views."""
-        return self.tables() | {name: dict(columns) for name, columns in VIEW_COLUMNS.items()}
+        return {**self.schema.tables, **self.schema.views}
 
     def spell(self, name: str) -> str:
         """Returns a relation's name as DDL writes it."""
         return ".".join(quoted(part, self) for part in name.split("."))
 
-    def ddl(self) -> list[str]:
-        """Returns the statements that make the schema, in order."""
-        made = []
-        for table, columns in self.tables().items():
-            parts = [f"{quoted(c, self)} {self.types[k]}" for c, k in columns.items()]
-            if table in KEYS:
-                parts.append(f"PRIMARY KEY ({', '.join(quoted(c, self) for c in KEYS[table])})")
-            if table == "orders":
-                parts.append("FOREIGN KEY (customer_id) REFERENCES customers (id)")
-            is_split = table == "events" and "partitions" in self.features
-            made.append(
-                f"CREATE TABLE {self.spell(table)} ({', '.join(parts)}){' PARTITION BY RANGE (at)' if is_split else ''}"
-            )
-        for view, definition in VIEWS.items():
-            text = definition.replace('"', self.quotes[0][0])
-            made.append(f"CREATE VIEW {self.spell(view)} AS {text}")
-        return [*(["CREATE SCHEMA sales"] if self.has_schemas else []), *made, *self.setup]
-
 
 def quoted(name: str, flavour: Flavour) -> str:
     """Returns a name with quotes if it needs them, by any engine's rules."""
-    if re.fullmatch(r"[a-z_][a-z0-9_]*", name) and name not in ("order", "at", "year", "kind"):
+    if re.fullmatch(r"[a-z_][a-z0-9_]*", name) and name not in flavour.schema.reserved:
         return name
     opening, closing = flavour.quotes[0]
     return f"{opening}{name}{closing}"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 
-from tests.support.grammar.choices import Choose
-from tests.support.grammar.expressions import Expressions
-from tests.support.grammar.flavour import Flavour, quoted
-from tests.support.grammar.scopes import Scope, Source
+from guardrails.proving.grammar.choices import Choose
+from guardrails.proving.grammar.expressions import Expressions
+from guardrails.proving.grammar.flavour import Flavour, quoted
+from guardrails.proving.grammar.scopes import Scope, Source
 
 __all__ = ["Sources"]
 
@@ -131,10 +131,11 @@ class Sources(Expressions):
         is_cte = name in self.ctes
         columns = dict(self.ctes[name] if is_cte else self.relations[name])
         spelled = ".".join(self.spell(part) for part in name.split("."))
+        default = self.flavour.schema.default_schema
         if not is_cte and "." not in name and name not in self.ctes and self.chance(10):
-            spelled = f"{self.default_schema}.{spelled}"
-        elif name in self.ctes and name in self.relations and self.chance(4):
-            spelled, columns = f"{self.default_schema}.{spelled}", dict(self.relations[name])
+            spelled = self.qualified(spelled)
+        elif name in self.ctes and name in self.relations and self.chance(4) and default:
+            spelled, columns = self.qualified(spelled), dict(self.relations[name])
         own = name.rpartition(".")[2]
         taken = {s.alias.lower() for s in scope.sources}
         if own.lower() not in taken and self.chance(3):
@@ -148,9 +149,10 @@ class Sources(Expressions):
             return f"{spelled} {as_}{quoted(alias, self.flavour)} ({', '.join(renamed)})", Source(alias, columns)
         return f"{spelled} {as_}{quoted(alias, self.flavour)}", Source(alias, columns)
 
-    @property
-    def default_schema(self) -> str:
-        return {"postgres": "public"}.get(self.flavour.name, "main")
+    def qualified(self, spelled: str) -> str:
+        """The name of a relation of the default schema, with that schema where it may be named."""
+        default = self.flavour.schema.default_schema
+        return f"{default}.{spelled}" if default and "." not in spelled else spelled
 
     def _derived(self, scope: Scope, depth: int) -> tuple[str, Source]:
         query, columns = self.query(Scope(scope.parent), depth - 1)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from tests.support.grammar.flavour import quoted
-from tests.support.grammar.queries import Queries
-from tests.support.grammar.schema import KEYS
-from tests.support.grammar.scopes import Scope, Source
+from collections.abc import Mapping, Sequence
+
+from guardrails.proving.grammar.flavour import quoted
+from guardrails.proving.grammar.queries import Queries
+from guardrails.proving.grammar.scopes import Scope, Source
 
 __all__ = ["Writes"]
 
 
 class Writes(Queries):
     """Makes changes."""
+
+    @property
+    def keys(self) -> Mapping[str, Sequence[str]]:
+        return self.flavour.schema.keys
 
     def change(self, depth: int = 1) -> str:
         """A whole statement that changes data."""
@@ -63,17 +68,17 @@ class Writes(Queries):
         return f"INSERT INTO {spelled}{alias}{columns} {source}{conflict}{self._returning([target])}"
 
     def _conflict(self, name: str, target: Source, depth: int) -> str:
-        if self.chance(2) or name not in KEYS:
-            keys = f" ({', '.join(self.spell(k) for k in KEYS[name])})" if name in KEYS and self.chance(2) else ""
+        if self.chance(2) or name not in self.keys:
+            keys = f" ({', '.join(self.spell(k) for k in self.keys[name])})" if name in self.keys and self.chance(2) else ""
             return f" ON CONFLICT{keys} DO NOTHING"
-        keys = ", ".join(self.spell(k) for k in KEYS[name])
+        keys = ", ".join(self.spell(k) for k in self.keys[name])
         # Bare names are the target's; both sides are named here, as SQLite finds bare ones ambiguous.
         scope = Scope(sources=[target, Source("excluded", target.columns, is_row=False)])
         where = f" WHERE {self.condition(scope, 0)}" if self.chance(3) else ""
         return f" ON CONFLICT ({keys}) DO UPDATE SET {self._assignments(target, scope, depth)}{where}"
 
     def _assignments(self, target: Source, scope: Scope, depth: int) -> str:
-        names = self.some([c for c in target.columns if c.lower() not in ("id", "at")], 3)
+        names = self.some([c for c in target.columns if c.lower() not in self.flavour.schema.fixed], 3)
         if len(names) > 1 and self.has("multi_set") and self.chance(6):
             kinds = [target.columns[n] for n in names]
             listed = ", ".join(self.spell(n) for n in names)

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tests.support.grammar.choices import Choose
-from tests.support.grammar.flavour import Flavour, quoted
-from tests.support.grammar.schema import KEYS, TABLES
-from tests.support.grammar.scopes import Scope, Source
-from tests.support.grammar.writes import Writes
+from guardrails.proving.grammar.choices import Choose
+from guardrails.proving.grammar.flavour import Flavour, quoted
+from guardrails.proving.grammar.scopes import Scope, Source
+from guardrails.proving.grammar.writes import Writes
 
 __all__ = ["MysqlWrites"]
-
-_FOLDED = frozenset(c for columns in TABLES.values() for c in columns)
-"""Names that may be written in capitals: those of columns; relations and aliases are compared letter by letter."""
 
 
 class MysqlWrites(Writes):
@@ -22,16 +18,14 @@ class MysqlWrites(Writes):
     def __init__(self, choose: Choose, flavour: Flavour, *, is_hostile: bool = False, is_ordered: bool = False) -> None:
         super().__init__(choose, flavour, is_hostile=is_hostile, is_ordered=is_ordered)
         self._is_rollup = False
-
-    @property
-    def default_schema(self) -> str:
-        return "gr_main"
+        # Names that may be written in capitals; relations and aliases are compared letter by letter.
+        self._folded = frozenset(c for columns in flavour.tables().values() for c in columns)
 
     def spell(self, name: str) -> str:
         plain = quoted(name, self.flavour)
         if not self.chance(6):
             return plain
-        return self.one([plain, plain if plain != name or name not in _FOLDED else name.upper(), f"`{name}`"])
+        return self.one([plain, plain if plain != name or name not in self._folded else name.upper(), f"`{name}`"])
 
     def statement(self, depth: int = 2) -> str:
         if not self.chance(6):
@@ -114,7 +108,7 @@ class MysqlWrites(Writes):
     def insert(self, depth: int) -> str:
         name, spelled, target = self._target()
         head = f"INSERT {self.one(['', '', '', 'IGNORE '])}{self.one(['INTO ', 'INTO ', ''])}{spelled}"
-        duplicate = self._duplicate(target, depth) if self.chance(3) and name in KEYS else ""
+        duplicate = self._duplicate(target, depth) if self.chance(3) and name in self.keys else ""
         if self.chance(8):
             return f"{head} SET {self._assignments(target, Scope(), 0)}{duplicate}{self._returning([target])}"
         return f"{head}{self._rows(target, depth)}{duplicate}{self._returning([target])}"
@@ -133,7 +127,7 @@ class MysqlWrites(Writes):
     def _duplicate(self, target: Source, depth: int) -> str:
         if not self.chance(2):
             return f" ON DUPLICATE KEY UPDATE {self._assignments(target, Scope(sources=[target]), depth)}"
-        names = self.some([c for c in target.columns if c.lower() != "id"], 2)
+        names = self.some([c for c in target.columns if c.lower() not in self.flavour.schema.ids], 2)
         return f" ON DUPLICATE KEY UPDATE {', '.join(f'{self.spell(n)} = VALUES({self.spell(n)})' for n in names)}"
 
     def _replace(self, depth: int) -> str:
@@ -179,7 +173,7 @@ class MysqlWrites(Writes):
 
     def _joined_update(self, depth: int) -> str:
         text, scope, target, where = self._joined(depth)
-        names = self.some([c for c in target.columns if c.lower() != "id"], 2)
+        names = self.some([c for c in target.columns if c.lower() not in self.flavour.schema.ids], 2)
         pairs = [f"{target.alias}.{self.spell(n)} = {self.expression(target.columns[n], scope, depth)}" for n in names]
         return f"UPDATE {text} SET {', '.join(pairs)}{where}"
 

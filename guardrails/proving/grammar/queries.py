@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tests.support.grammar.choices import Choose
-from tests.support.grammar.flavour import Flavour, quoted
-from tests.support.grammar.scopes import Scope
-from tests.support.grammar.with_clauses import WithClauses
+from guardrails.proving.grammar.choices import Choose
+from guardrails.proving.grammar.flavour import Flavour, quoted
+from guardrails.proving.grammar.scopes import Scope
+from guardrails.proving.grammar.with_clauses import WithClauses
 
 __all__ = ["Queries"]
 
@@ -133,7 +133,12 @@ class Queries(WithClauses):
         )
 
     def _limit(self) -> list[str]:
-        forms = [["LIMIT 3"], ["LIMIT 5", "OFFSET 1"], ["LIMIT 2 + 1"], ["LIMIT (SELECT count(*) FROM events)"]]
+        forms = [
+            ["LIMIT 3"],
+            ["LIMIT 5", "OFFSET 1"],
+            ["LIMIT 2 + 1"],
+            [f"LIMIT (SELECT count(*) FROM {self.flavour.schema.counted})"],
+        ]
         if self.has("fetch"):
             forms += [["OFFSET 1"], ["FETCH FIRST 2 ROWS ONLY"], ["OFFSET 1 ROWS", "FETCH NEXT 4 ROWS ONLY"], ["LIMIT ALL"]]
         elif self.has("free_order"):

@@ -7,9 +7,9 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cache
 
-from tests.support.grammar.choices import Choose, Chooser
-from tests.support.grammar.flavour import Flavour, quoted
-from tests.support.grammar.scopes import Reference, Scope
+from guardrails.proving.grammar.choices import Choose, Chooser
+from guardrails.proving.grammar.flavour import Flavour, quoted
+from guardrails.proving.grammar.scopes import Reference, Scope
 
 __all__ = ["Expressions"]
 
@@ -53,12 +53,18 @@ class Expressions(Chooser):
 
     def column(self, kind: str, scope: Scope, *, is_own: bool = False) -> str | None:
         found = scope.references(kind, is_own=is_own)
+        favoured = [r for r in found if r.column in self.flavour.schema.favoured]
+        if favoured and not self.chance(3):
+            found = favoured
         return self.reference(self.one(found)) if found else None
 
     def literal(self, kind: str) -> str:
         return self.one(self.flavour.literals[kind])
 
     def kind(self) -> str:
+        favoured = self.flavour.schema.favoured_kinds
+        if favoured and not self.chance(3):
+            return self.one(favoured)
         return self.one(self.flavour.kinds)
 
     def expression(self, kind: str, scope: Scope, depth: int) -> str:
@@ -99,6 +105,8 @@ class Expressions(Chooser):
             return f"(ORDER BY {self.operand('int', scope, 0)} {self._range()})"
         if name == "row":
             return self._row(scope)
+        if name in ("counted", "counted_key"):
+            return self.flavour.schema.counted if name == "counted" else self.flavour.schema.counted_key
         if name == "exists":
             return self.subquery(self.some(self.flavour.kinds, 2), scope, depth, is_one=False)
         form, _, rest = name.partition("_")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.support.grammar.flavour import quoted
-from tests.support.grammar.scopes import Scope
-from tests.support.grammar.sources import Sources
+from guardrails.proving.grammar.flavour import quoted
+from guardrails.proving.grammar.scopes import Scope
+from guardrails.proving.grammar.sources import Sources
 
 __all__ = ["WithClauses"]
 
@@ -17,7 +17,7 @@ class WithClauses(Sources):
         is_recursive = self.chance(5)
         names: list[str] = []
         for _ in range(1 + self.choose(3)):
-            name = self.one([self.fresh("cte"), "customers", "orders", "Picked", "employees"])
+            name = self.one([self.fresh("cte"), *self.flavour.schema.cte_names])
             names.append(self.fresh("cte") if name in names else name)
         hidden, made = self.hidden, []
         for index, name in enumerate(names):
@@ -50,13 +50,15 @@ class WithClauses(Sources):
                 {"i": "int", "s": "text"},
             ),
         ]
-        if "employees" not in self.hidden:
-            table = f"{self.default_schema}.employees"
+        found = self.flavour.schema.hierarchy
+        if found is not None and found.table.lower() not in self.hidden:
+            table = self.qualified(self.flavour.spell(found.table))
+            key, label, parent = (quoted(n, self.flavour) for n in (found.key, found.label, found.parent))
             forms.append(
                 (
-                    f"SELECT id, name, 0 AS level FROM {table} WHERE boss_id IS NULL {union} SELECT e.id, e.name, r.level + 1 "
-                    f"FROM {table} e JOIN {spelled} r ON e.boss_id = r.id WHERE r.level < 6",
-                    {"id": "int", "name": "text", "level": "int"},
+                    f"SELECT {key}, {label}, 0 AS level FROM {table} WHERE {parent} IS NULL {union} "
+                    f"SELECT e.{key}, e.{label}, r.level + 1 FROM {table} e JOIN {spelled} r ON e.{parent} = r.{key} WHERE r.level < 6",
+                    {found.key: "int", found.label: "text", "level": "int"},
                 )
             )
         return self.one(forms)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tests.support.grammar.choices import Choose
+from guardrails.proving.grammar.choices import Choose
 
 __all__ = ["shrink"]
 
 _TRIES = 600
 
 
-def shrink(make: Callable[[Choose], str], choose: Choose, fails: Callable[[str], bool]) -> str:
+def shrink(make: Callable[[Choose], str], choose: Choose, fails: Callable[[str], bool], tries: int = _TRIES) -> str:
     """Returns a short statement that still fails.
 
     Args:
         make: Makes a statement from choices.
         choose: The choices of the failing one.
         fails: Whether a statement fails as the first one does.
+        tries: Statements that are tried at most.
     """
     made: list[int] = []
 
@@ -26,13 +27,13 @@ def shrink(make: Callable[[Choose], str], choose: Choose, fails: Callable[[str],
         return made[-1]
 
     best, sql = made, make(record)
-    tries = 0
+    tried = 0
     size = max(len(best) // 2, 1)
     while size:
         position = 0
-        while position < len(best) and tries < _TRIES:
+        while position < len(best) and tried < tries:
             for candidate in _smaller(best, position, size):
-                tries += 1
+                tried += 1
                 text = make(_replay(candidate))
                 if len(text) < len(sql) and fails(text):
                     best, sql = candidate, text
