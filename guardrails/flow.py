@@ -194,7 +194,7 @@ def judge(
         catalog_version=catalog.version,
         is_explain=access.kind == "explain",
         is_protected=bool(decision.obligations.masks or decision.obligations.row_filters),
-        is_order_protected=rewritten.is_order_protected,
+        avoids=rewritten.avoids,
     )
     declared = _declared(access, policy)
     return Judgement(statement, replace(decision, sql=plan.sql), plan, normalised, declared)

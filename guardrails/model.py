@@ -413,6 +413,11 @@ class Decision:
         return "ok" if self.effect == "allow" else self.reasons[0].code if self.reasons else "approval.required"
 
 
+Way: TypeAlias = Literal["index_order", "hashed_groups"]
+"""How an engine may come to an answer: by an index that returns rows in the order of a masked column, or with groups in a hash table,
+whose size, and so their order, follows from the number of different values of one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What an engine runs: text regenerated from the checked AST, every value bound by name, and the limits to hold.
@@ -427,7 +432,7 @@ class Plan:
         catalog_version: The catalog's version that the plan was made against; an engine whose schema differs refuses.
         is_explain: It asks for the plan of a query and runs nothing.
         is_protected: Masks or row filters hold for what it touches.
-        is_order_protected: An index would return rows in the order of a masked column, so that none may be read in its order.
+        avoids: Ways of the engine that would tell of a masked column; see `Way`.
     """
 
     sql: str
@@ -441,7 +446,7 @@ class Plan:
     catalog_version: str = ""
     is_explain: bool = False
     is_protected: bool = False
-    is_order_protected: bool = False
+    avoids: frozenset[Way] = frozenset()
 
     @property
     def is_read_only(self) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,7 +26,7 @@ from guardrails.engines.failures import postgres_failure
 from guardrails.engines.postgres_changes import Changes
 from guardrails.engines.postgres_values import bound, plain_row, register_loaders
 from guardrails.errors import EngineError, GuardrailsError, UsageError
-from guardrails.model import Catalog, DialectName, Execution, Plan
+from guardrails.model import Catalog, DialectName, Execution, Plan, Way
 
 __all__ = ["PostgresEngine"]
 
@@ -52,6 +52,8 @@ _SETTINGS = {
     # A cursor is planned as if a tenth of its rows were wanted; here most of them are.
     "cursor_tuple_fraction": "1",
 }
+_AVOIDED: Mapping[Way, str] = {"index_order": "enable_indexscan", "hashed_groups": "enable_hashagg"}
+"""The setting without which there is another way: bitmaps, which are read in the order of the table, and sorting."""
 
 _DRIVER_ERRORS = (psycopg.Error, OverflowError, UnicodeError)
 
@@ -177,9 +179,7 @@ class PostgresEngine:
             "lock_timeout": str(timeout_ms),
             "idle_in_transaction_session_timeout": str(timeout_ms + 10_000),
         }
-        if plan.is_order_protected:
-            # A bitmap is read in the order of the table.
-            settings["enable_indexscan"] = "off"
+        settings |= {_AVOIDED[way]: "off" for way in plan.avoids}
         # One message of the simple protocol, which holds nothing but our own text.
         mode = "READ ONLY" if plan.is_read_only else "READ WRITE"
         connection.execute("; ".join([f"BEGIN {mode}", *(f"SET LOCAL {k} = {v}" for k, v in settings.items())]))

@@ -25,12 +25,13 @@ from guardrails.model import (
     Relation,
     RowFilter,
     Value,
+    Way,
 )
 from guardrails.sql.dialects import EngineDialect, Fence, dialect_of
 from guardrails.sql.effects import require_known_effects
 from guardrails.sql.filters import Predicate, parse_predicate
 from guardrails.sql.grouping import keep_functional_dependency
-from guardrails.sql.index_order import ignore_indexes, is_order_protected, keep_change_order
+from guardrails.sql.index_order import CONSTANT_MASKS, ignore_indexes, keep_change_order, ways_to_avoid
 from guardrails.sql.metadata import schema_relation
 from guardrails.sql.metadata.rows import Rows, all_names
 from guardrails.sql.params import bind_params, number_params
@@ -46,22 +47,18 @@ __all__ = ["Rewritten", "rewrite"]
 MaskSql = Callable[[Mask, Column], MaskExpression]
 
 _MAX_REPLACED = 500
-_CONSTANT_MASKS = frozenset({"deny", "fixed", "full", "null"})
 _ROW = "gr_row"
 """Alias of the base relation inside a protecting subquery."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """What runs: `params` by name in placeholder order; `reads` are the columns that the text itself reads.
-
-    `is_order_protected`: see `Plan`.
-    """
+    """What runs: `params` by name in placeholder order; `reads` are the columns that the text itself reads; `avoids` as in `Plan`."""
 
     sql: str
     params: Mapping[str, Value]
     reads: tuple[ColumnRef, ...]
-    is_order_protected: bool = False
+    avoids: frozenset[Way] = frozenset()
 
 
 def rewrite(resolved: Resolved, obligations: Obligations, catalog: Catalog, mask_sql: MaskSql) -> Rewritten:
@@ -96,7 +93,7 @@ def rewrite(resolved: Resolved, obligations: Obligations, catalog: Catalog, mask
     sql = check_round_trip(tree, resolved.dialect)
     sql = f"{resolved.explain} {sql}" if resolved.explain is not None else sql
     reads = tuple(sorted(set(resolved.access.reads) | rewriter.reads))
-    return Rewritten(sql, params, reads, is_order_protected(obligations, catalog, rewriter.filter_columns))
+    return Rewritten(sql, params, reads, ways_to_avoid(tree, resolved.access, obligations, catalog, rewriter.filter_columns))
 
 
 @dataclass(slots=True)
@@ -122,13 +119,13 @@ class _Rewriter:
         if self.obligations.masks and not self.dialect.are_plans_sizeless:
             return False
         reads = set(self.resolved.access.reads)
-        is_constant = all(m.kind in _CONSTANT_MASKS for m in self.obligations.masks if m.column in reads)
+        is_constant = all(m.kind in CONSTANT_MASKS for m in self.obligations.masks if m.column in reads)
         return is_constant and not self.bindings and not self.obligations.row_filters
 
     @property
-    def filter_columns(self) -> frozenset[tuple[str, str]]:
+    def filter_columns(self) -> frozenset[ColumnRef]:
         """What the row filters ask about."""
-        return frozenset((f.relation, c) for f in self.obligations.row_filters for c in self._predicate(f).columns)
+        return frozenset(ColumnRef(f.relation, c) for f in self.obligations.row_filters for c in self._predicate(f).columns)
 
     def check_writes(self, access: Access) -> None:
         """A change may neither read protected columns (a masked value would be stored) nor overwrite or escape its rows."""

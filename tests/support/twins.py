@@ -181,7 +181,7 @@ class Database:
         return Plan(
             rewritten.sql, rewritten.params, self.engine.dialect, access.actions, access.relations, rewritten.reads,
             access.writes, obligations.limits, catalog.version, is_explain=access.kind == "explain",
-            is_protected=bool(obligations.masks or obligations.row_filters), is_order_protected=rewritten.is_order_protected,
+            is_protected=bool(obligations.masks or obligations.row_filters), avoids=rewritten.avoids,
         )  # fmt: skip
 
     def mask(self, mask: Mask, column: Column) -> MaskExpression:
