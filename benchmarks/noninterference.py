@@ -82,7 +82,7 @@ class Tally:
             self.changes[outcome.verdict] += 1
 
 
-def sorted_by_secret(sql: str, plan: Plan) -> Plan:
+def sorted_by_secret(plan: Plan) -> Plan:
     """The planted leak: what reads customers alone is sorted by a column that nobody masked."""
     source = re.search(r'FROM ("\w+"\.)?"customers" AS "gr_row"', plan.sql)
     if source is None or not plan.is_read_only or "LIMIT" in plan.sql:

@@ -247,6 +247,7 @@ def judge(
         is_protected=bool(decision.obligations.masks or decision.obligations.row_filters),
         settings=rewritten.settings,
         lookups=lookups,
+        is_grouped_by_sorting=rewritten.is_grouped_by_sorting,
     )
     declared = _declared(access, policy)
     return Judgement(statement, replace(decision, sql=plan.sql, probes=probes), plan, normalised, declared)

@@ -190,6 +190,7 @@ class PostgresEngine:
         settings = (
             _SETTINGS
             | dict(SCAN_SETTINGS[plan.index_use])
+            | ({"enable_hashagg": "off"} if plan.is_grouped_by_sorting else {})
             | {
                 "statement_timeout": str(timeout_ms),
                 "lock_timeout": str(timeout_ms),

@@ -8,25 +8,25 @@ Source: https://www.postgresql.org/docs/current/indexes-ordering.html, https://w
 
 from __future__ import annotations
 
-from guardrails.model import Catalog, IndexUse, Obligations
+from guardrails.model import Catalog, ColumnRef, IndexUse, Obligations
 
 __all__ = ["index_use"]
 
 
-def index_use(obligations: Obligations, catalog: Catalog, filter_columns: frozenset[tuple[str, str]]) -> IndexUse:
+def index_use(obligations: Obligations, catalog: Catalog, filter_columns: frozenset[ColumnRef]) -> IndexUse:
     """Returns how far indexes may be used.
 
     Args:
         obligations: Whose masks say which columns are protected.
         catalog: Knows the columns of each relation's indexes, and which relations hold rows of others.
-        filter_columns: What the row filters ask about, as (relation, column): the only conditions on real values that may order rows.
+        filter_columns: What the row filters ask about: the only conditions on real values that may order rows.
     """
     masked: dict[str, set[str]] = {}
     for mask in obligations.masks:
         masked.setdefault(mask.column.relation, set()).add(mask.column.column)
     found: IndexUse = "any"
     for key, columns in masked.items():
-        asked = {column for relation, column in filter_columns if relation == key}
+        asked = {c.column for c in filter_columns if c.relation == key}
         for relation in _with_children(key, catalog):
             for _, indexed in catalog.relations[relation].indexes:
                 if columns & indexed and (len(indexed) > 1 or columns & indexed & asked):

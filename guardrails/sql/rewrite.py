@@ -30,6 +30,7 @@ from guardrails.sql.barriers import BARRIER_SCHEMA, Barrier, Placements
 from guardrails.sql.dialects import EngineDialect, Fence
 from guardrails.sql.effects import require_known_effects
 from guardrails.sql.filters import Predicate, parse_predicate
+from guardrails.sql.group_order import CONSTANT_MASKS, do_groups_tell
 from guardrails.sql.grouping import keep_functional_dependency
 from guardrails.sql.index_order import ignore_indexes, keep_change_order
 from guardrails.sql.index_use import index_use
@@ -50,14 +51,14 @@ __all__ = ["Rewritten", "rewrite"]
 MaskSql = Callable[[Mask, Column], MaskExpression]
 
 _MAX_REPLACED = 500
-_CONSTANT_MASKS = frozenset({"deny", "fixed", "full", "null"})
 
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
     """What runs: `params` by name in placeholder order; `reads` are the columns that the text itself reads; `settings` go before it.
 
-    `probes` counts the questions about real values of protected columns, where the policy lets any be asked. `index_use`: see `Plan`.
+    `probes` counts the questions about real values of protected columns, where the policy lets any be asked. `index_use` and
+    `is_grouped_by_sorting`: see `Plan`.
     """
 
     sql: str
@@ -66,6 +67,7 @@ class Rewritten:
     settings: Mapping[str, str] = field(default_factory=dict)
     probes: int = 0
     index_use: IndexUse = "bitmap"
+    is_grouped_by_sorting: bool = False
 
 
 def rewrite(
@@ -113,7 +115,8 @@ def rewrite(
     sql = f"{resolved.explain} {sql}" if resolved.explain is not None else sql
     reads = tuple(sorted(set(resolved.access.reads) | rewriter.reads))
     use = index_use(obligations, catalog, rewriter.filter_columns)
-    return Rewritten(sql, params, reads, rewriter.settings, probes, use)
+    is_sorting = do_groups_tell(tree, resolved.access, obligations)
+    return Rewritten(sql, params, reads, rewriter.settings, probes, use, is_sorting)
 
 
 @dataclass(slots=True)
@@ -141,13 +144,13 @@ class _Rewriter:
         if self.obligations.masks and not self.dialect.are_plans_sizeless:
             return False
         reads = set(self.resolved.access.reads)
-        is_constant = all(m.kind in _CONSTANT_MASKS for m in self.obligations.masks if m.column in reads)
+        is_constant = all(m.kind in CONSTANT_MASKS for m in self.obligations.masks if m.column in reads)
         return is_constant and not self.bindings and not self.obligations.row_filters
 
     @property
-    def filter_columns(self) -> frozenset[tuple[str, str]]:
+    def filter_columns(self) -> frozenset[ColumnRef]:
         """What the row filters ask about."""
-        return frozenset((f.relation, c) for f in self.obligations.row_filters for c in self._predicate(f).columns)
+        return frozenset(ColumnRef(f.relation, c) for f in self.obligations.row_filters for c in self._predicate(f).columns)
 
     def check_writes(self, access: Access) -> None:
         """A change may neither read protected columns (a masked value would be stored) nor overwrite or escape its rows."""

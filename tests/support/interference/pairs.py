@@ -59,7 +59,7 @@ class Pair:
     stores: tuple[Store, Store]
     catalog: Catalog
     policies: tuple[BoundPolicy, ...]
-    doctor: Callable[[str, Plan], Plan] | None = None
+    doctor: Callable[[Plan], Plan] | None = None
 
     @classmethod
     def of(cls, schema: Schema, one: Store, two: Store, *, is_keeping: bool) -> Pair:
@@ -81,7 +81,7 @@ class Pair:
         if plan is None:
             return Outcome(sql, "refused", code)
         if self.doctor is not None:
-            plan = self.doctor(sql, plan)
+            plan = self.doctor(plan)
         answers = [self._answer(store, plan, judgement) for store in self.stores]
         outcome = Outcome(sql, "same", is_change=not plan.is_read_only, plan=plan)
         if any(_is_late(a) for a in answers):

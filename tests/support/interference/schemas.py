@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,7 @@ from tests.support.interference.values import Protected, Values, mask_of
 
 __all__ = ["SCHEMAS", "Schema"]
 
+_CLOCK = re.compile(r"\b(?:localtimestamp|localtime|current_timestamp|now)\b(?:\(\))?(?!\s*[(=])", re.IGNORECASE)
 _LIMITS = {"rows": 300, "rows_changed": 300, "seconds": 1}
 _FULL: Mapping[str, str | int] = {"mask": "full"}
 _NULL: Mapping[str, str | int] = {"mask": "null"}
@@ -114,9 +116,7 @@ def _grammar_rows(dialect: DialectName) -> Iterator[tuple[str, dict[str, object]
 def _grammar_statement(choose: Choose, dialect: DialectName) -> str:
     sql = any_statement(choose, FLAVOURS[dialect])
     # The time goes on between one twin and the other.
-    for word in ("localtimestamp", "now()"):
-        sql = sql.replace(word, "TIMESTAMP '2026-03-01 10:00:00'")
-    return sql
+    return _CLOCK.sub("TIMESTAMP '2026-03-01 10:00:00'" if dialect != "sqlite" else "'2026-03-01 10:00:00'", sql)
 
 
 SCHEMAS: Mapping[str, Schema] = {

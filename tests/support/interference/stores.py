@@ -214,8 +214,10 @@ class MysqlStore:
         return f"`{relation.schema}`.`{relation.name}`"
 
     def own(self, plan: Plan) -> Plan:
+        # What touches nothing protected sorts equals by their addresses, which differ from session to session.
+        plan = replace(plan, catalog_version="", is_protected=True)
         if self.first_name == self.name:
-            return replace(plan, catalog_version="")
+            return plan
         uses = [RelationUse(self._renamed(u.relation), u.action, u.via and self._renamed(u.via)) for u in plan.relations]
         reads, writes = (
             tuple(ColumnRef(self._renamed(c.relation), c.column) for c in found) for found in (plan.reads, plan.writes)
@@ -223,7 +225,6 @@ class MysqlStore:
         params = {k: self._renamed(v) if isinstance(v, str) else v for k, v in plan.params.items()}
         return replace(
             plan, sql=self._renamed(plan.sql), params=params, relations=tuple(uses), reads=reads, writes=writes,
-            catalog_version="",
         )  # fmt: skip
 
     def _renamed(self, text: str) -> str:
