@@ -31,9 +31,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.support.grammar.shrink import shrink
-
 from guardrails.model import DialectName, Plan
+from guardrails.proving.grammar.shrink import shrink
 from tests.support.grammar import seeded
 from tests.support.interference import SCHEMAS, Outcome, Pair, open_pair
 

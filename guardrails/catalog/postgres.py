@@ -128,7 +128,6 @@ _INDEXED = r"""
         WHERE all_columns.attrelid = i.indrelid AND pg_catalog.concat(i.indexprs, i.indpred) ~ ':varattno 0 '
     ) AS used(attnum)
     JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = used.attnum AND a.attnum > 0 AND NOT a.attisdropped
-    GROUP BY i.indrelid, i.indexrelid
 """
 
 

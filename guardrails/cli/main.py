@@ -39,7 +39,8 @@ COMMANDS = {
     "ledger": Command("guardrails.cli.ledger:ledger", "Verify, show, prove and export the signed ledger."),
     "mask-key": Command("guardrails.cli.mask_key:mask_key", "Show and rotate the keys behind tokens."),
     "policy": Command(
-        "guardrails.cli.policy:policy", "Validate policy files, set them up in a database, prove that they hold."
+        "guardrails.cli.policy:policy",
+        "Validate policy files, set up in a database what it can hold of one, and prove that they hold.",
     ),
     "reveal": Command("guardrails.cli.reveal:reveal", "Resolve a token for a person whom the policy lets."),
     "run": Command("guardrails.cli.run:run", "Decide about statements, run what is allowed, record all of it."),
