@@ -12,7 +12,7 @@ from guardrails.model import Catalog, ColumnRef, DialectName
 from guardrails.policy import BoundPolicy, Policy
 from guardrails.policy.binding import BoundColumn
 from tests.support import corpus, generator
-from tests.support.grammar import FLAVOURS, Choose, any_statement
+from tests.support.grammar import FLAVOURS, Choose, any_statement, ddl
 from tests.support.grammar import rows as grammar_rows
 from tests.support.grammar.schema import TABLES
 from tests.support.interference.values import Protected, Values, mask_of
@@ -160,7 +160,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "sales.targets": {"goal": Protected("num", _FULL, {"mask": "round", "digits": -1})},
         },
         filters={"customers": "region = principal.region", "orders": "region = principal.region OR region IS NULL"},
-        ddl=lambda dialect: FLAVOURS[dialect].ddl(),
+        ddl=lambda dialect: ddl(FLAVOURS[dialect]),
         tables=lambda dialect: FLAVOURS[dialect].tables(),
         rows=_grammar_rows,
         make=_grammar_statement,
