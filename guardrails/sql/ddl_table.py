@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from guardrails.model import Column, Constraint, Declared, Relation, RelationKind, indexes_by_columns
+from guardrails.model import Column, Constraint, Declared, Relation, RelationKind
 from guardrails.sql.ddl_cursor import Cursor
 from guardrails.sql.ddl_text import Part
 from guardrails.sql.dialects import EngineDialect
@@ -252,7 +252,11 @@ def relation_of(table: Table) -> Relation:
 def _indexes(table: Table) -> tuple[tuple[str, frozenset[str]], ...]:
     if table.rules.name == "mysql":
         return tuple(sorted(table.indexes.items()))
-    return indexes_by_columns(table.indexes.values()) if table.rules.name == "postgres" else ()
+    if table.rules.name != "postgres":
+        return ()
+    # There they need no names.
+    found = {frozenset(columns) for columns in table.indexes.values()}
+    return tuple(sorted(((",".join(sorted(columns)), columns) for columns in found), key=lambda pair: pair[0]))
 
 
 def _constraints(table: Table) -> tuple[Constraint, ...]:

@@ -1,0 +1,79 @@
+"""The frozen types that flow from a statement to its receipt (see `guardrails.flow`).
+
+No behaviour beyond small derived properties, no I/O. Names follow XACML and Cedar (principal, obligation, decision) and the SQL
+standard (relation, column, statement). Relation keys are strings: `name` inside the catalog's default schema, else `schema.name`.
+"""
+
+from guardrails.model.access import Access, OutputColumn, Probe, RelationUse
+from guardrails.model.decision import (
+    ApprovalGrant,
+    ApprovalRequest,
+    ApprovalTerms,
+    Decision,
+    Limits,
+    Mask,
+    MaskExpression,
+    Obligations,
+    Reason,
+    RowFilter,
+)
+from guardrails.model.outcome import Execution, Plan, Receipt, Result, ScanFinding
+from guardrails.model.request import Context, Principal, Statement
+from guardrails.model.schema import Catalog, Column, ColumnRef, Constraint, Declared, PlacedColumn, PlacedView, Relation
+from guardrails.model.values import (
+    Action,
+    ConstraintKind,
+    DialectName,
+    Effect,
+    IndexUse,
+    Params,
+    PredicateMode,
+    RelationKind,
+    Row,
+    StatementKind,
+    Value,
+)
+
+__all__ = [
+    "Access",
+    "Action",
+    "ApprovalGrant",
+    "ApprovalRequest",
+    "ApprovalTerms",
+    "Catalog",
+    "Column",
+    "ColumnRef",
+    "Constraint",
+    "ConstraintKind",
+    "Context",
+    "Decision",
+    "Declared",
+    "DialectName",
+    "Effect",
+    "Execution",
+    "IndexUse",
+    "Limits",
+    "Mask",
+    "MaskExpression",
+    "Obligations",
+    "OutputColumn",
+    "Params",
+    "PlacedColumn",
+    "PlacedView",
+    "Plan",
+    "PredicateMode",
+    "Principal",
+    "Probe",
+    "Reason",
+    "Receipt",
+    "Relation",
+    "RelationKind",
+    "RelationUse",
+    "Result",
+    "Row",
+    "RowFilter",
+    "ScanFinding",
+    "Statement",
+    "StatementKind",
+    "Value",
+]

@@ -1,0 +1,59 @@
+"""What is asked: the statement, on whose behalf, and under which circumstances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from guardrails.model.values import DialectName, Params, Value
+
+__all__ = ["Context", "Principal", "Statement"]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What the agent wrote. `params` are bound values, by name or by position; they are never part of the text."""
+
+    sql: str
+    params: Params = field(default_factory=dict)
+    dialect: DialectName = "sqlite"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The person on whose behalf the agent acts.
+
+    Args:
+        id: Stable subject, such as an e-mail address or an OIDC `sub`.
+        groups: Groups or roles of the person.
+        attributes: Further facts that row filters and conditions use as `principal.<name>`.
+        issuer: Who vouches for it (the OIDC issuer), or None.
+        verified: How: ``unverified`` for a principal that code merely named, ``jwt`` for a checked token.
+        token_digest: SHA-256 (hex) of the token that established it, or None.
+        expires_at: Unix seconds after which it is no longer valid, or None.
+    """
+
+    id: str
+    groups: frozenset[str] = frozenset()
+    attributes: Mapping[str, Value] = field(default_factory=dict)
+    issuer: str | None = None
+    verified: Literal["unverified", "jwt"] = "unverified"
+    token_digest: str | None = None
+    expires_at: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "groups", frozenset(self.groups))
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Everything about the request that is neither the person nor the statement."""
+
+    agent: str | None = None
+    model: str | None = None
+    purpose: str | None = None
+    session_id: str = ""
+    conversation_id: str | None = None
+    tool: str | None = None
+    tool_call_id: str | None = None

@@ -1,0 +1,60 @@
+"""What values may be, and the words that name engines, actions and kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Literal, TypeAlias
+from uuid import UUID
+
+__all__ = [
+    "Action",
+    "ConstraintKind",
+    "DialectName",
+    "Effect",
+    "IndexUse",
+    "Params",
+    "PredicateMode",
+    "RelationKind",
+    "Row",
+    "StatementKind",
+    "Value",
+]
+
+Value: TypeAlias = (
+    bool
+    | int
+    | float
+    | str
+    | bytes
+    | Decimal
+    | datetime
+    | date
+    | time
+    | timedelta
+    | UUID
+    | list["Value"]
+    | dict[str, "Value"]
+    | None
+)
+"""What a parameter or a result cell may be."""
+Row: TypeAlias = tuple[Value, ...]
+Params: TypeAlias = Mapping[str, Value] | Sequence[Value]
+
+DialectName: TypeAlias = Literal[
+    "sqlite", "postgres", "mysql", "duckdb", "tsql", "snowflake", "bigquery", "redshift", "databricks", "oracle", "trino"
+]
+"""Whose SQL it is; `mysql` is MariaDB too. From `tsql` on, statements are judged only: nothing here runs them."""
+Effect: TypeAlias = Literal["allow", "deny", "approve"]
+Action: TypeAlias = str
+"""`select`, `insert`, `update`, `delete`, a DDL verb such as `drop` or `create`, or the name of a tool or an action."""
+StatementKind: TypeAlias = Literal[
+    "select", "insert", "update", "delete", "merge", "create", "drop", "alter", "truncate", "explain", "show", "other"
+]  # fmt: skip
+PredicateMode: TypeAlias = Literal["masked", "equality", "real"]
+"""What conditions see of a protected column: the masked value, or the real one in comparisons for equality or in all simple ones."""
+IndexUse: TypeAlias = Literal["any", "fetching", "bitmap"]
+"""How a plan may use indexes: in any way, not without fetching the rows from the table, or as bitmaps of rows alone."""
+RelationKind: TypeAlias = Literal["table", "view", "materialized_view", "foreign_table"]
+ConstraintKind: TypeAlias = Literal["unique", "exclude", "check", "foreign", "trigger"]
