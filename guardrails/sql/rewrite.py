@@ -13,7 +13,6 @@ from sqlglot import exp
 
 from guardrails.errors import StatementError
 from guardrails.model import (
-    Access,
     Catalog,
     Column,
     ColumnRef,
@@ -27,6 +26,7 @@ from guardrails.model import (
 )
 from guardrails.sql.aggregates import move_aggregates
 from guardrails.sql.barriers import BARRIER_SCHEMA, Barrier, Placements
+from guardrails.sql.change_rules import check_change
 from guardrails.sql.dialects import EngineDialect, Fence
 from guardrails.sql.effects import require_known_effects
 from guardrails.sql.filters import Predicate, parse_predicate
@@ -44,7 +44,6 @@ from guardrails.sql.resolve import Resolved
 from guardrails.sql.returning import keep_returned_order, mask_returning
 from guardrails.sql.sources import relation_of
 from guardrails.sql.writes import TARGET_META
-from guardrails.sql.writes_mysql import JOINED_META
 
 __all__ = ["Rewritten", "rewrite"]
 
@@ -96,7 +95,7 @@ def rewrite(
     """
     require_known_effects(resolved.access, catalog)
     rewriter = _Rewriter(resolved, obligations, catalog, mask_sql, placements or Placements())
-    rewriter.check_writes(resolved.access)
+    check_change(resolved, obligations, rewriter.filter_columns)
     tree = resolved.tree.copy()
     # Before the guard's own placeholders are in the tree, so that the agent cannot name one of them.
     params = bind_params(tree, resolved.statement.params)
@@ -150,54 +149,7 @@ class _Rewriter:
     @property
     def filter_columns(self) -> frozenset[ColumnRef]:
         """What the row filters ask about."""
-        return frozenset(ColumnRef(f.relation, c) for f in self.obligations.row_filters for c in self._predicate(f).columns)
-
-    def check_writes(self, access: Access) -> None:
-        """A change may neither read protected columns (a masked value would be stored) nor overwrite or escape its rows."""
-        if access.is_read_only:
-            return
-        masked = {m.column for m in self.obligations.masks}
-        if masked & (set(access.reads) - self.resolved.returned):
-            raise StatementError("mask.write_reads_protected", "The change reads a protected column.")
-        self._check_definitions(access, masked)
-        actions = {u.relation: set[str]() for u in access.relations}
-        for use in access.relations:
-            actions[use.relation].add(use.action)
-        if any(c in masked and "update" in actions.get(c.relation, ()) for c in access.writes):
-            raise StatementError("mask.write_protected", "The change would overwrite a protected column.")
-        for row_filter in self.obligations.row_filters:
-            done = actions.get(row_filter.relation, set())
-            if "merge" in done:
-                raise StatementError("mask.unsupported", "MERGE cannot be held to the rows that the principal may see.")
-            if "insert" in done:
-                raise StatementError("mask.unsupported", "Rows cannot be inserted where row filters hold.")
-            if done & {"update", "delete"} and self.resolved.tree.meta.get(JOINED_META):
-                raise StatementError(
-                    "mask.unsupported", "A change over a join cannot be held to the rows that the principal may see."
-                )
-            if done & {"update", "delete"} and not self.dialect.is_executed:
-                raise StatementError("mask.unsupported", f"Changes cannot be held to row filters in {self.dialect.name}.")
-            columns = {ColumnRef(row_filter.relation, c) for c in self._predicate(row_filter).columns}
-            if "update" in done and columns & set(access.writes):
-                raise StatementError("mask.unsupported", "The change would move rows in or out of the principal's sight.")
-
-    def _check_definitions(self, access: Access, masked: set[ColumnRef]) -> None:
-        """A schema change must not take a protection away, nor touch rows that the principal may not see."""
-        filtered = {f.relation for f in self.obligations.row_filters}
-        for use in access.relations:
-            if use.action in ("alter", "create", "drop", "truncate") and use.relation in filtered:
-                raise StatementError("mask.unsupported", "The change would touch rows that the principal may not see.")
-        references = (n.this for n in self.resolved.tree.find_all(exp.Reference))
-        referred = {relation_of(n.this if isinstance(n, exp.Schema) else n) for n in references}
-        if referred & filtered:
-            raise StatementError("mask.unsupported", "A foreign key would tell of rows that the principal may not see.")
-        altered = {u.relation for u in access.relations if u.action == "alter"}
-        if any(c.relation in altered for c in masked & set(access.writes)):
-            raise StatementError("mask.write_protected", "The change would take the protection of a column away.")
-        if isinstance(self.resolved.tree, exp.Create) and str(self.resolved.tree.args.get("kind")).upper() == "VIEW":
-            read = {u.relation for u in access.relations if u.action == "select"}
-            if any(self._is_protected(key) for key in read):
-                raise StatementError("mask.unsupported", "A view over protected data would outlive this principal's rights.")
+        return frozenset(ColumnRef(f.relation, c) for f in self.obligations.row_filters for c in self._parsed(f).columns)
 
     def ask_real(self, tree: exp.Expr, params: Mapping[str, Value], is_masked_text: IsMaskedText) -> int:
         """Lets conditions and aggregates see real values where the policy does; returns how many probes that takes."""
