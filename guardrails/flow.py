@@ -244,7 +244,6 @@ def judge(
         catalog_version=catalog.version,
         is_explain=access.kind == "explain",
         index_use=rewritten.index_use,
-        is_protected=bool(decision.obligations.masks or decision.obligations.row_filters),
         settings=rewritten.settings,
         lookups=lookups,
         is_grouped_by_sorting=rewritten.is_grouped_by_sorting,

@@ -211,7 +211,7 @@ def read_postgres(connection: psycopg.Connection[Any]) -> Catalog:
             columns=tuple(columns.get(oid, ())),
             primary_key=tuple(primary_key or ()),
             indexed_columns=frozenset(c for _, used in indexes.get(oid, ()) for c in used),
-            indexes=tuple(indexes.get(oid, ())),
+            indexes=tuple(indexes.get(oid, ())) if kind in "rp" else (),
             definition=definition.strip().rstrip(";") if definition else None,
             stored_by=tuple(stored.get(oid, ())),
             parents=tuple(keys[parent] for parent in parents.get(oid, ())),

@@ -133,7 +133,7 @@ class MysqlEngine:
     def _begin(self, session: Session, plan: Plan, known: _Known) -> None:
         """Starts the transaction, keeps the relations from changing their shape, and compares the schema's version."""
         is_reading = plan.is_read_only or plan.is_explain
-        session.prepare(seconds=plan.limits.seconds, is_read_only=is_reading, is_protected=plan.is_protected)
+        session.prepare(seconds=plan.limits.seconds, is_read_only=is_reading)
         session.execute(f"START TRANSACTION READ {'ONLY' if is_reading else 'WRITE'}")
         places = [_place(key, known.catalog) for key in sorted({u.relation for u in plan.relations})]
         if places:

@@ -73,21 +73,13 @@ class Session:
         self.is_own = is_own
         self.is_spoilt = False
 
-    def prepare(self, *, seconds: float, is_read_only: bool, is_protected: bool = False) -> None:
-        """Sets what a plan needs: modes, time limits, and that a transaction may not write unless it says so.
-
-        Args:
-            seconds: How long a statement may run and wait.
-            is_read_only: Whether the transaction only reads.
-            is_protected: Equals are sorted by the order in which they came. MariaDB sorts rows of a temporary table by their place
-                where keys are equal, which in memory is an address and in a file is the order.
-        """
+    def prepare(self, *, seconds: float, is_read_only: bool) -> None:
+        """Sets what a plan needs: modes, time limits, and that a transaction may not write unless it says so."""
         waits = str(max(1, int(seconds)))
         limits: Mapping[str, str] = {
             "lock_wait_timeout": waits,
             "innodb_lock_wait_timeout": waits,
             self._time_limit(): self._limit(seconds),
-            **dict.fromkeys(self._table_size(), "0" if is_protected else "DEFAULT"),
         }
         self.execute(f"SET SESSION {', '.join(f'{name} = {value}' for name, value in {**_SETTINGS, **limits}.items())}")
         self.execute(f"SET SESSION TRANSACTION READ {'ONLY' if is_read_only else 'WRITE'}")
@@ -111,9 +103,6 @@ class Session:
     def _time_limit(self) -> str:
         return "max_statement_time" if is_mariadb(self.connection) else "max_execution_time"
 
-    def _table_size(self) -> tuple[str, ...]:
-        return ("tmp_memory_table_size",) if is_mariadb(self.connection) else ()
-
     def _limit(self, seconds: float) -> str:
         return f"{seconds:.3f}" if is_mariadb(self.connection) else str(max(1, int(seconds * 1000)))
 
@@ -123,12 +112,7 @@ class Session:
 
     def settings(self) -> Callable[[], None]:
         """Notes the settings of an application; returns what puts them back."""
-        names = [
-            *_KEPT,
-            *self._table_size(),
-            self._time_limit(),
-            "tx_read_only" if is_mariadb(self.connection) else "transaction_read_only",
-        ]
+        names = [*_KEPT, self._time_limit(), "tx_read_only" if is_mariadb(self.connection) else "transaction_read_only"]
         values = dict(zip(names, self.rows(f"SELECT {', '.join(f'@@SESSION.{n}' for n in names)}")[0], strict=True))
 
         def restore() -> None:

@@ -27,7 +27,6 @@ class Plan:
         catalog_version: The catalog's version that the plan was made against; an engine whose schema differs refuses.
         is_explain: It asks for the plan of a query and runs nothing.
         index_use: What the engine may do with indexes, where it can be told (PostgreSQL); the narrowest when nobody said.
-        is_protected: Masks or row filters hold for what it touches.
         is_grouped_by_sorting: Groups in a hash table would come in an order that tells how many different values a masked column has.
         settings: Texts by name that hold for its transaction alone: the principal's values, for row filters in the database. The engine
             sets them with bound values.
@@ -45,7 +44,6 @@ class Plan:
     catalog_version: str = ""
     is_explain: bool = False
     index_use: IndexUse = "bitmap"
-    is_protected: bool = False
     is_grouped_by_sorting: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
     lookups: tuple[tuple[str, Plan], ...] = ()

@@ -234,7 +234,7 @@ def relation_of(table: Table) -> Relation:
     if table.rules.name == "sqlite":
         columns = [_sqlite_column(table, c, keys) for c in columns]
     indexed: frozenset[str] = frozenset().union(*table.indexes.values()) if table.indexes else frozenset()
-    is_mysql = table.rules.name == "mysql"
+    has_indexes = table.rules.name in ("mysql", "postgres")
     return Relation(
         schema=table.schema,
         name=table.name,
@@ -242,21 +242,11 @@ def relation_of(table: Table) -> Relation:
         columns=tuple(columns),
         primary_key=keys,
         indexed_columns=indexed,
-        indexes=_indexes(table),
-        stored_by=_stored_by(table, keys) if is_mysql else keys if table.is_by_key else tuple(sorted(table.parted)),
+        indexes=tuple(sorted(table.indexes.items())) if has_indexes else (),
+        stored_by=_stored_by(table, keys),
         parents=tuple(table.parents),
         constraints=_constraints(table) if table.kind == "table" else (),
     )
-
-
-def _indexes(table: Table) -> tuple[tuple[str, frozenset[str]], ...]:
-    if table.rules.name == "mysql":
-        return tuple(sorted(table.indexes.items()))
-    if table.rules.name != "postgres":
-        return ()
-    # There they need no names.
-    found = {frozenset(columns) for columns in table.indexes.values()}
-    return tuple(sorted(((",".join(sorted(columns)), columns) for columns in found), key=lambda pair: pair[0]))
 
 
 def _constraints(table: Table) -> tuple[Constraint, ...]:
@@ -286,6 +276,8 @@ def _sqlite_column(table: Table, column: Column, keys: tuple[str, ...]) -> Colum
 
 def _stored_by(table: Table, keys: Iterable[str]) -> tuple[str, ...]:
     keys = tuple(keys)
+    if table.rules.name != "mysql":
+        return keys if table.is_by_key else tuple(sorted(table.parted))
     if keys and not table.parted:
         return ()
     nullable = {c.name for c in table.columns.values() if c.is_nullable}

@@ -193,8 +193,7 @@ class Database:
         return Plan(
             rewritten.sql, rewritten.params, self.engine.dialect, access.actions, access.relations, rewritten.reads,
             access.writes, obligations.limits, catalog.version, is_explain=access.kind == "explain", settings=rewritten.settings,
-            index_use=rewritten.index_use, is_protected=bool(obligations.masks or obligations.row_filters),
-            is_grouped_by_sorting=rewritten.is_grouped_by_sorting,
+            index_use=rewritten.index_use, is_grouped_by_sorting=rewritten.is_grouped_by_sorting,
         )  # fmt: skip
 
     def mask(self, mask: Mask, column: Column) -> MaskExpression:

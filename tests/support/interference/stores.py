@@ -30,6 +30,7 @@ from tests.support.interference.pairs import Pair
 from tests.support.interference.schemas import Schema
 from tests.support.mysql import connect, run
 from tests.support.oracles.postgres import catalog_of
+from tests.support.twins import engine_of
 
 __all__ = ["Store", "open_pair"]
 
@@ -187,8 +188,8 @@ class MysqlStore:
             if not statement.startswith("CREATE SCHEMA"):
                 statement = statement.replace("CREATE VIEW", "CREATE SQL SECURITY INVOKER VIEW")
                 self._cursor.execute(self.on_server(statement))
-        # A user who sees nothing of what else is on the server.
-        self.engine = open_engine(url.set(username=name).render_as_string(hide_password=False))
+        # A user who sees nothing of what else is on the server, in sessions that decide between equals alike.
+        self.engine = engine_of(url.set(username=name).render_as_string(hide_password=False))
         self._catalog = self.engine.catalog()
         self.first_name = name
         self._tables = [(k, r) for k, r in self._catalog.relations.items() if r.kind == "table" and r.name != "bumps"]
@@ -214,8 +215,7 @@ class MysqlStore:
         return f"`{relation.schema}`.`{relation.name}`"
 
     def own(self, plan: Plan) -> Plan:
-        # What touches nothing protected sorts equals by their addresses, which differ from session to session.
-        plan = replace(plan, catalog_version="", is_protected=True)
+        plan = replace(plan, catalog_version="")
         if self.first_name == self.name:
             return plan
         uses = [RelationUse(self._renamed(u.relation), u.action, u.via and self._renamed(u.via)) for u in plan.relations]
