@@ -35,8 +35,10 @@ def keep_change_order(table: exp.Table, relation: Relation, masked: Collection[s
     if isinstance(change, exp.Update):
         ignore_indexes(table, relation, masked)
         return
+    # An index over masked columns alone is of no use to conditions, which cannot name them.
+    is_mixed = any(columns & set(masked) and columns - set(masked) for _, columns in relation.indexes)
     is_choosing = isinstance(change, exp.Delete) and (change.args.get("limit") or change.args.get("returning"))
-    if is_choosing and ignore_indexes(table.copy(), relation, masked):
+    if is_choosing and is_mixed:
         raise StatementError(
             "mask.unsupported",
             "An index over a protected column may choose or order the rows that are deleted.",

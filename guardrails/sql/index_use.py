@@ -13,16 +13,19 @@ from guardrails.model import Catalog, ColumnRef, IndexUse, Obligations
 __all__ = ["index_use"]
 
 
-def index_use(obligations: Obligations, catalog: Catalog, filter_columns: frozenset[ColumnRef]) -> IndexUse:
+def index_use(
+    obligations: Obligations, catalog: Catalog, filter_columns: frozenset[ColumnRef], touched: frozenset[str]
+) -> IndexUse:
     """Returns how far indexes may be used.
 
     Args:
         obligations: Whose masks say which columns are protected.
         catalog: Knows the columns of each relation's indexes, and which relations hold rows of others.
         filter_columns: What the row filters ask about: the only conditions on real values that may order rows.
+        touched: Keys of the relations that the statement touches.
     """
     masked: dict[str, set[str]] = {}
-    for mask in obligations.masks:
+    for mask in (m for m in obligations.masks if m.column.relation in touched):
         masked.setdefault(mask.column.relation, set()).add(mask.column.column)
     found: IndexUse = "any"
     for key, columns in masked.items():

@@ -40,7 +40,7 @@ def keep_returned_order(tree: exp.Expr, masks: Masks, catalog: Catalog, dialect:
             continue
         relation, own = catalog.relations[key], masks.get(key, {}).keys()
         # An index over protected columns alone is of no use to conditions, which cannot name them.
-        is_mixed = any(columns & own and columns - own for _, columns in relation.indexes)
+        is_mixed = dialect.index_hint == "ignored" and any(columns & own and columns - own for _, columns in relation.indexes)
         is_stored = dialect.key_order is not None and bool(own & set(relation.stored_by or relation.primary_key))
         if is_mixed or is_stored:
             raise StatementError(

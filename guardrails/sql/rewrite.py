@@ -113,7 +113,8 @@ def rewrite(
     sql = check_round_trip(tree, resolved.dialect)
     sql = f"{resolved.explain} {sql}" if resolved.explain is not None else sql
     reads = tuple(sorted(set(resolved.access.reads) | rewriter.reads))
-    use = index_use(obligations, catalog, rewriter.filter_columns)
+    touched = frozenset(u.relation for u in resolved.access.relations)
+    use = index_use(obligations, catalog, rewriter.filter_columns, touched)
     is_sorting = do_groups_tell(tree, resolved.access, obligations)
     return Rewritten(sql, params, reads, rewriter.settings, probes, use, is_sorting)
 

@@ -165,7 +165,7 @@ def _known(catalog: Catalog) -> dict[str, Relation]:
     """Relations as a copy has to have them: MariaDB's name their database, the shouting index needs a function."""
     is_mysql = catalog.dialect == "mysql"
     own = (r for r in catalog.relations.values() if not is_mysql or r.schema == catalog.default_schema)
-    without = {"effects": (), "indexed_columns": frozenset()}
+    without = {"effects": (), "indexed_columns": frozenset(), "indexes": ()}
     return {r.name: replace(r, schema="", definition=None if is_mysql else r.definition, **without) for r in own}  # type: ignore[arg-type]
 
 
