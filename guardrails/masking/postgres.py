@@ -59,7 +59,9 @@ def _expression(mask: Mask, type_: ColumnType, options: Options, key: bytes) -> 
 
 def _literal(value: Value | None, type_: ColumnType) -> str:
     if value is None:
-        # The type of a branch that is never taken: also for types whose names this library cannot cast to.
+        if type_.family != "unknown" or type_.is_known_array:
+            return f"CAST(NULL AS {type_.sql})"
+        # The type of a branch that is never taken, for types whose names this library cannot cast to. The planner sees the column there.
         return f"CASE WHEN FALSE THEN {_COLUMN} END"
     match value:
         case bool():

@@ -74,6 +74,7 @@ class ColumnType:
         scale: See `precision`.
         bits: Width of an integer or float type.
         is_blank_padded: Values are padded with blanks to `length` (``char(n)``).
+        is_known_array: It is an array of values of a known family (PostgreSQL).
     """
 
     family: Family
@@ -83,6 +84,7 @@ class ColumnType:
     scale: int = 0
     bits: int = 64
     is_blank_padded: bool = False
+    is_known_array: bool = False
 
     def fit(self, text: str) -> str:
         """Returns a text as a cast to this type leaves it: cut off at the length, and padded to it."""
@@ -138,7 +140,9 @@ def _postgres(declared: str) -> ColumnType:
     is_known = schema in ("", "pg_catalog") or (name == "citext" and _SCHEMA.fullmatch(schema) is not None)
     family = _FAMILIES.get(name) if is_known else None
     if family is None:
-        return ColumnType("unknown", declared)
+        element = declared.rstrip("[]")
+        is_array = declared.endswith("[]") and _postgres(element).family != "unknown"
+        return ColumnType("unknown", declared, is_known_array=is_array)
     first = int(modifier[1]) if modifier else None
     is_padded = name in _BLANK_PADDED
     if is_padded and name != "bpchar" and first is None:
