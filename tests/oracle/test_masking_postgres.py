@@ -187,3 +187,19 @@ def _comparable(value: object, type_: str) -> object:
     if isinstance(value, Decimal) and value.is_nan():
         return "nan"
     return value
+
+
+@pytest.mark.parametrize("kind", ["full", "null"])
+@pytest.mark.parametrize(
+    "type_",
+    ["text", "character varying(9)", "integer", "numeric(10,2)", "date", "timestamp with time zone", "uuid", "jsonb", "bytea"]
+    + ["integer[]", "text[]", "character varying(9)[]", "numeric(10,2)[]", "timestamp with time zone[]"],
+)
+def test_a_constant_mask_names_no_column(connection: psycopg.Connection[Any], kind: str, type_: str) -> None:
+    """Where it did, PostgreSQL planned what LATERAL remembers by how many values the real column has."""
+    made = mask_expression(Mask(ColumnRef("t", "c"), kind), Column("c", type_), "postgres", bytes(32))
+    assert "__column__" not in made.sql
+    described = connection.execute(f"SELECT pg_typeof({made.sql})::text, ({made.sql}) IS NULL".encode()).fetchone()
+    assert described is not None
+    assert described[0] == re.sub(r"\(.*\)", "", type_)
+    assert described[1] == (kind == "null" or "[]" in type_)
