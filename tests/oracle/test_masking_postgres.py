@@ -192,8 +192,10 @@ def _comparable(value: object, type_: str) -> object:
 @pytest.mark.parametrize("kind", ["full", "null"])
 @pytest.mark.parametrize(
     "type_",
-    ["text", "character varying(9)", "integer", "numeric(10,2)", "date", "timestamp with time zone", "uuid", "jsonb", "bytea"]
-    + ["integer[]", "text[]", "character varying(9)[]", "numeric(10,2)[]", "timestamp with time zone[]"],
+    [
+        *("text", "character varying(9)", "integer", "numeric(10,2)", "date", "timestamp with time zone", "uuid", "jsonb"),
+        *("bytea", "integer[]", "text[]", "character varying(9)[]", "numeric(10,2)[]", "timestamp with time zone[]"),
+    ],
 )
 def test_a_constant_mask_names_no_column(connection: psycopg.Connection[Any], kind: str, type_: str) -> None:
     """Where it did, PostgreSQL planned what LATERAL remembers by how many values the real column has."""
