@@ -363,7 +363,7 @@ def test_check_runs_and_records_nothing(guard: Guard) -> None:
 
 
 def test_no_ledger_no_execution(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("guardrails.ledger.store._BUSY_TIMEOUT_S", 1)
+    monkeypatch.setattr("guardrails.ledger.stores.sqlite._BUSY_TIMEOUT_S", 1)
     ledger = tmp_path / "audit.db"
     with Guard.open(Policy.from_text(SHOP), database=url, ledger=f"sqlite:///{ledger}") as guard, guard.session(principal=ANA):
         before = guard.execute("SELECT count(*) FROM orders").rows
