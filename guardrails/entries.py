@@ -25,7 +25,7 @@ from guardrails.model import (
     Value,
 )
 
-__all__ = ["JSON", "Private", "action_entry", "intent_entry", "outcome_entry", "refusal_entry"]
+__all__ = ["JSON", "Private", "action_entry", "intent_entry", "outcome_entry", "refusal_entry", "session_facts"]
 
 JSON: TypeAlias = bool | int | str | list["JSON"] | dict[str, "JSON"] | None
 Private: TypeAlias = dict[str, bytes]
@@ -34,6 +34,11 @@ _TEXT_BYTES = 16_000
 """Longest normalised text in an entry; a longer one is represented by its fingerprint alone."""
 _NAMES = 200
 """Most names listed of one kind; the count tells when there were more."""
+
+
+def session_facts(principal: Principal, context: Context) -> dict[str, JSON]:
+    """Returns what the entry that introduces a session's key says: who acts, how that is known (a digest of the token), and why."""
+    return {name: value for name, value in _who(principal, context).items() if name not in ("session", "tool", "tool_call")}
 
 
 def intent_entry(

@@ -27,10 +27,10 @@ from guardrails.budget import ProbeBudget
 from guardrails.calling import call_with_plan, sql_arguments
 from guardrails.drivers import Runner, adrive, drive
 from guardrails.engines import Engine, open_engine
-from guardrails.entries import JSON
+from guardrails.entries import JSON, session_facts
 from guardrails.errors import IdentityError, UsageError
 from guardrails.install import trusted
-from guardrails.ledger import Ledger
+from guardrails.ledger import Ledger, SessionKey
 from guardrails.masking import MaskKeyring, mask_expression, open_keyring, sqlite_functions
 from guardrails.model import (
     ApprovalRequest,
@@ -63,11 +63,12 @@ Observer = Callable[[flow.Event], None]
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Who acts, through what, and why: in force for everything called inside `Guard.session`."""
+    """Who acts, through what, and why: in force for everything called inside `Guard.session`. Its key signs what it records."""
 
     principal: Principal
     context: Context
     budget: ProbeBudget
+    key: SessionKey
 
 
 class Guard:
@@ -178,8 +179,9 @@ class Guard:
             raise IdentityError("identity.principal_invalid", "The principal has no id.")
         self._bind().require_purpose(purpose)
         context = Context(agent, model, purpose, uuid.uuid4().hex, conversation_id)
-        session = Session(principal, context, ProbeBudget())
+        session = Session(principal, context, ProbeBudget(), SessionKey(session_facts(principal, context)))
         _require_valid(session)
+        self.ledger.bind(context.session_id, session.key)
         token = self._session.set(session)
         try:
             yield session
