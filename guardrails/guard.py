@@ -169,6 +169,8 @@ class Guard:
         model: str | None = None,
         purpose: str | None = None,
         conversation_id: str | None = None,
+        agent_version: str | None = None,
+        agent_instance: str | None = None,
     ) -> Iterator[Session]:
         """Puts a principal, an agent and a purpose in force for the calls inside; recorded in the ledger.
 
@@ -179,7 +181,15 @@ class Guard:
         if not principal.id.strip():
             raise IdentityError("identity.principal_invalid", "The principal has no id.")
         self._bind().require_purpose(purpose)
-        context = Context(agent, model, purpose, uuid.uuid4().hex, conversation_id)
+        context = Context(
+            agent,
+            model,
+            purpose,
+            uuid.uuid4().hex,
+            conversation_id,
+            agent_version=agent_version,
+            agent_instance=agent_instance,
+        )
         session = Session(principal, context, ProbeBudget(), self._session_key(principal, context))
         _require_valid(session)
         self.ledger.bind(context.session_id, session.key)
@@ -467,7 +477,8 @@ class Guard:
         return flow.run_action(name, dict(arguments), self._bind(), session.principal, session.context, scan=self._scan)
 
     def _database(self) -> dict[str, JSON]:
-        return {"name": self.engine.name, "dialect": self.engine.dialect}
+        role = getattr(self.engine, "role", None)
+        return {"name": self.engine.name, "dialect": self.engine.dialect} | ({"role": role} if role else {})
 
     def _run_plan(self, plan: Plan | None) -> object:
         if plan is None or plan.lookups:
