@@ -25,11 +25,15 @@ SCHEMES: Mapping[str, str] = {
     "pkcs11": "pkcs11:token=…;object=…?module-path=/path/to/module.so",
     "hv": "hv:KEY/VERSION (HashiCorp Vault transit)",
     "awskms": "awskms:KEY-ID",
-    "gcpkms": "gcpkms:projects/…/cryptoKeyVersions/N",
-    "azurekms": "azurekms:…",
-    "hsm": "hsm:…",
 }
 """The known schemes, each with its form."""
+
+_WITHOUT_ED25519: Mapping[str, str] = {
+    "azurekms": "Azure Key Vault has no Ed25519 keys",
+    "gcpkms": "securesystemslib's signer for it speaks ECDSA, RSA and ML-DSA only",
+    "hsm": "securesystemslib's signer for tokens speaks ECDSA only; use pkcs11:",
+}
+"""Schemes of securesystemslib under which no Ed25519 signature is to be had, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +98,23 @@ def load_signer(
         Ed25519Signer('example.com/log')
     """
     scheme, colon, rest = uri.partition(":")
+    if scheme in _WITHOUT_ED25519:
+        raise UsageError("usage.signer_unknown", f"A {scheme}: key cannot sign a ledger: {_WITHOUT_ED25519[scheme]}.")
     if not colon or scheme not in SCHEMES:
         forms = "; ".join(SCHEMES.values())
         shown = f"{scheme}:" if colon else "a URI without a scheme"
         raise UsageError("usage.signer_unknown", f"No signer is known for {shown}", hint=f"Known forms: {forms}.")
     variables = os.environ if environment is None else environment
     request = Request(uri, rest, name, Secrets(variables, ask), timeout_s)
-    loaders: dict[str, Callable[[Request], Signer]] = {"file": _file, "encrypted": _encrypted, "env": _environment}
-    signer = loaders.get(scheme, _kept_elsewhere)(request)
+    loaders: dict[str, Callable[[Request], Signer]] = {
+        "file": _file,
+        "encrypted": _encrypted,
+        "env": _environment,
+        "pkcs11": _token,
+        "hv": _vault,
+        "awskms": _aws,
+    }
+    signer = loaders[scheme](request)
     if name is not None and signer.verifier().name != name:
         raise UsageError("usage.input_invalid", f"The key is named {signer.verifier().name}, not {name}.")
     return signer
@@ -124,19 +137,22 @@ def _environment(request: Request) -> Signer:
     return Ed25519Signer.parse(text.removesuffix("\n"))
 
 
-def _kept_elsewhere(request: Request) -> Signer:
-    # Imported here: each needs an optional package.
-    if request.uri.startswith("pkcs11:"):
-        from guardrails.ledger.signers.token import load_token_signer
+def _token(request: Request) -> Signer:
+    from guardrails.ledger.signers.token import load_token_signer
 
-        return load_token_signer(request)
-    if request.uri.startswith("awskms:"):
-        from guardrails.ledger.signers.aws import load_aws_signer
+    return load_token_signer(request)
 
-        return load_aws_signer(request)
-    from guardrails.ledger.signers.services import load_service_signer
 
-    return load_service_signer(request)
+def _vault(request: Request) -> Signer:
+    from guardrails.ledger.signers.vault import load_vault_signer
+
+    return load_vault_signer(request)
+
+
+def _aws(request: Request) -> Signer:
+    from guardrails.ledger.signers.aws import load_aws_signer
+
+    return load_aws_signer(request)
 
 
 def _path(request: Request) -> Path:
