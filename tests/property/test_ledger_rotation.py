@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -250,6 +251,36 @@ def test_a_rotation_of_another_log_is_refused() -> None:
         rotation_entry(KEYS[0], elsewhere[1], reason="x")
     with pytest.raises(LedgerError, match="is the old one"):
         rotation_entry(KEYS[0], KEYS[0], reason="x")
+
+
+def _signed_rotation(new_text: str, new_endorsement: bytes) -> Entry:
+    text = f"guardrails ledger key rotation v1\n{NAME}\n{KEYS[0].verifier()}\n{new_text}\n".encode()
+    endorsements = {"old": base64_text(KEYS[0].sign(text)), "new": base64_text(new_endorsement)}
+    return {"type": "key.rotate", "old": str(KEYS[0].verifier()), "new": new_text, "reason": "x", "endorsements": endorsements}
+
+
+def test_even_the_current_key_cannot_bring_in_a_key_that_anybody_can_sign_for() -> None:
+    identity = bytes([1]) + bytes(31)
+    weak = f"{NAME}+{key_hash(NAME, identity).hex()}+{base64_text(ED25519 + identity)}"
+    forged = identity + bytes(32)
+    Ed25519PublicKey.from_public_bytes(identity).verify(forged, b"whatever it is")  # raises unless it holds
+    with pytest.raises(LedgerError, match="small order"):
+        KeyHistory.trusting(KEYS[0].verifier()).after(0, _signed_rotation(weak, forged))
+
+
+def test_even_the_current_key_cannot_rename_the_log() -> None:
+    renamed = Ed25519Signer("example.com/other", b"r" * 32)
+    text = f"guardrails ledger key rotation v1\n{NAME}\n{KEYS[0].verifier()}\n{renamed.verifier()}\n".encode()
+    with pytest.raises(LedgerError, match="another name than the log"):
+        KeyHistory.trusting(KEYS[0].verifier()).after(0, _signed_rotation(str(renamed.verifier()), renamed.sign(text)))
+
+
+@pytest.mark.parametrize("from_size", [1, 7, 9, 10, 11, True, "8", None])
+def test_the_size_of_a_revocation_is_signed(from_size: object) -> None:
+    history = KeyHistory.fold(KEYS[0].verifier(), HONEST[:3])
+    with pytest.raises(LedgerError) as caught:
+        history.after(10, HONEST[3][1] | {"from_size": from_size})
+    assert caught.value.code == "ledger.key_history"
 
 
 def test_a_history_cannot_begin_with_a_key_that_anybody_can_sign_for() -> None:
