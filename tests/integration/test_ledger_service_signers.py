@@ -1,10 +1,13 @@
-"""A ledger is signed by a key in HashiCorp Vault or AWS KMS, through their real clients; the services are loopback stand-ins."""
+"""A ledger is signed by a key in HashiCorp Vault, AWS KMS or Google Cloud KMS, through their real clients.
+
+The services are loopback stand-ins.
+"""
 
 from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 
 import pytest
@@ -14,8 +17,11 @@ from guardrails.ledger import Ledger
 from guardrails.ledger.checkpoint import open_checkpoint
 from guardrails.ledger.note import Signer
 from guardrails.ledger.signers import load_signer
+from guardrails.ledger.signers.gcp import load_gcp_signer
+from guardrails.ledger.signers.loading import Request
+from guardrails.ledger.signers.passphrases import Secrets
 from tests.conftest import missing
-from tests.support.key_services import TOKEN, KeyService, serving
+from tests.support.key_services import GCP_KEY, TOKEN, KeyService, serving, serving_gcp
 
 NAME = "example.com/log"
 AWS_SECRET = "planted-aws-secret-access-key"
@@ -100,6 +106,44 @@ def test_a_message_that_kms_would_not_sign_is_not_sent(service: KeyService) -> N
 def test_a_service_knows_no_key_name(service: KeyService, where: str) -> None:
     with pytest.raises(UsageError, match="key name is needed"):
         _load(where, name=None)
+
+
+@pytest.fixture
+def google() -> Iterator[tuple[KeyService, Callable[[float], Signer]]]:
+    try:
+        import google.cloud.kms  # noqa: F401
+    except ImportError:
+        missing("google-cloud-kms is not installed")
+    service = KeyService()
+    with serving_gcp(service) as client:
+
+        def load(timeout_s: float) -> Signer:
+            return load_gcp_signer(Request(f"gcpkms:{GCP_KEY}", GCP_KEY, NAME, Secrets({}), timeout_s), client)
+
+        yield service, load
+
+
+def test_a_ledger_is_signed_by_google(google: tuple[KeyService, Callable[[float], Signer]]) -> None:
+    service, load = google
+    signer = load(10.0)
+    assert signer.verifier().public_key == service.keys[0].public_key().public_bytes_raw()
+    with Ledger.open("sqlite:///:memory:", signer=signer) as ledger:
+        ledger.append_many({"n": n} for n in range(5))
+        assert open_checkpoint(ledger.checkpoint(), signer.verifier()).size == 5
+
+
+@pytest.mark.parametrize("fault", ["forbidden", "flipped", "silent", "ecdsa"])
+def test_google_is_held_to_what_it_promises(google: tuple[KeyService, Callable[[float], Signer]], fault: str) -> None:
+    service, load = google
+    signer = load(1.0)
+    service.fault = fault
+    with pytest.raises(LedgerError) as caught:
+        load(1.0)
+    assert caught.value.code == "ledger.signer_failed"
+    if fault != "ecdsa":
+        with pytest.raises(LedgerError) as caught:
+            signer.sign(b"message")
+        assert caught.value.code == "ledger.signer_failed"
 
 
 def _assert_no_secret(error: LedgerError) -> None:

@@ -1,7 +1,7 @@
-"""Loopback servers that speak the sign endpoints of HashiCorp Vault's transit engine and of AWS KMS, with real Ed25519 keys.
+"""Loopback servers that speak the sign endpoints of HashiCorp Vault's transit engine and of two clouds' KMS, with real Ed25519 keys.
 
-Neither service can be installed where the tests run, and moto knows no Ed25519 in KMS. The clients are the real ones (hvac, boto3); what
-the servers answer follows the services' API references.
+None of the services can be installed where the tests run, and moto knows no Ed25519 in KMS. The clients are the real ones (hvac, boto3,
+google-cloud-kms); what the servers answer follows the services' API references.
 """
 
 from __future__ import annotations
@@ -11,13 +11,18 @@ import threading
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+if TYPE_CHECKING:
+    from google.cloud.kms import KeyManagementServiceClient
 
 TOKEN = "hvs.planted-vault-token"
 
@@ -94,6 +99,60 @@ def serving(service: KeyService) -> Iterator[KeyService]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+GCP_KEY = "projects/p/locations/l/keyRings/r/cryptoKeys/ledger/cryptoKeyVersions/1"
+
+
+@contextmanager
+def serving_gcp(service: KeyService) -> Iterator[KeyManagementServiceClient]:
+    """Serves Google's interface over gRPC and yields its client, without credentials."""
+    import grpc
+    from google.cloud import kms
+    from google.cloud.kms_v1.services.key_management_service.transports import KeyManagementServiceGrpcTransport
+
+    algorithms = kms.CryptoKeyVersion.CryptoKeyVersionAlgorithm
+
+    def check(request: object, context: grpc.ServicerContext) -> None:
+        service.requests += 1
+        if service.fault == "silent":
+            time.sleep(3)
+        if service.fault == "forbidden":
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, "permission denied")
+        assert getattr(request, "name", "") == GCP_KEY
+
+    def get_public_key(request: kms.GetPublicKeyRequest, context: grpc.ServicerContext) -> kms.PublicKey:
+        check(request, context)
+        is_ecdsa = service.fault == "ecdsa"
+        key = generate_private_key(SECP256R1()).public_key() if is_ecdsa else service.keys[0].public_key()
+        pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+        return kms.PublicKey(pem=pem, algorithm=algorithms.EC_SIGN_P256_SHA256 if is_ecdsa else algorithms.EC_SIGN_ED25519)
+
+    def asymmetric_sign(request: kms.AsymmetricSignRequest, context: grpc.ServicerContext) -> kms.AsymmetricSignResponse:
+        check(request, context)
+        assert not request.digest  # Ed25519 signs the message itself
+        return kms.AsymmetricSignResponse(signature=service.sign(request.data, 1))
+
+    methods = {
+        "GetPublicKey": (get_public_key, kms.GetPublicKeyRequest, kms.PublicKey),
+        "AsymmetricSign": (asymmetric_sign, kms.AsymmetricSignRequest, kms.AsymmetricSignResponse),
+    }
+    handlers = {
+        name: grpc.unary_unary_rpc_method_handler(method, request.deserialize, answer.serialize)
+        for name, (method, request, answer) in methods.items()
+    }
+    server = grpc.server(ThreadPoolExecutor(2))
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("google.cloud.kms.v1.KeyManagementService", handlers),)
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+        yield kms.KeyManagementServiceClient(transport=KeyManagementServiceGrpcTransport(channel=channel))
+        channel.close()
+    finally:
+        server.stop(grace=None)
 
 
 def _vault(service: KeyService, path: str, body: dict[str, object]) -> dict[str, object]:

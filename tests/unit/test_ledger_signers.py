@@ -151,14 +151,25 @@ def test_an_unknown_uri_is_refused_with_the_known_forms(uri: str) -> None:
         assert form in caught.value.hint
 
 
-@pytest.mark.parametrize("uri", ["gcpkms:projects/p", "azurekms:vault/key", "hsm:2"])
+@pytest.mark.parametrize("uri", ["azurekms:vault/key", "hsm:2"])
 def test_a_service_without_ed25519_is_refused_before_anything_is_installed_for_it(uri: str) -> None:
     with pytest.raises(UsageError, match="cannot sign a ledger"):
         load_signer(uri, name=NAME, environment={})
 
 
 @pytest.mark.parametrize(
-    "uri", ["file:", "file://host/path", "hv:ledger", "hv:ledger/0", "hv:ledger/01", "hv:a/b/1", "hv:/1", "awskms:"]
+    "uri",
+    [
+        "file:",
+        "file://host/path",
+        "hv:ledger",
+        "hv:ledger/0",
+        "hv:ledger/01",
+        "hv:a/b/1",
+        "hv:/1",
+        "awskms:",
+        "gcpkms:projects/p",
+    ],
 )
 def test_a_uri_that_names_no_key_is_refused(uri: str) -> None:
     with pytest.raises(UsageError) as caught:
@@ -173,11 +184,13 @@ def test_a_missing_variable_is_refused_without_repeating_what_was_taken_for_its_
     assert key.rpartition("+")[2] not in _everything(caught.value)
 
 
+GCP_KEY = "gcpkms:projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1"
 EXTRAS = [
     ("pkcs11:object=log?module-path=/x.so", "pkcs11", "pkcs11"),
     ("hv:ledger/1", "securesystemslib", "vault"),
     ("hv:ledger/1", "hvac", "vault"),
     ("awskms:alias/log", "boto3", "awskms"),
+    (GCP_KEY, "google.cloud", "gcpkms"),
 ]
 
 

@@ -25,12 +25,12 @@ SCHEMES: Mapping[str, str] = {
     "pkcs11": "pkcs11:token=…;object=…?module-path=/path/to/module.so",
     "hv": "hv:KEY/VERSION (HashiCorp Vault transit)",
     "awskms": "awskms:KEY-ID",
+    "gcpkms": "gcpkms:projects/…/cryptoKeyVersions/N",
 }
 """The known schemes, each with its form."""
 
 _WITHOUT_ED25519: Mapping[str, str] = {
     "azurekms": "Azure Key Vault has no Ed25519 keys",
-    "gcpkms": "securesystemslib's signer for it speaks ECDSA, RSA and ML-DSA only",
     "hsm": "securesystemslib's signer for tokens speaks ECDSA only; use pkcs11:",
 }
 """Schemes of securesystemslib under which no Ed25519 signature is to be had, and why."""
@@ -113,6 +113,7 @@ def load_signer(
         "pkcs11": _token,
         "hv": _vault,
         "awskms": _aws,
+        "gcpkms": _gcp,
     }
     signer = loaders[scheme](request)
     if name is not None and signer.verifier().name != name:
@@ -153,6 +154,12 @@ def _aws(request: Request) -> Signer:
     from guardrails.ledger.signers.aws import load_aws_signer
 
     return load_aws_signer(request)
+
+
+def _gcp(request: Request) -> Signer:
+    from guardrails.ledger.signers.gcp import load_gcp_signer
+
+    return load_gcp_signer(request)
 
 
 def _path(request: Request) -> Path:
