@@ -88,7 +88,6 @@ class CheckedSigner:
         sign: Asks the keeper for the Ed25519 signature of a message.
         label: What messages call the signer; holds no secret.
         timeout_s: Most seconds that one signature may take.
-        turn: Shared with other calls to the same keeper; a new one if left out.
 
     Raises:
         LedgerError: The public key cannot be trusted (ledger.note_invalid), or the keeper does not return Ed25519 signatures that hold
@@ -104,13 +103,12 @@ class CheckedSigner:
         *,
         label: str,
         timeout_s: float = 10.0,
-        turn: Turn[bytes] | None = None,
     ) -> None:
         check_public_key(verifier.public_key)
         self._verifier = verifier
         self._sign = sign
         self._label = label
-        self._turn = turn or Turn(label, timeout_s)
+        self._turn: Turn[bytes] = Turn(label, timeout_s)
         self.sign(f"guardrails ledger signer test v1\nchallenge {secrets.token_hex(16)}\n".encode())
 
     def __repr__(self) -> str:
