@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 import pytest
 
 from guardrails.errors import GuardrailsError, LedgerError
+from guardrails.ledger.keys import create_key, load_key
 from guardrails.ledger.merkle import leaf_hash
-from guardrails.ledger.signers.mldsa import MlDsa44Signer, MlDsa44Verifier, cosigned_message
+from guardrails.ledger.signers.mldsa import (
+    MlDsa44Signer,
+    MlDsa44Verifier,
+    cosigned_message,
+    create_ml_dsa_key,
+    load_ml_dsa_key,
+)
 from tests.conftest import missing
 
 ROOT = leaf_hash(b"x")
@@ -68,6 +76,17 @@ def test_keys_have_one_text(signer: MlDsa44Signer) -> None:
     with pytest.raises(LedgerError):
         MlDsa44Signer.parse(signer.secret_text() + "\n")
     assert signer.secret_text()[-20:] not in repr(signer)
+
+
+def test_a_key_file_is_private_and_read_back(signer: MlDsa44Signer, tmp_path: Path) -> None:
+    made = create_ml_dsa_key(tmp_path / "quantum.key", "example.com/log")
+    assert (tmp_path / "quantum.key").stat().st_mode & 0o777 == 0o600
+    assert load_ml_dsa_key(tmp_path / "quantum.key").verifier() == made.verifier()
+    with pytest.raises(LedgerError, match="not an Ed25519 key"):
+        load_key(tmp_path / "quantum.key")
+    create_key(tmp_path / "classic.key", "example.com/log")
+    with pytest.raises(LedgerError, match="not an ML-DSA-44 key"):
+        load_ml_dsa_key(tmp_path / "classic.key")
 
 
 @pytest.mark.parametrize("part", [{"size": -1}, {"size": 2**63}, {"root": b"short"}, {"origin": ""}, {"origin": "x" * 256}])

@@ -97,6 +97,23 @@ def test_many_threads_share_the_token(token: str) -> None:
         assert all(pool.map(work, range(80)))
 
 
+def test_several_processes_share_the_token(token: str) -> None:
+    uri = token.replace("{number}", "01")
+    program = f"""
+from guardrails.ledger.signers import load_signer
+signer = load_signer({uri!r}, name={NAME!r})
+assert all(signer.verifier().is_valid(b"%d" % n, signer.sign(b"%d" % n)) for n in range(30))
+print(signer.verifier())
+"""
+    environment = os.environ | {"GUARDRAILS_LEDGER_PIN": PIN}
+    command = [sys.executable, "-c", program]
+    running = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) for _ in range(3)
+    ]
+    answers = [process.communicate(timeout=60) for process in running]
+    assert {out.strip() for out, _ in answers} == {str(_load(token, "01").verifier())}, answers
+
+
 def test_the_pin_comes_from_a_private_file_or_a_person(token: str, tmp_path: Path) -> None:
     asked: list[str] = []
     assert _load(token, "01", environment={}, ask=lambda what: asked.append(what) or PIN)

@@ -9,18 +9,20 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 from hashlib import sha256
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from guardrails.errors import LedgerError, UsageError
+from guardrails.ledger.keys import read_private, write_private
 from guardrails.ledger.note import base64_text, check_name, strict_base64
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
-__all__ = ["ML_DSA_44", "MlDsa44Signer", "MlDsa44Verifier", "cosigned_message"]
+__all__ = ["ML_DSA_44", "MlDsa44Signer", "MlDsa44Verifier", "cosigned_message", "create_ml_dsa_key", "load_ml_dsa_key"]
 
 ML_DSA_44 = b"\x06"
 """Signature type byte of ML-DSA-44 cosignatures."""
@@ -125,7 +127,7 @@ class MlDsa44Signer:
 
     @classmethod
     def parse(cls, text: str) -> MlDsa44Signer:
-        """Reads a private key's text form, such as `guardrails.ledger.keys.read_private` returns without its newline.
+        """Reads a private key's text form.
 
         Raises:
             LedgerError: It is malformed (ledger.note_invalid).
@@ -159,6 +161,23 @@ class MlDsa44Signer:
         """Returns the private key as text, to be stored where only the writer reads it."""
         verifier = self._verifier
         return f"{_PREFIX}{verifier.name}+{verifier.key_hash.hex()}+{base64_text(ML_DSA_44 + self._key.private_bytes_raw())}"
+
+
+def create_ml_dsa_key(path: Path, name: str) -> MlDsa44Signer:
+    """Makes a new key and stores it durably, as text, in a file of mode 0600. The caller excludes others meanwhile."""
+    signer = MlDsa44Signer.generate(name)
+    write_private(path, signer.secret_text() + "\n", mode=0o600)
+    return signer
+
+
+def load_ml_dsa_key(path: Path) -> MlDsa44Signer:
+    """Reads a key from its file.
+
+    Raises:
+        LedgerError: There is no such file (ledger.key_missing), others may read it (ledger.unavailable), or it is malformed
+            (ledger.note_invalid).
+    """
+    return MlDsa44Signer.parse(read_private(path).removesuffix("\n"))
 
 
 def cosigned_message(name: str, *, origin: str, size: int, root: bytes, timestamp_s: int) -> bytes:
