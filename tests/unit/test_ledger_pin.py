@@ -43,7 +43,12 @@ def test_a_log_that_grows_moves_its_pin(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("leaves", "size", "said"),
-    [(LEAVES, 19, "went back from 20 to 19"), (LEAVES, 0, "went back"), (FORK, 20, "another history"), (FORK, 33, "not continue")],
+    [
+        (LEAVES, 19, "went back from 20 to 19"),
+        (LEAVES, 0, "went back"),
+        (FORK, 20, "another history"),
+        (FORK, 33, "not continue"),
+    ],
 )
 def test_a_rollback_or_a_fork_is_refused_with_both_notes_as_evidence(
     tmp_path: Path, leaves: list[bytes], size: int, said: str
