@@ -109,7 +109,11 @@ class ObjectTarget:
             if meta["size"] > limit_bytes:
                 raise LedgerError("ledger.tile_invalid", f"{path} is longer than {limit_bytes} bytes.")
             data = check_limit(path, bytes(result.bytes()), limit_bytes)
-        version: UpdateVersion = {"e_tag": meta["e_tag"], "version": meta["version"]}
+        version: UpdateVersion = {}
+        if meta["e_tag"] is not None:
+            version["e_tag"] = meta["e_tag"]
+        if meta["version"] is not None:
+            version["version"] = meta["version"]
         return data, version
 
     def _put(self, path: str, data: bytes, mode: PutMode) -> None:
