@@ -142,7 +142,8 @@ class ArchivedSource:
     def leaves(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
         middle = min(max(start, self._archived), end)
         yield from self._archive.leaves(start, middle)
-        yield from self._source.leaves(middle, end)
+        if middle < end:
+            yield from self._source.leaves(middle, end)
 
     def tile(self, level: int, index: int, width: int) -> bytes:
         return self._source.tile(level, index, width)
