@@ -51,6 +51,8 @@ class WebReader:
                 data = answer.read(limit_bytes + 1)
                 if answer.status != _OK:
                     raise _failed(path, f"the server answered {answer.status}")
+                if len(data) <= limit_bytes and answer.length:
+                    raise _failed(path, "the answer was cut off")
         except HTTPError as error:
             with error:
                 if error.code in _MISSING:
