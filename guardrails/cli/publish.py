@@ -39,6 +39,7 @@ _trusted_key_option = click.option(
     "--key", required=True, metavar="TEXT_OR_PATH", help="The log's verifier key, known from elsewhere."
 )
 _repair_option = click.option("--repair", is_flag=True, help="Go through all files and write those that are missing.")
+_no_entries_option = click.option("--no-entries", is_flag=True, help="Checkpoint and hashes only, no entries.")
 _keep_option = click.option("--keep-partials", is_flag=True, help="Keep partial files whose full ones are published.")
 
 
@@ -46,17 +47,26 @@ _keep_option = click.option("--keep-partials", is_flag=True, help="Keep partial 
 @click.argument("target", metavar="FOLDER_OR_URL")
 @ledger_option
 @click.option("--key", metavar="TEXT_OR_PATH", help="The verifier key to trust; by default the ledger's own.")
+@_no_entries_option
 @_repair_option
 @_keep_option
 @json_option
 @reports_errors
-def publish(target: str, url: str, key: str | None, repair: bool, keep_partials: bool, as_json: bool) -> None:
+def publish(target: str, url: str, key: str | None, no_entries: bool, repair: bool, keep_partials: bool, as_json: bool) -> None:
     """Publish the ledger into a folder or an object store (s3://bucket/folder): what is new, and the checkpoint last."""
     place = open_target(target)
     with Ledger.open(url, read_only=True) as log, _progress("Publishing", as_json) as progress:
         verifier = Verifier.parse(log.verifier_key) if key is None else _trusted(key)
         source = cast(LogSource, log)
-        done = publish_log(source, place, verifier, repair=repair, keep_partials=keep_partials, progress=progress)
+        done = publish_log(
+            source,
+            place,
+            verifier,
+            has_entries=not no_entries,
+            repair=repair,
+            keep_partials=keep_partials,
+            progress=progress,
+        )
     _print_published(done, target, as_json)
 
 
@@ -67,7 +77,7 @@ def publish(target: str, url: str, key: str | None, repair: bool, keep_partials:
 )
 @click.option("--host", default=_LOOPBACK, show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port; 0 for any free one.")
-@click.option("--no-entries", is_flag=True, help="Serve checkpoint and hashes only, no entries.")
+@_no_entries_option
 @click.option("--name", "names", multiple=True, metavar="HOST", help="A name under which a proxy in front is asked.")
 @json_option
 @reports_errors
@@ -107,13 +117,14 @@ def serve(
 @_trusted_key_option
 @click.option("--state", required=True, type=click.Path(dir_okay=False), help="File with the checkpoint that was seen last.")
 @click.option("--full", is_flag=True, help="Read all entries again, not only new ones.")
+@_no_entries_option
 @json_option
 @reports_errors
-def monitor(log: str, key: str, state: str, full: bool, as_json: bool) -> None:
+def monitor(log: str, key: str, state: str, full: bool, no_entries: bool, as_json: bool) -> None:
     """Compare a published log with the checkpoint seen last, check its new entries, and remember its checkpoint."""
     with _progress("Reading entries", as_json) as progress:
         client = TileClient(log, _trusted(key))
-        seen = monitor_log(client, state, full=full, progress=progress)
+        seen = monitor_log(client, state, full=full, has_entries=not no_entries, progress=progress)
     if as_json:
         shown = {
             "verified": True,
@@ -133,16 +144,19 @@ def monitor(log: str, key: str, state: str, full: bool, as_json: bool) -> None:
 @click.argument("log", metavar="URL_OR_FOLDER")
 @click.argument("target", metavar="FOLDER_OR_URL")
 @_trusted_key_option
+@_no_entries_option
 @_repair_option
 @_keep_option
 @json_option
 @reports_errors
-def mirror(log: str, target: str, key: str, repair: bool, keep_partials: bool, as_json: bool) -> None:
+def mirror(log: str, target: str, key: str, no_entries: bool, repair: bool, keep_partials: bool, as_json: bool) -> None:
     """Copy a published log into a folder or an object store, checking all of it."""
     place = open_target(target)
     with _progress("Mirroring", as_json) as progress:
         client = TileClient(log, _trusted(key))
-        done = mirror_log(client, place, repair=repair, keep_partials=keep_partials, progress=progress)
+        done = mirror_log(
+            client, place, has_entries=not no_entries, repair=repair, keep_partials=keep_partials, progress=progress
+        )
     _print_published(done, target, as_json)
 
 

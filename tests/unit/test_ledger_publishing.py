@@ -392,6 +392,31 @@ def test_a_mirror_is_the_same_files(target: Target, tmp_path: Path) -> None:
     assert not (tmp_path / "second" / "checkpoint").exists()
 
 
+def test_entries_can_be_withheld_and_the_hashes_still_be_watched(target: Target, tmp_path: Path) -> None:
+    publish(LOG.at(700), target, LOG.verifier, has_entries=False)
+    assert not any(path.startswith("tile/entries") for path in files(target))
+    client = TileClient(target, LOG.verifier)
+    with pytest.raises(LedgerError) as caught:
+        monitor(client, tmp_path / "seen")
+    assert caught.value.code == "ledger.incomplete"
+    assert monitor(client, tmp_path / "seen", has_entries=False).checked == 0
+    publish(LOG.at(900), target, LOG.verifier, has_entries=False)
+    client.refresh()
+    observed = monitor(client, tmp_path / "seen", has_entries=False)
+    assert (observed.old_size, observed.head.size) == (700, 900)
+    assert client.prove(5).verify(LOG.entries[5], LOG.verifier).size == 900
+    copy = DirectoryTarget(tmp_path / "copy")
+    mirror(client, copy, has_entries=False)
+    assert files(copy).keys() == {p for p in expected_paths(900) if "entries" not in p}
+    target.delete("tile/0/001")
+    target.create("tile/0/001", bytes(8192))
+    with pytest.raises(TamperedError):
+        monitor(TileClient(target, LOG.verifier), tmp_path / "seen", has_entries=False, full=True)
+    # They can follow later.
+    assert publish(LOG.at(900), copy, LOG.verifier, repair=True).written == 4
+    assert list(TileClient(copy, LOG.verifier).leaves()) == list(LOG.leaves(0, 900))
+
+
 def test_a_live_log_reads_like_a_published_one(target: Target) -> None:
     publish(LOG.at(1500), target, LOG.verifier)
     reader = SourceReader(LOG.at(1500))

@@ -152,6 +152,7 @@ def mirror(
     client: TileClient,
     target: Target,
     *,
+    has_entries: bool = True,
     repair: bool = False,
     keep_partials: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -160,4 +161,12 @@ def mirror(
 
     The signed note is copied as it is, with all its signatures. Arguments and errors are those of `publish`.
     """
-    return publish(client, target, client.verifier, repair=repair, keep_partials=keep_partials, progress=progress)
+    return publish(
+        client,
+        target,
+        client.verifier,
+        has_entries=has_entries,
+        repair=repair,
+        keep_partials=keep_partials,
+        progress=progress,
+    )

@@ -61,6 +61,7 @@ def publish(
     verifier: Verifier,
     *,
     note: str | None = None,
+    has_entries: bool = True,
     repair: bool = False,
     keep_partials: bool = False,
     workers: int = 4,
@@ -73,6 +74,7 @@ def publish(
         target: Where to.
         verifier: The log's key: what is published before and after is signed by it.
         note: The checkpoint to publish, such as one with cosignatures; by default the source's latest.
+        has_entries: Publish the entries too. Without them others can check that the log only grows, and read nothing of it.
         repair: Go through all files and write those that are missing, rather than only those that are new.
         keep_partials: Do not delete partial tiles and bundles whose full ones are published.
         workers: How many files are written at the same time.
@@ -93,8 +95,10 @@ def publish(
     if old_note is not None:
         require_extension(old_note, note, tree, verifier)
     start = 0 if repair else old_size
-    total = sum(1 for _ in new_bundles(start, head.size)) + sum(1 for _ in new_tiles(start, head.size))
-    written = put_all(target, _files(source, tree, start), workers, lambda done: progress and progress(done, total))
+    total = sum(1 for _ in _resources(start, head.size, has_entries))
+    written = put_all(
+        target, _files(source, tree, start, has_entries), workers, lambda done: progress and progress(done, total)
+    )
     if note != old_note and not target.replace(CHECKPOINT_PATH, note.encode(), None if old_note is None else old_note.encode()):
         raise LedgerError("ledger.unavailable", "Another publisher was faster.", hint="Publish again.")
     deleted = 0 if keep_partials else _delete_partials(target, old_size, head.size)
@@ -142,14 +146,20 @@ def encode_checked(bundle: BundleId, leaves: Iterator[tuple[int, bytes]], tree: 
     return encode_bundle(entries)
 
 
-def _files(source: LogSource, tree: TileTree, start: int) -> _Files:
+def _resources(start: int, size: int, has_entries: bool) -> Iterator[Resource]:
+    if has_entries:
+        yield from new_bundles(start, size)
+    yield from new_tiles(start, size)
+
+
+def _files(source: LogSource, tree: TileTree, start: int, has_entries: bool) -> _Files:
     size = tree.head.size
-    if start < size:
-        leaves = iter(source.leaves(start // TILE_WIDTH * TILE_WIDTH, size))
-        for bundle in new_bundles(start, size):
-            yield bundle, encode_checked(bundle, leaves, tree)
-    for tile in new_tiles(start, size):
-        yield tile, tree.tile(tile.level, tile.index)
+    leaves = iter(source.leaves(start // TILE_WIDTH * TILE_WIDTH, size)) if has_entries and start < size else iter(())
+    for resource in _resources(start, size, has_entries):
+        if isinstance(resource, TileId):
+            yield resource, tree.tile(resource.level, resource.index)
+        else:
+            yield resource, encode_checked(resource, leaves, tree)
 
 
 def _put(target: Target, resource: Resource, data: bytes) -> bool:
