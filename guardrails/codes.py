@@ -161,6 +161,7 @@ _LEDGER = {
         "An entry about keys is not endorsed as it must be", "Sign it with the key that is current in the log before it."
     ),
     "ledger.index_range": Code("There is no entry with this index", "Use an index below the tree size."),
+    "ledger.archive_open": Code("Entries cannot be archived yet", "See which intent waits; nothing was moved."),
     "ledger.archived": Code("The entry was moved to an archive", "Read it from the archive; proofs are still here."),
     "ledger.tampered": Code("The ledger was changed", "Keep the file as evidence and restore from a trusted copy."),
     "ledger.proof_invalid": Code("A Merkle proof does not hold", "Treat the log as not trustworthy."),
