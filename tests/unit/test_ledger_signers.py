@@ -326,6 +326,19 @@ def test_a_keeper_that_hangs_costs_its_time_limit_and_no_more() -> None:
             assert time.monotonic() < deadline
 
 
+def test_a_call_for_which_no_thread_can_be_started_does_not_block_those_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    signer = _checked(KEY.sign, timeout_s=1.0)
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(LedgerError, match="no thread can be started"):
+            signer.sign(b"a")
+    assert signer.sign(b"b") == KEY.sign(b"b")
+
+
 def test_threads_take_turns_and_each_gets_its_own_signature() -> None:
     inside, most = [], []
 

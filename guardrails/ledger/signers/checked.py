@@ -51,8 +51,12 @@ class Turn(Generic[_Answer]):
         if not self._busy.acquire(timeout=self._timeout_s):
             raise self._failed("is still busy with an earlier call")
         answers: SimpleQueue[tuple[_Answer, None] | tuple[None, Exception]] = SimpleQueue()
-        # Released by the thread and not here: it may outlive this call.
-        Thread(target=self._work, args=(call, answers), name="ledger-signer", daemon=True).start()
+        try:
+            # The turn is given back by the thread and not here: it may outlive this call.
+            Thread(target=self._work, args=(call, answers), name="ledger-signer", daemon=True).start()
+        except RuntimeError as error:
+            self._busy.release()
+            raise self._failed("could not be called, as no thread can be started") from error
         try:
             answer, error = answers.get(timeout=max(0.0, deadline - monotonic()))
         except Empty:
