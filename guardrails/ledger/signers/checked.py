@@ -54,9 +54,9 @@ class Turn(Generic[_Answer]):
         try:
             # The turn is given back by the thread and not here: it may outlive this call.
             Thread(target=self._work, args=(call, answers), name="ledger-signer", daemon=True).start()
-        except RuntimeError as error:
+        except RuntimeError as no_thread:
             self._busy.release()
-            raise self._failed("could not be called, as no thread can be started") from error
+            raise self._failed("could not be called, as no thread can be started") from no_thread
         try:
             answer, error = answers.get(timeout=max(0.0, deadline - monotonic()))
         except Empty:
