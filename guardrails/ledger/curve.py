@@ -8,7 +8,7 @@ of the curve that is not of small order.
 
 from __future__ import annotations
 
-from guardrails.errors import LedgerError
+from guardrails.ledger.text import note_error
 
 __all__ = ["check_public_key"]
 
@@ -31,16 +31,12 @@ def check_public_key(public_key: bytes) -> None:
             signatures can be forged (ledger.note_invalid).
     """
     if len(public_key) != 32:
-        raise _invalid("An Ed25519 public key has 32 bytes.")
+        raise note_error("An Ed25519 public key has 32 bytes.")
     y = int.from_bytes(public_key, "little") & (2**255 - 1)
     if y >= _P:
-        raise _invalid("The public key is not in canonical form.")
+        raise note_error("The public key is not canonical; a lenient reader could take it for a point of small order.")
     if y in _SMALL_ORDER:
-        raise _invalid("The public key is a point of small order, under which anybody can forge signatures.")
+        raise note_error("The public key is a point of small order, under which anybody can forge signatures.")
     squared = (y * y - 1) * pow(_D * y * y + 1, -1, _P) % _P
     if pow(squared, (_P - 1) // 2, _P) != 1:
-        raise _invalid("The public key is not a point of the curve.")
-
-
-def _invalid(message: str) -> LedgerError:
-    return LedgerError("ledger.note_invalid", message)
+        raise note_error("The public key is not a point of the curve.")

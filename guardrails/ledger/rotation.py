@@ -16,8 +16,7 @@ from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from guardrails.errors import LedgerError
-from guardrails.ledger.curve import check_public_key
-from guardrails.ledger.note import Signer, Verifier, base64_text, strict_base64
+from guardrails.ledger.note import ED25519, Signer, Verifier, base64_text, strict_base64
 
 __all__ = ["RETIRE", "REVOKE", "ROTATE", "KeyHistory", "KeyPeriod", "retirement_entry", "revocation_entry", "rotation_entry"]
 
@@ -38,6 +37,7 @@ def rotation_entry(old: Signer, new: Signer, *, reason: str) -> dict[str, object
         LedgerError: The names differ or the keys do not (ledger.key_history).
     """
     old_key, new_key = old.verifier(), new.verifier()
+    _check_type(new_key)
     if old_key.name != new_key.name:
         _refuse("The new key has another name than the old one.")
     if old_key.public_key == new_key.public_key:
@@ -126,7 +126,7 @@ class KeyHistory:
             first_index: Entries below it are not looked at: 0 for the log's first key; for a later key, the index after the rotation
                 that brought it in. Its checkpoints count from this size on.
         """
-        check_public_key(verifier.public_key)
+        _check_type(verifier)
         return cls((KeyPeriod(verifier, first_index),), verifier, first_index)
 
     @classmethod
@@ -249,8 +249,13 @@ def _verifier(entry: Mapping[str, object], field: str, index: int) -> Verifier:
     if not isinstance(text, str):
         _refuse(f"The field {field} is not a verifier key.", index)
     verifier = Verifier.parse(text)
-    check_public_key(verifier.public_key)
+    _check_type(verifier)
     return verifier
+
+
+def _check_type(verifier: Verifier) -> None:
+    if verifier.signature_type != ED25519:
+        _refuse("A log's key is one of plain Ed25519 signatures.")
 
 
 def _check_signature(verifier: Verifier, text: bytes, encoded: object, index: int) -> None:

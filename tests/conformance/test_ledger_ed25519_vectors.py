@@ -15,6 +15,7 @@ from guardrails.errors import LedgerError
 from guardrails.ledger.curve import check_public_key
 from guardrails.ledger.keys import Ed25519Signer
 from guardrails.ledger.note import Verifier
+from guardrails.ledger.signature_types import COSIGNATURE_ED25519, ED25519
 from guardrails.ledger.signers import CheckedSigner
 
 P = 2**255 - 19
@@ -197,6 +198,9 @@ def test_every_encoding_of_a_point_of_small_order_is_refused_as_a_key() -> None:
         with pytest.raises(LedgerError) as caught:
             check_public_key(encoding)
         assert caught.value.code == "ledger.note_invalid"
+        for signature_type in (ED25519, COSIGNATURE_ED25519):
+            with pytest.raises(LedgerError):
+                Verifier("edge.example", encoding, signature_type)
 
 
 def test_a_signer_cannot_be_made_with_a_key_under_which_anybody_can_sign() -> None:

@@ -1,4 +1,4 @@
-"""ML-DSA-44 signature lines, held to the layout of C2SP tlog-cosignature and to an independent implementation of FIPS 204."""
+"""The ML-DSA-44 line of a log, held to the layout of C2SP tlog-cosignature and to an independent implementation of FIPS 204."""
 
 from __future__ import annotations
 
@@ -7,91 +7,78 @@ from pathlib import Path
 
 import pytest
 
-from guardrails.errors import GuardrailsError, LedgerError
-from guardrails.ledger.keys import create_key, load_key
+from guardrails.errors import LedgerError, UsageError
+from guardrails.ledger.checkpoint import Checkpoint
+from guardrails.ledger.cosignature import Cosigner
+from guardrails.ledger.keys import Ed25519Signer, create_key, load_key
 from guardrails.ledger.merkle import leaf_hash
-from guardrails.ledger.signers.mldsa import (
-    MlDsa44Signer,
-    MlDsa44Verifier,
-    cosigned_message,
-    create_ml_dsa_key,
-    load_ml_dsa_key,
-)
+from guardrails.ledger.note import Note, sign_note, signed_by
+from guardrails.ledger.signature_types import COSIGNATURE_ML_DSA_44
+from guardrails.ledger.signers import create_ml_dsa_key, load_ml_dsa_key
 from tests.conftest import missing
 
+NAME = "example.com/log"
+SEED = bytes(range(32))
 ROOT = leaf_hash(b"x")
-TREE = {"origin": "example.com/log", "size": 5, "root": ROOT}
+TEXT = str(Checkpoint(NAME, 5, ROOT))
+TIME_S = 1679315147
+SIGNED = (
+    b"subtree/v1\n\0"
+    + b"\x0f"
+    + NAME.encode()
+    + struct.pack(">Q", TIME_S)
+    + b"\x0f"
+    + NAME.encode()
+    + struct.pack(">QQ", 0, 5)
+    + ROOT
+)
+"""`cosigned_message` of the specification, written out."""
 
 
-@pytest.fixture(scope="module")
-def signer() -> MlDsa44Signer:
+@pytest.fixture
+def signer() -> Cosigner:
     try:
-        return MlDsa44Signer("example.com/log", bytes(range(32)))
-    except GuardrailsError as error:
+        return Cosigner(NAME, SEED, COSIGNATURE_ML_DSA_44)
+    except UsageError as error:
         missing(str(error))
 
 
-def test_the_signed_bytes_are_laid_out_as_the_specification_says() -> None:
-    message = cosigned_message("w", origin="example.com/log", size=5, root=ROOT, timestamp_s=1679315147)
-    expected = b"subtree/v1\n\0" + b"\x01w" + struct.pack(">Q", 1679315147) + b"\x0fexample.com/log" + struct.pack(">QQ", 0, 5)
-    assert message == expected + ROOT
-    assert len(b"subtree/v1\n\0") == 12
-
-
-def test_another_implementation_makes_the_same_key_and_verifies_our_signature_and_we_its(signer: MlDsa44Signer) -> None:
+def test_another_implementation_makes_the_same_key_and_each_verifies_the_others_line(signer: Cosigner) -> None:
     try:
         from dilithium_py.ml_dsa import ML_DSA_44
     except ImportError:
         missing("dilithium-py is not installed")
-    public_key, secret_key = ML_DSA_44.key_derive(bytes(range(32)))
-    verifier = signer.verifier()
-    assert verifier.public_key == public_key
-    message = cosigned_message(verifier.name, **TREE, timestamp_s=7)
-    signature = signer.sign_tree(**TREE, timestamp_s=7)
-    assert signature[:8] == struct.pack(">Q", 7)
-    assert ML_DSA_44.verify(public_key, message, signature[8:])
-    assert verifier.is_valid(struct.pack(">Q", 7) + ML_DSA_44.sign(secret_key, message), **TREE)
+    public_key, secret_key = ML_DSA_44.key_derive(SEED)
+    assert signer.verifier().public_key == public_key
+    classic = Ed25519Signer(NAME, SEED)
+    note = Note.parse(sign_note(TEXT, classic, signer, time_s=TIME_S))
+    ours = note.lines[1].signature
+    assert ours[:8] == struct.pack(">Q", TIME_S)
+    assert ML_DSA_44.verify(public_key, SIGNED, ours[8:])
+    assert not ML_DSA_44.verify(public_key, SIGNED[:-1] + bytes([SIGNED[-1] ^ 1]), ours[8:])
+    theirs = struct.pack(">Q", TIME_S) + ML_DSA_44.sign(secret_key, SIGNED)
+    foreign = str(note).replace(str(note.lines[1]), str(type(note.lines[1])(NAME, signer.verifier().key_hash, theirs)))
+    assert foreign != str(note)
+    assert signed_by(foreign, [classic.verifier(), signer.verifier()]).signers == (classic.verifier(), signer.verifier())
 
 
-def test_a_signature_holds_for_its_tree_and_time_only(signer: MlDsa44Signer) -> None:
-    verifier = signer.verifier()
-    signature = signer.sign_tree(**TREE, timestamp_s=7)
-    assert len(signature) == 8 + 2420
-    assert verifier.is_valid(signature, **TREE)
-    for other in (TREE | {"origin": "example.com/other"}, TREE | {"size": 6}, TREE | {"root": leaf_hash(b"y")}):
-        assert not verifier.is_valid(signature, **other)
-    assert not verifier.is_valid(struct.pack(">Q", 8) + signature[8:], **TREE)
-    assert not verifier.is_valid(struct.pack(">Q", 2**63) + signature[8:], **TREE)
-    assert not verifier.is_valid(signature[:-1], **TREE)
-    assert not MlDsa44Verifier("example.com/renamed", verifier.public_key).is_valid(signature, **TREE)
-
-
-def test_keys_have_one_text(signer: MlDsa44Signer) -> None:
-    verifier = signer.verifier()
-    assert MlDsa44Verifier.parse(str(verifier)) == verifier
-    assert MlDsa44Signer.parse(signer.secret_text()).verifier() == verifier
-    for text in (str(verifier) + "\n", str(verifier).replace("+B", "+A", 1), "x" + str(verifier)):
-        with pytest.raises(LedgerError):
-            MlDsa44Verifier.parse(text)
-    with pytest.raises(LedgerError):
-        MlDsa44Signer.parse(signer.secret_text() + "\n")
-    assert signer.secret_text()[-20:] not in repr(signer)
-
-
-def test_a_key_file_is_private_and_read_back(signer: MlDsa44Signer, tmp_path: Path) -> None:
-    made = create_ml_dsa_key(tmp_path / "quantum.key", "example.com/log")
+def test_a_key_file_is_private_and_read_back(signer: Cosigner, tmp_path: Path) -> None:
+    made = create_ml_dsa_key(tmp_path / "quantum.key", NAME)
     assert (tmp_path / "quantum.key").stat().st_mode & 0o777 == 0o600
     assert load_ml_dsa_key(tmp_path / "quantum.key").verifier() == made.verifier()
+    (tmp_path / "quantum.key").chmod(0o644)
+    with pytest.raises(LedgerError, match="open to others"):
+        load_ml_dsa_key(tmp_path / "quantum.key")
+
+
+def test_a_key_of_the_other_type_is_not_taken_for_it(signer: Cosigner, tmp_path: Path) -> None:
+    create_ml_dsa_key(tmp_path / "quantum.key", NAME)
     with pytest.raises(LedgerError, match="not an Ed25519 key"):
         load_key(tmp_path / "quantum.key")
-    create_key(tmp_path / "classic.key", "example.com/log")
-    with pytest.raises(LedgerError, match="not an ML-DSA-44 key"):
-        load_ml_dsa_key(tmp_path / "classic.key")
-
-
-@pytest.mark.parametrize("part", [{"size": -1}, {"size": 2**63}, {"root": b"short"}, {"origin": ""}, {"origin": "x" * 256}])
-def test_what_does_not_fit_its_field_is_not_signed(signer: MlDsa44Signer, part: dict[str, object]) -> None:
-    with pytest.raises(LedgerError):
-        signer.sign_tree(**TREE | part, timestamp_s=0)
-    with pytest.raises(LedgerError):
-        signer.sign_tree(**TREE, timestamp_s=-1)
+    create_key(tmp_path / "classic.key", NAME)
+    (tmp_path / "witness.key").touch(0o600)
+    (tmp_path / "witness.key").write_text(Cosigner(NAME, SEED).secret_text() + "\n")
+    for name in ("classic.key", "witness.key"):
+        with pytest.raises(LedgerError) as caught:
+            load_ml_dsa_key(tmp_path / name)
+        assert caught.value.code == "ledger.note_invalid"

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guardrails.errors import LedgerError
+from guardrails.ledger.cosignature import Cosigner
 from guardrails.ledger.entry import decode, encode
 from guardrails.ledger.keys import Ed25519Signer
 from guardrails.ledger.note import ED25519, Verifier, base64_text, key_hash
@@ -273,6 +274,18 @@ def test_even_the_current_key_cannot_rename_the_log() -> None:
     text = f"guardrails ledger key rotation v1\n{NAME}\n{KEYS[0].verifier()}\n{renamed.verifier()}\n".encode()
     with pytest.raises(LedgerError, match="another name than the log"):
         KeyHistory.trusting(KEYS[0].verifier()).after(0, _signed_rotation(str(renamed.verifier()), renamed.sign(text)))
+
+
+def test_a_key_that_signs_in_another_way_cannot_become_the_logs_key() -> None:
+    witness = Cosigner(NAME, b"w" * 32)
+    text = f"guardrails ledger key rotation v1\n{NAME}\n{KEYS[0].verifier()}\n{witness.verifier()}\n".encode()
+    with pytest.raises(LedgerError, match="plain Ed25519") as caught:
+        KeyHistory.trusting(KEYS[0].verifier()).after(0, _signed_rotation(str(witness.verifier()), witness.sign(text)))
+    assert caught.value.code == "ledger.key_history"
+    with pytest.raises(LedgerError, match="plain Ed25519"):
+        rotation_entry(KEYS[0], witness, reason="x")
+    with pytest.raises(LedgerError, match="plain Ed25519"):
+        KeyHistory.trusting(witness.verifier())
 
 
 @pytest.mark.parametrize("from_size", [1, 7, 9, 10, 11, True, "8", None])

@@ -181,7 +181,7 @@ def test_a_missing_variable_is_refused_without_repeating_what_was_taken_for_its_
     key = Ed25519Signer.generate(NAME).secret_text()
     with pytest.raises(UsageError) as caught:
         load_signer(f"env:{key}", environment={})
-    assert key.rpartition("+")[2] not in _everything(caught.value)
+    assert key.split("+", 4)[4] not in _everything(caught.value)
 
 
 GCP_KEY = "gcpkms:projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1"
@@ -326,6 +326,19 @@ def test_a_keeper_that_hangs_costs_its_time_limit_and_no_more() -> None:
             assert time.monotonic() < deadline
 
 
+def test_a_call_for_which_no_thread_can_be_started_does_not_block_those_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    signer = _checked(KEY.sign, timeout_s=1.0)
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(LedgerError, match="no thread can be started"):
+            signer.sign(b"a")
+    assert signer.sign(b"b") == KEY.sign(b"b")
+
+
 def test_threads_take_turns_and_each_gets_its_own_signature() -> None:
     inside, most = [], []
 
@@ -375,7 +388,7 @@ def test_secrets_are_in_no_error_and_no_repr(tmp_path: Path) -> None:
             load_signer(uri, environment=environment)
         shown.append(_everything(caught.value))
     everything = "\n".join(shown)
-    for planted in (text.rpartition("+")[2], text[-30:-4], seed.hex(), repr(seed)[2:-1], PASSPHRASE, wrong):
+    for planted in (text.split("+", 4)[4], text[-30:-4], seed.hex(), repr(seed)[2:-1], PASSPHRASE, wrong):
         assert planted not in everything
 
 

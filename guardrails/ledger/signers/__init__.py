@@ -3,15 +3,13 @@
 from guardrails.ledger.signers.checked import CheckedSigner
 from guardrails.ledger.signers.encrypted import create_encrypted_key, load_encrypted_key
 from guardrails.ledger.signers.loading import SCHEMES, load_signer
-from guardrails.ledger.signers.mldsa import MlDsa44Signer, MlDsa44Verifier, create_ml_dsa_key, load_ml_dsa_key
+from guardrails.ledger.signers.mldsa import create_ml_dsa_key, load_ml_dsa_key
 from guardrails.ledger.signers.passphrases import AskSecret
 
 __all__ = [
     "SCHEMES",
     "AskSecret",
     "CheckedSigner",
-    "MlDsa44Signer",
-    "MlDsa44Verifier",
     "create_encrypted_key",
     "create_ml_dsa_key",
     "load_encrypted_key",

@@ -32,6 +32,9 @@ def load_aws_signer(request: Request) -> Signer:
         UsageError: boto3 is not installed (usage.extra_missing), or the URI names no key (usage.signer_unknown).
         LedgerError: KMS does not answer, or the key gives no Ed25519 signatures (ledger.signer_failed).
     """
+    name, key_id = request.required_name(), request.rest
+    if not key_id:
+        raise UsageError("usage.signer_unknown", "awskms: names no key.", hint="Give a key id, a key ARN or alias/NAME.")
     try:
         import boto3
         from botocore.config import Config
@@ -39,9 +42,6 @@ def load_aws_signer(request: Request) -> Signer:
         raise UsageError(
             "usage.extra_missing", "Keys in AWS KMS need boto3.", hint="Install guardrails-sql[awskms]."
         ) from error
-    name, key_id = request.required_name(), request.rest
-    if not key_id:
-        raise UsageError("usage.signer_unknown", "awskms: names no key.", hint="Give a key id, a key ARN or alias/NAME.")
 
     def connect() -> tuple[Any, bytes]:
         config = Config(connect_timeout=request.timeout_s, read_timeout=request.timeout_s, retries={"total_max_attempts": 2})

@@ -14,7 +14,6 @@ from time import monotonic
 from typing import Generic, TypeVar
 
 from guardrails.errors import GuardrailsError, LedgerError
-from guardrails.ledger.curve import check_public_key
 from guardrails.ledger.note import Verifier
 
 __all__ = ["CheckedSigner", "Turn"]
@@ -51,8 +50,12 @@ class Turn(Generic[_Answer]):
         if not self._busy.acquire(timeout=self._timeout_s):
             raise self._failed("is still busy with an earlier call")
         answers: SimpleQueue[tuple[_Answer, None] | tuple[None, Exception]] = SimpleQueue()
-        # Released by the thread and not here: it may outlive this call.
-        Thread(target=self._work, args=(call, answers), name="ledger-signer", daemon=True).start()
+        try:
+            # The turn is given back by the thread and not here: it may outlive this call.
+            Thread(target=self._work, args=(call, answers), name="ledger-signer", daemon=True).start()
+        except RuntimeError as no_thread:
+            self._busy.release()
+            raise self._failed("could not be called, as no thread can be started") from no_thread
         try:
             answer, error = answers.get(timeout=max(0.0, deadline - monotonic()))
         except Empty:
@@ -90,8 +93,7 @@ class CheckedSigner:
         timeout_s: Most seconds that one signature may take.
 
     Raises:
-        LedgerError: The public key cannot be trusted (ledger.note_invalid), or the keeper does not return Ed25519 signatures that hold
-            under it (ledger.signer_failed).
+        LedgerError: The keeper does not return Ed25519 signatures that hold under the public key (ledger.signer_failed).
     """
 
     __slots__ = ("_label", "_sign", "_turn", "_verifier")
@@ -104,7 +106,6 @@ class CheckedSigner:
         label: str,
         timeout_s: float = 10.0,
     ) -> None:
-        check_public_key(verifier.public_key)
         self._verifier = verifier
         self._sign = sign
         self._label = label
