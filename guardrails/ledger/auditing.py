@@ -23,6 +23,7 @@ from guardrails.ledger.report import Problem, Report, TrustedKey
 from guardrails.ledger.rotation import KeyHistory
 from guardrails.ledger.stores.base import Head, Leaf, Store
 from guardrails.ledger.tree import TILE_WIDTH, pyramid, split_hashes
+from guardrails.ledger.witnessing.quorum import Policy
 
 __all__ = ["Audit", "Level"]
 
@@ -59,12 +60,15 @@ class Audit:
         self._store = store
         self._trusted = trusted
         self._pins = pins
+        self._given = list(pins)
         self._level = level
         self._progress = progress
         self._archive = archive
         self._problems: list[Problem] = []
         self._problem_count = 0
         self._erased: list[tuple[int, str]] = []
+        self._policy: Policy | None = None
+        self._witnessed: int | None = None
         self._recorded: set[tuple[object, object]] = set()
         self._keys = KeyHistory.trusting(trusted.verifier)
         self._history = History(trusted.verifier)
@@ -85,6 +89,10 @@ class Audit:
             index = error.evidence.get("index")
             self._report(index if isinstance(index, int) else None, f"the log's keys do not follow: {_reason(error)}")
 
+    def require_witnesses(self, policy: Policy | None) -> None:
+        """Demands that the published checkpoint is cosigned by enough witnesses."""
+        self._policy = policy
+
     def pin(self, name: str, note: str) -> None:
         """Adds an earlier checkpoint that must be a prefix.
 
@@ -92,6 +100,7 @@ class Audit:
             LedgerError: No key of the log that counts for its size signed it (ledger.note_invalid).
         """
         checkpoint = self._open(note)
+        self._given.append(name)
         self._pins = self._pins | {name: (checkpoint.size, checkpoint.root)}
 
     def run(self) -> Report:
@@ -115,9 +124,10 @@ class Audit:
             problem_count=self._problem_count,
             unknown=tuple(index for _, index, _ in self._history.open_intents),
             erased=tuple(self._erased),
-            pins=len(self._pins) if not self._problem_count else 0,
+            pins=len(self._given) if not self._problem_count else 0,
             level=self._level,
             archived=0 if self._has_all_entries else self._archived_size,
+            witnessed=self._witnessed,
             keys=tuple(str(period.verifier) for period in self._keys.periods),
             since=since,
         )
@@ -155,6 +165,9 @@ class Audit:
             published = self._opened(head.published, "the published checkpoint")
             if published is not None:
                 self._pins = self._pins | {"the published checkpoint": (published.size, published.root)}
+                self._check_witnesses(head.published, published.size)
+        elif self._policy is not None:
+            self._report(None, "no checkpoint was cosigned by witnesses")
         try:
             if checkpoint is not None:
                 peaks = peaks_of(head)
@@ -163,6 +176,15 @@ class Audit:
         except LedgerError:
             self._report(None, "the frontier in the head is not of the signed tree")
         return head, checkpoint
+
+    def _check_witnesses(self, note: str, size: int) -> None:
+        if self._policy is None:
+            return
+        try:
+            self._policy.check(note)
+            self._witnessed = size
+        except LedgerError as error:
+            self._report(None, f"the published checkpoint has not the witnesses that are asked for: {error.message}")
 
     def _opened(self, note: str, what: str) -> Checkpoint | None:
         try:

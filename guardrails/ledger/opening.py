@@ -127,10 +127,10 @@ class KeyFiles:
         self._next.replace(self._current)
         sync_directory(self._current.parent)
 
-    def discard_previous(self) -> None:
-        """Deletes the file of the key that has retired."""
-        if self._previous is not None:
-            self._previous.unlink(missing_ok=True)
+    def discard_previous(self, retired: Verifier) -> None:
+        """Deletes the file of a key that has retired."""
+        if self._previous is not None and self._previous.exists() and load_key(self._previous).verifier() == retired:
+            self._previous.unlink()
 
 
 def publish(location: Location, store: Store, verifier: Verifier) -> None:
