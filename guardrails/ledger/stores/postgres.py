@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from guardrails.ledger.stores.postgres_connect import Connection, Target
 from guardrails.ledger.stores.postgres_joined import JoinedTransaction
-from guardrails.ledger.stores.postgres_link import OwnConnections
+from guardrails.ledger.stores.postgres_link import OwnTransactions
 from guardrails.ledger.stores.postgres_rows import PostgresRows
 
 __all__ = ["PostgresStore"]
@@ -55,7 +55,7 @@ class PostgresStore(PostgresRows):
             reconnect_s=reconnect_s,
             unsafe_allow_fsync_off=unsafe_allow_fsync_off,
         )
-        self._own = OwnConnections(self._target)
+        self._own = OwnTransactions(self._target)
         super().__init__(self._own)
 
     @property

@@ -27,6 +27,8 @@ __all__ = [
 
 Statement: TypeAlias = tuple[str, tuple[object, ...]]
 
+COMMIT: Statement = ("COMMIT", ())
+
 MAX_NAME_BYTES = 1000
 """Longest name of a commitment; longer ones do not fit into PostgreSQL's indexes."""
 
@@ -38,7 +40,10 @@ INSERT_HEAD = (
     " VALUES (1, %s, %s, %s, %s, %s, %s, %s)"
 )
 
-_UPDATE_HEAD = "UPDATE {s}.head SET verifier_key = %s, note = %s, size = %s, frontier = %s, time_us = %s, archived = %s, published = %s WHERE id = 1"
+_UPDATE_HEAD = (
+    "UPDATE {s}.head SET verifier_key = %s, note = %s, size = %s, frontier = %s, time_us = %s, archived = %s, published = %s"
+    " WHERE id = 1"
+)
 _ENTRIES = (
     "INSERT INTO {s}.entries (idx, session, seq, leaf) SELECT %s::bigint + place - 1, session, seq, leaf"
     " FROM unnest(%b::bytea[], %s::bigint[], %b::bytea[]) WITH ORDINALITY AS new (session, seq, leaf, place)"
