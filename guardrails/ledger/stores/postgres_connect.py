@@ -64,7 +64,8 @@ _SETTINGS = """
 _FACTS = """
     SELECT current_setting('fsync'), current_setting('server_version_num')::int,
         (SELECT backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()),
-        CASE WHEN pg_is_in_recovery() THEN '' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END
+        CASE WHEN pg_is_in_recovery() THEN '' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END,
+        (SELECT system_identifier::text || '/' || current_database() FROM pg_control_system())
 """
 PLACE = "SELECT system_identifier::text || '/' || current_database() FROM pg_control_system()"
 """Yields what is the same for all connections to one database, also after a failover."""
@@ -143,6 +144,7 @@ class Link:
         pid: Number of its server process.
         backend_start: When that process began, as the server writes it.
         timeline: The server's timeline, 8 hexadecimal digits; empty on a standby. Transaction ids count within one.
+        place: Which database of which server it is, the same after a failover.
         warnings: What the server warned of; whoever looks empties it.
     """
 
@@ -150,6 +152,7 @@ class Link:
     pid: int
     backend_start: str
     timeline: str
+    place: str
     warnings: list[str] = field(default_factory=list)
 
     @classmethod
@@ -188,7 +191,7 @@ class Link:
             row = connection.execute(_FACTS).fetchone()
             if row is None:
                 raise LedgerError("ledger.unavailable", "The ledger's PostgreSQL server does not tell its settings.")
-            fsync, version, backend_start, timeline = row
+            fsync, version, backend_start, timeline, place = row
             if version < _OLDEST:
                 raise LedgerError("ledger.unavailable", f"PostgreSQL {version // 10000} is too old for a ledger; 13 is needed.")
             if fsync != "on" and not (target.unsafe_allow_fsync_off or target.is_read_only):
@@ -197,7 +200,7 @@ class Link:
                     "The PostgreSQL server runs with fsync = off: what it commits may be gone after a crash.",
                     hint="Turn fsync on; for tests only, open with unsafe_allow_fsync_off=True.",
                 )
-            link = cls(connection, connection.info.backend_pid, str(backend_start), timeline)
+            link = cls(connection, connection.info.backend_pid, str(backend_start), timeline, place)
             connection.add_notice_handler(link._take)
         except BaseException:
             connection.close()

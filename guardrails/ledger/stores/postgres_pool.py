@@ -10,7 +10,7 @@ from contextlib import suppress
 import psycopg
 
 from guardrails.errors import LedgerError
-from guardrails.ledger.stores.postgres_connect import PLACE, Link, Target
+from guardrails.ledger.stores.postgres_connect import Link, Target
 
 __all__ = ["Pool"]
 
@@ -34,8 +34,7 @@ class Pool:
         self._lock = threading.Lock()
         self._idle: list[Link] = []
         link = Link.open(target)
-        row = link.connection.execute(PLACE).fetchone()
-        self.place = str(row[0]) if row else ""
+        self.place = link.place
         self.give_back(link)
         if hasattr(os, "register_at_fork"):
             reference = weakref.ref(self)
