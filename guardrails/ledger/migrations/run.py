@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from guardrails.errors import LedgerError, UsageError
 from guardrails.ledger.stores.postgres_connect import Link, Target
+from guardrails.ledger.stores.postgres_locking import DURABLY, FIRST_LOCK
 
 try:
     from alembic import command
@@ -50,11 +51,10 @@ def migrate(url: str, *, schema: str | None = None) -> tuple[str | None, str]:
     engine = sa.create_engine("postgresql+psycopg://", creator=lambda: _connect(target), poolclass=sa.NullPool)
     try:
         with engine.begin() as connection:
-            connection.execute(
-                sa.text("SELECT pg_advisory_xact_lock(hashtextextended('guardrails ledger ' || :schema, 0))"),
-                {"schema": target.schema},
-            )
-            connection.execute(sa.text("SET LOCAL synchronous_commit = on"))
+            connection.exec_driver_sql(DURABLY)
+            connection.exec_driver_sql(FIRST_LOCK, (target.schema,))
+            if connection.execute(sa.text("SELECT to_regclass(:name)"), {"name": f'"{target.schema}".head'}).scalar():
+                connection.exec_driver_sql(f'LOCK TABLE "{target.schema}".head IN ACCESS EXCLUSIVE MODE')
             before = _revision(connection, target.schema)
             config = _config("postgres", target.schema)
             config.attributes["connection"] = connection

@@ -243,4 +243,6 @@ def qualified(template: str, schema: str) -> bytes:
 
 
 def _evidence(error: Exception) -> dict[str, object]:
-    return {"error": str(error).strip(), "sqlstate": getattr(error, "sqlstate", None)}
+    # The detail of a violated constraint quotes the row, and with it a salt.
+    primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    return {"error": primary or str(error).strip(), "sqlstate": getattr(error, "sqlstate", None)}

@@ -15,7 +15,7 @@ from guardrails.ledger.stores.base import Head
 from guardrails.ledger.stores.postgres_connect import Connection, qualified
 from guardrails.ledger.stores.postgres_statements import HEAD, LOCK_HEAD, Statement, head_of
 
-__all__ = ["DURABLY", "begin_and_lock", "begin_snapshot", "lock_head", "run_all"]
+__all__ = ["DURABLY", "FIRST_LOCK", "begin_and_lock", "begin_snapshot", "lock_head", "run_all"]
 
 DURABLY = (
     "SELECT set_config('synchronous_commit',"
@@ -25,7 +25,9 @@ DURABLY = (
 
 _WAIT = "SELECT set_config('lock_timeout', '{ms}', true)"
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
-_FIRST_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('guardrails ledger ' || %s, 0))"
+FIRST_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('guardrails ledger ' || %s, 0))"
+"""Held by whoever makes tables or a first head, as there is no row to lock yet."""
+_XID = "SELECT pg_current_xact_id()::text"
 _NOT_THERE = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
 
 
@@ -49,6 +51,11 @@ def begin_and_lock(connection: Connection, schema: str, *, wait_s: float | None 
         connection.execute("ROLLBACK")
         _last_row(connection, script, schema)
         row = None
+    except psycopg.errors.UndefinedColumn:
+        # Tables of an older revision: there is nothing to lock for a release that does not know them.
+        connection.execute("ROLLBACK")
+        _last_row(connection, script, schema)
+        return None, str(_last_row(connection, [_XID], schema))
     return _locked(connection, schema) if row is None else (head_of(row), str(row[7]))
 
 
@@ -62,7 +69,7 @@ def begin_snapshot(connection: Connection, schema: str) -> Head | None:
     begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
     try:
         row = _last_row(connection, [begin, HEAD], schema)
-    except _NOT_THERE:
+    except (*_NOT_THERE, psycopg.errors.UndefinedColumn):
         connection.execute("ROLLBACK")
         connection.execute(begin)
         row = None
@@ -77,7 +84,7 @@ def run_all(connection: Connection, schema: str, statements: Sequence[Statement]
 
 
 def _locked(connection: Connection, schema: str) -> tuple[Head | None, str]:
-    connection.execute(_FIRST_LOCK, (schema,))
+    connection.execute(FIRST_LOCK, (schema,))
     found = connection.execute("SELECT to_regclass(%s), pg_current_xact_id()::text", (f'"{schema}".head',)).fetchone()
     if found is None or found[0] is None:
         return None, "" if found is None else str(found[1])
