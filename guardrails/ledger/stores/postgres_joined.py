@@ -84,6 +84,7 @@ class JoinedTransaction:
         return self.transaction()
 
     def head(self) -> Head | None:
+        self._check_open()
         return self._head
 
     def run(self, template: str, parameters: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
