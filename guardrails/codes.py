@@ -159,6 +159,7 @@ _LEDGER = {
     "ledger.entry_invalid": Code("An entry is outside the canonical profile", "ASCII keys, integers to 2^53, below 64 KiB."),
     "ledger.key_missing": Code("The log's signing key is missing", "Restore the key that opened this ledger."),
     "ledger.index_range": Code("There is no entry with this index", "Use an index below the tree size."),
+    "ledger.archived": Code("The entry was moved to an archive", "Read it from the archive; proofs are still here."),
     "ledger.tampered": Code("The ledger was changed", "Keep the file as evidence and restore from a trusted copy."),
     "ledger.proof_invalid": Code("A Merkle proof does not hold", "Treat the log as not trustworthy."),
     "ledger.note_invalid": Code("A signed note is malformed or not signed by a trusted key", "Check the verifier key."),

@@ -24,11 +24,11 @@ from guardrails.errors import GuardrailsError, LedgerError, UsageError
 from guardrails.ledger import Ledger
 from guardrails.ledger.bundle import export as export_bundle
 from guardrails.ledger.entry import decode
+from guardrails.ledger.location import Location
 from guardrails.ledger.merkle import leaf_hash
 from guardrails.ledger.note import base64_text, strict_base64
 from guardrails.ledger.proof import EntryProof
 from guardrails.ledger.report import Report, TrustedKey
-from guardrails.ledger.schema import Location
 from guardrails.ledger.verify import verify as verify_ledger
 
 __all__ = ["ledger"]

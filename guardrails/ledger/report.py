@@ -39,14 +39,16 @@ class TrustedKey:
     is_pinned: bool
 
     @classmethod
-    def find(cls, key: str | Path | None, beside: Path) -> TrustedKey:
+    def find(cls, key: str | Path | None, beside: Path | None) -> TrustedKey:
         """Returns the key that was given as text or as a path, else the one in the file `beside`.
 
         Raises:
-            UsageError: No key was given and there is no such file (usage.file_missing).
+            UsageError: No key was given and there is no such file, or no place for one (usage.file_missing).
             LedgerError: The key is malformed (ledger.note_invalid).
         """
         if key is None:
+            if beside is None:
+                raise UsageError("usage.file_missing", "No verifier key is given.", hint="Give the key that you know.")
             source = f"found in {beside.name}; whoever can write there can replace it, so give the key you know"
             return cls(Verifier.parse(read_small_file(beside).removesuffix("\n")), source, is_pinned=False)
         if isinstance(key, str) and "+" in key and not Path(key).exists():
@@ -68,6 +70,8 @@ class Report:
         unknown: Indexes of intents whose outcome is not known: the process died, or they are running now.
         erased: (index, name) of commitments whose salt was erased.
         pins: How many earlier states, known from elsewhere, are contained in this ledger.
+        level: How deep it was checked: ``hash``, ``entries`` or ``signatures``.
+        since: Time of the last entry before anything was wrong: the change is of an entry after it. Empty where nothing is.
     """
 
     origin: str
@@ -79,6 +83,8 @@ class Report:
     unknown: tuple[int, ...] = ()
     erased: tuple[tuple[int, str], ...] = ()
     pins: int = 0
+    level: str = "signatures"
+    since: str = ""
 
     @property
     def is_verified(self) -> bool:
@@ -115,6 +121,8 @@ class Report:
             "unknown": list(self.unknown),
             "erased": [{"index": index, "name": name} for index, name in self.erased],
             "pins": self.pins,
+            "level": self.level,
+            "sound_until": self.since,
             "caveat": self.caveat,
         }
 
