@@ -89,7 +89,7 @@ class SqlitePlace:
     def open(self, *, read_only: bool = False) -> Store:
         from guardrails.ledger.stores.sqlite import SqliteStore
 
-        from guardrails.ledger.schema import Location
+        from guardrails.ledger.location import Location
 
         return SqliteStore(Location(self.path), read_only=read_only)
 

@@ -59,6 +59,7 @@ _SETTINGS = """
         set_config('default_transaction_read_only', %(read_only)s, false),
         set_config('default_transaction_isolation', 'read committed', false),
         set_config('row_security', 'off', false),
+        set_config('jit', 'off', false),
         set_config('bytea_output', 'hex', false)
 """
 _FACTS = """
