@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,7 +19,16 @@ from guardrails.ledger.stores.base import Batch, Tile
 from guardrails.ledger.stores.postgres import PostgresStore
 from guardrails.ledger.stores.postgres_schema import REVISIONS, differences
 from tests.conftest import missing
-from tests.support.ledger_stores import FIRST_HEAD, PostgresPlace, append_within, appended, assert_sound, begun, secret
+from tests.support.ledger_stores import (
+    FIRST_HEAD,
+    PostgresPlace,
+    append_within,
+    appended,
+    assert_sound,
+    begun,
+    secret,
+    texts_of,
+)
 from tests.support.private_postgres import private_server, programs
 
 DOCS = Path(__file__).parents[2] / "docs" / "ledger-postgres.md"
@@ -195,6 +205,23 @@ def test_an_error_does_not_quote_the_row(place: PostgresPlace, store: PostgresSt
     with pytest.raises(LedgerError) as refused:
         appended(store, ("s", "0"), secrets=[planted, planted])
     assert planted.salt.hex() not in str(refused.value.diagnostics())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_transaction_does_not_cross_a_fork(store: PostgresStore) -> None:
+    with store.transaction():
+        append_within(store, ("s", "0"))
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                store.head()
+            except (LedgerError, UsageError):
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0
+    assert texts_of(store, "s") == [(0, "0")]
 
 
 def test_rows_without_a_head_are_not_a_new_ledger(place: PostgresPlace, store: PostgresStore) -> None:

@@ -67,17 +67,11 @@ def place(postgres_url: str) -> Iterator[PostgresPlace]:
 @pytest.fixture
 def proxy(place: PostgresPlace) -> Iterator[Callable[..., tuple[CuttingProxy, PostgresStore]]]:
     """Makes a proxy and a store behind it."""
-    url = make_url(place.url)
-    if url.host is None:
-        missing("the server listens on no port")
     made: list[Any] = []
 
     def make(needle: bytes, way: Way, meanwhile: Callable[[], object] = lambda: None) -> tuple[CuttingProxy, PostgresStore]:
-        between = CuttingProxy(url.host or "", url.port or 5432, needle, way, meanwhile)
-        through = url.set(host="127.0.0.1", port=between.port).update_query_dict(
-            {"sslmode": "disable", "gssencmode": "disable"}
-        )
-        store = PostgresStore(through.render_as_string(hide_password=False), schema=place.schema)
+        between = CuttingProxy(place.url, needle, way, meanwhile)
+        store = PostgresStore(between.url, schema=place.schema)
         made.extend((store, between))
         return between, store
 
@@ -156,10 +150,8 @@ def test_a_head_alone_and_an_erasure_are_looked_up_too(
 
 
 def test_a_server_that_stays_away_after_the_commit_leaves_it_unknown(place: PostgresPlace) -> None:
-    url = make_url(place.url)
-    between = CuttingProxy(url.host or "", url.port or 5432, MOMENTS["committing"], "unanswered", lambda: between.close())
-    through = url.set(host="127.0.0.1", port=between.port).update_query_dict({"sslmode": "disable", "gssencmode": "disable"})
-    store = PostgresStore(through.render_as_string(hide_password=False), schema=place.schema, reconnect_s=1)
+    between = CuttingProxy(place.url, MOMENTS["committing"], "unanswered", lambda: between.close())
+    store = PostgresStore(between.url, schema=place.schema, reconnect_s=1)
     between.is_armed = True
     with pytest.raises(LedgerError) as unknown:
         appended(store, ("s", "0"))
@@ -224,13 +216,9 @@ def test_a_snapshot_whose_connection_is_lost_does_not_go_on_with_another_state(n
 
 def test_beginning_a_ledger_survives_the_loss_of_its_answer(postgres_url: str) -> None:
     place = PostgresPlace.new(postgres_url)
-    url = make_url(place.url)
     for way in ("unsent", "unanswered"):
-        between = CuttingProxy(url.host or "", url.port or 5432, MOMENTS["committing"], way)
-        through = url.set(host="127.0.0.1", port=between.port).update_query_dict(
-            {"sslmode": "disable", "gssencmode": "disable"}
-        )
-        store = PostgresStore(through.render_as_string(hide_password=False), schema=place.schema)
+        between = CuttingProxy(place.url, MOMENTS["committing"], way)
+        store = PostgresStore(between.url, schema=place.schema)
         between.is_armed = True
         if way == "unsent":
             with pytest.raises(LedgerError) as lost:

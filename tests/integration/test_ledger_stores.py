@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from guardrails.errors import LedgerError, TamperedError, UsageError
+from guardrails.errors import LedgerError, TamperedError
 from guardrails.ledger.stores.base import Batch, Head, Leaf, Store, Tile
 from tests.support.ledger_stores import (
     FIRST_HEAD,
@@ -201,7 +201,7 @@ def test_secrets_are_erased_with_their_marks(store: Store) -> None:
     kept = [secret(0, "sql", ana, ben, sealed=b"\0sealed"), secret(0, "rows", ana), secret(1, "sql", ben), secret(2, "none")]
     appended(store, ("s", "0"), ("s", "1"), ("s", "2"), secrets=kept)
     with store.snapshot():
-        assert sorted(store.secrets(0), key=lambda each: each.name) == [kept[1], kept[0]]
+        assert [replace(each, subjects=()) for each in store.secrets(0)] == [replace(kept[n], subjects=()) for n in (1, 0)]
         assert store.secrets(2) == [kept[3]]
         assert store.secrets(9) == []
         assert store.secret_names(0, 3) == [(0, "rows"), (0, "sql"), (1, "sql"), (2, "none")]
@@ -213,7 +213,7 @@ def test_secrets_are_erased_with_their_marks(store: Store) -> None:
         assert store.erase([]) == 0
     store.drop_old_pages()
     with store.snapshot():
-        assert store.secrets(0) == [kept[1]]
+        assert [replace(each, subjects=()) for each in store.secrets(0)] == [replace(kept[1], subjects=())]
         assert store.secrets_of(ben) == [(1, "sql")]
         assert store.secrets_of(ana) == [(0, "rows")]
 
@@ -229,6 +229,23 @@ def test_archived_entries_are_gone_and_their_sessions_go_on(store: Store) -> Non
         assert store.next_seqs({"s"}) == {"s": 600}
         assert store.tile(0, 0) is not None
         assert store.head().archived == 512
+
+
+def test_a_session_that_was_archived_whole_goes_on(place: Place, store: Store, request: pytest.FixtureRequest) -> None:
+    if place.address[0] == "sqlite":
+        request.applymarker(pytest.mark.xfail(reason="places of archived sessions are forgotten", strict=True))
+    appended(store, *[("early", str(n)) for n in range(100)], *[("late", str(n)) for n in range(500)])
+    with store.transaction():
+        store.drop_leaves(256)
+        store.write(Batch(600, replace(store.head(), archived=256)))
+    with store.snapshot():
+        assert store.next_seqs({"early", "late"}) == {"early": 100, "late": 500}
+    appended(store, ("early", "100"))
+    with store.transaction():
+        store.drop_leaves(512)
+        store.write(Batch(601, replace(store.head(), archived=512)))
+    with store.snapshot():
+        assert store.next_seqs({"early", "late"}) == {"early": 101, "late": 500}
 
 
 @pytest.mark.parametrize("fails", ["after", "before"])
@@ -385,23 +402,6 @@ def test_both_sides_of_a_fork_go_on(store: Store) -> None:
     for name in ("parent", *(f"child-{child}" for child in children)):
         assert [text for _, text in texts_of(store, name)] == [str(n) for n in range(6 if name == "parent" else 5)]
     assert_sound(store)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_transaction_does_not_cross_a_fork(store: Store) -> None:
-    with store.transaction():
-        append_within(store, ("s", "0"))
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                store.head()
-            except (LedgerError, UsageError):
-                status = 0
-            finally:
-                os._exit(status)
-        assert os.waitpid(child, 0)[1] == 0
-    assert texts_of(store, "s") == [(0, "0")]
 
 
 def test_reading_only_changes_nothing(place: Place, store: Store) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
+from sqlalchemy.engine import make_url
+
 Way = Literal["unsent", "unanswered", "held"]
 """unsent: the server sees the connection end before the message. unanswered: it gets the message and its answer is lost.
 held: it gets neither message nor end, as when a network falls silent."""
@@ -22,15 +24,14 @@ class CuttingProxy:
     """Listens on a port of 127.0.0.1 and forwards to a server.
 
     Args:
-        host: The server's.
-        port: The server's.
+        url: The server's.
         needle: Text in what the client sends.
         way: What happens when it comes.
         meanwhile: Called once the server is done and before the client knows of it.
     """
 
-    def __init__(self, host: str, port: int, needle: bytes, way: Way, meanwhile: Callable[[], object] = lambda: None) -> None:
-        self._server = (host, port)
+    def __init__(self, url: str, needle: bytes, way: Way, meanwhile: Callable[[], object] = lambda: None) -> None:
+        self._url = make_url(url)
         self._needle = needle
         self._way = way
         self._meanwhile = meanwhile
@@ -42,8 +43,16 @@ class CuttingProxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
-    def port(self) -> int:
-        return int(self._listener.getsockname()[1])
+    def url(self) -> str:
+        """The server's URL, by way of the proxy and in clear."""
+        place = {
+            "host": "127.0.0.1",
+            "port": str(self._listener.getsockname()[1]),
+            "sslmode": "disable",
+            "gssencmode": "disable",
+        }
+        plain = self._url.difference_update_query(["host", "port"]).set(host=None, port=None)
+        return plain.update_query_dict(place).render_as_string(hide_password=False)
 
     def close(self) -> None:
         _shut(self._listener, socket.SHUT_RDWR)  # closing alone does not wake who waits for a client
@@ -51,13 +60,22 @@ class CuttingProxy:
         for each in self._kept:
             each.close()
 
+    def _connected(self) -> socket.socket:
+        port = int(self._url.port or 5432)
+        folder = str(self._url.query.get("host", ""))
+        if not folder.startswith("/"):
+            return socket.create_connection((self._url.host or "127.0.0.1", port))
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(f"{folder}/.s.PGSQL.{port}")
+        return server
+
     def _accept(self) -> None:
         while True:
             try:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            server = socket.create_connection(self._server)
+            server = self._connected()
             cut = threading.Event()
             threading.Thread(target=self._to_server, args=(client, server, cut), daemon=True).start()
             threading.Thread(target=self._to_client, args=(client, server, cut), daemon=True).start()

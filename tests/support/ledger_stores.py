@@ -87,9 +87,8 @@ class SqlitePlace:
         return ("sqlite", str(self.path), "")
 
     def open(self, *, read_only: bool = False) -> Store:
-        from guardrails.ledger.stores.sqlite import SqliteStore
-
         from guardrails.ledger.location import Location
+        from guardrails.ledger.stores.sqlite import SqliteStore
 
         return SqliteStore(Location(self.path), read_only=read_only)
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from alembic import context
 
 _SCHEMA = context.config.attributes["ledger_schema"]
+_CONNECTION = context.config.attributes.get("connection")
 _MAKE_SCHEMA = f"""
 DO $$ BEGIN IF to_regnamespace('"{_SCHEMA}"') IS NULL THEN CREATE SCHEMA "{_SCHEMA}"; END IF; END $$
 """
 
-if context.is_offline_mode():
+if _CONNECTION is None:
     # The transaction is the caller's.
     context.configure(dialect_name="postgresql", version_table_schema=_SCHEMA, transactional_ddl=False)
 else:
-    context.configure(connection=context.config.attributes["connection"], version_table_schema=_SCHEMA)
+    context.configure(connection=_CONNECTION, version_table_schema=_SCHEMA)
 
 with context.begin_transaction():
-    context.execute(_MAKE_SCHEMA)
+    if context.get_context().dialect.name == "postgresql":
+        context.execute(_MAKE_SCHEMA)
     context.run_migrations()

@@ -109,7 +109,7 @@ class PostgresRows:
     def create(self, head: Head) -> None:
         """Makes the tables, unless their owner has made them, and the first head."""
         if not has_tables(self._run, self._transactions.schema):
-            from guardrails.ledger.migrations import postgres_script
+            from guardrails.ledger.migrations.on_postgres import postgres_script
 
             self._transactions.define(postgres_script(self._transactions.schema))
         self._transactions.begin_with(head)
