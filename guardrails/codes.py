@@ -152,6 +152,11 @@ _INSTALL = {
 
 _LEDGER = {
     "ledger.unavailable": Code("The ledger cannot be opened or written", "Without a ledger nothing runs; mend it first."),
+    "ledger.connection_lost": Code("The connection to the ledger's database was lost", "Nothing was stored: append again."),
+    "ledger.commit_unknown": Code(
+        "It is not known whether the ledger's database stored a batch",
+        "Look for the entry by its id before appending it again.",
+    ),
     "ledger.entry_invalid": Code("An entry is outside the canonical profile", "ASCII keys, integers to 2^53, below 64 KiB."),
     "ledger.key_missing": Code("The log's signing key is missing", "Restore the key that opened this ledger."),
     "ledger.signer_failed": Code(
