@@ -23,6 +23,7 @@ from guardrails.ledger.location import Location
 from guardrails.ledger.merkle import consistency_ranges, inclusion_ranges, leaf_hash
 from guardrails.ledger.note import Signer, Verifier
 from guardrails.ledger.opening import begin_or_resume, open_store, publish
+from guardrails.ledger.pin import PinStore
 from guardrails.ledger.private import Given, Private, as_private, commit
 from guardrails.ledger.rotation import KeyHistory
 from guardrails.ledger.signing import SessionKey
@@ -62,6 +63,7 @@ class Ledger:
         self._known = KnownHead(store, self._tree, verifier)
         self._appender = Appender(store, self._known, self._tree, signers, vault, clock_ns) if signers else None
         self._group = GroupCommit(self._appender.commit) if self._appender else None
+        self._pins: PinStore | None = None
 
     @classmethod
     def open(
@@ -73,6 +75,7 @@ class Ledger:
         origin: str | None = None,
         read_only: bool = False,
         vault_key: bytes | None = None,
+        pins: PinStore | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> Ledger:
         """Opens a ledger, and begins a new one where there is none.
@@ -86,6 +89,8 @@ class Ledger:
             origin: The log's name in checkpoints; by default the key's name, for a new key ``ledger.local/<random>``.
             read_only: Only read: needs no private key, and the file must exist.
             vault_key: 32 bytes that kept values are sealed with; by default the key in ``<path>.vault``, made when it is needed.
+            pins: Where the last checkpoint seen of each log is kept, outside of this one: the ledger must contain it. It moves on
+                when the ledger is opened and closed.
             clock_ns: Unix time in nanoseconds.
 
         Raises:
@@ -115,6 +120,8 @@ class Ledger:
             if not read_only:
                 with store.snapshot():
                     publish(location, store, verifier)
+            ledger._pins = pins
+            ledger.pin()
         except BaseException:
             store.close()
             raise
@@ -386,9 +393,22 @@ class Ledger:
             raise _read_only()
         return self._appender.signers
 
+    def pin(self) -> None:
+        """Holds the ledger against the checkpoint seen last, where it was opened with pins, and pins the latest one.
+
+        Raises:
+            TamperedError: It went back, or is another log; the evidence holds both checkpoints.
+        """
+        if self._pins is not None:
+            self._pins.check(self.checkpoint, self.keys().valid_for(self.size), self.consistency_proof)
+
     def close(self) -> None:
         """Closes the ledger. Closing twice is allowed."""
-        self._store.close()
+        try:
+            self.pin()
+        finally:
+            self._pins = None
+            self._store.close()
 
     def __enter__(self) -> Ledger:
         return self

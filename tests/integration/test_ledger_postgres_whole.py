@@ -174,8 +174,13 @@ def test_no_private_value_is_in_the_database(url: str, tmp_path: Path) -> None:
     parsed = make_url(url)
     place = PostgresPlace(parsed.difference_update_query(["ledger_schema"]).render_as_string(hide_password=False), "x")
     schema = str(parsed.query["ledger_schema"])
-    tables = [str(row[0]) for row in place.execute("SELECT relname FROM pg_class WHERE relnamespace = %s::regnamespace AND relkind = 'r'", schema)]
+    tables = [
+        str(row[0])
+        for row in place.execute("SELECT relname FROM pg_class WHERE relnamespace = %s::regnamespace AND relkind = 'r'", schema)
+    ]
     rows = [row for table in tables for row in place.execute(f'SELECT * FROM "{schema}"."{table}"')]
     assert len(tables) == 8
     assert rows
-    assert not any(planted.encode() in (value if isinstance(value, bytes) else str(value).encode()) for row in rows for value in row)
+    assert not any(
+        planted.encode() in (value if isinstance(value, bytes) else str(value).encode()) for row in rows for value in row
+    )
