@@ -29,7 +29,9 @@ def open_store(location: Location, *, read_only: bool = False) -> Store:
         from guardrails.ledger.stores.sqlite import SqliteStore
 
         return SqliteStore(location, read_only=read_only)
-    raise UsageError("usage.database_unsupported", "Ledgers in PostgreSQL are not there yet.")
+    from guardrails.ledger.stores.postgres import PostgresStore
+
+    return PostgresStore(location.postgres, read_only=read_only)
 
 
 def begin_or_resume(
