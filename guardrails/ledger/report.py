@@ -70,7 +70,9 @@ class Report:
         unknown: Indexes of intents whose outcome is not known: the process died, or they are running now.
         erased: (index, name) of commitments whose salt was erased.
         pins: How many earlier states, known from elsewhere, are contained in this ledger.
+        archived: Entries before this index were checked by their hashes alone, since the archive was not given; 0 for none.
         level: How deep it was checked: ``hash``, ``entries`` or ``signatures``.
+        keys: The log's verifier keys in the order of their coming; more than one after a rotation.
         since: Time of the last entry before anything was wrong: the change is of an entry after it. Empty where nothing is.
     """
 
@@ -83,7 +85,9 @@ class Report:
     unknown: tuple[int, ...] = ()
     erased: tuple[tuple[int, str], ...] = ()
     pins: int = 0
+    archived: int = 0
     level: str = "signatures"
+    keys: tuple[str, ...] = ()
     since: str = ""
 
     @property
@@ -121,7 +125,9 @@ class Report:
             "unknown": list(self.unknown),
             "erased": [{"index": index, "name": name} for index, name in self.erased],
             "pins": self.pins,
+            "archived": self.archived,
             "level": self.level,
+            "keys": list(self.keys),
             "sound_until": self.since,
             "caveat": self.caveat,
         }

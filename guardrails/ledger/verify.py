@@ -7,7 +7,6 @@ from pathlib import Path
 
 from guardrails.errors import UsageError
 from guardrails.ledger.auditing import Audit, Level
-from guardrails.ledger.checkpoint import open_checkpoint
 from guardrails.ledger.location import Location
 from guardrails.ledger.opening import open_store
 from guardrails.ledger.report import Problem, Report, TrustedKey, read_small_file
@@ -49,10 +48,12 @@ def verify(
     try:
         trusted = TrustedKey.find(key, location.beside(".pub"))
         pins = {} if pin is None else {"the pinned root": pin}
-        if checkpoint is not None:
-            text = checkpoint if isinstance(checkpoint, str) and "\n" in checkpoint else read_small_file(Path(checkpoint))
-            earlier = open_checkpoint(text, trusted.verifier)
-            pins["the earlier checkpoint"] = (earlier.size, earlier.root)
-        return Audit(store, trusted, pins, level=level, progress=progress, archive=archive).run()
+        audit = Audit(store, trusted, pins, level=level, progress=progress, archive=archive)
+        with store.snapshot():  # one state, whatever is appended meanwhile
+            audit.read_keys()
+            if checkpoint is not None:
+                text = checkpoint if isinstance(checkpoint, str) and "\n" in checkpoint else read_small_file(Path(checkpoint))
+                audit.pin("the earlier checkpoint", text)
+            return audit.run()
     finally:
         store.close()
