@@ -119,6 +119,7 @@ class Guard:
         unsafe_without_scan: bool = False,
         crosscheck: bool = False,
         joint_outcomes: bool = False,
+        state: str | Path | None = None,
     ) -> Guard:
         """Opens everything a guard needs and checks that the pieces fit together.
 
@@ -132,6 +133,8 @@ class Guard:
             crosscheck: PostgreSQL's own parser must agree about every statement; needs the extra `crosscheck`.
             joint_outcomes: Write the outcome of every change in the transaction of the change itself: both happen or neither, so
                 no crash leaves a change whose outcome is unknown. Database and ledger must be the same PostgreSQL database.
+            state: The path beside which approvals (``.approvals``) and mask keys lie; the ledger's own file by default. A ledger in
+                a server needs one, on storage that the hosts share if several ask for approvals.
 
         Returns:
             The open guard. Intents that a crashed process left without outcome are now marked unknown in the ledger.
@@ -144,8 +147,11 @@ class Guard:
         loaded = policy if isinstance(policy, Policy) else Policy.load(policy)
         engine = cast(Engine, database) if hasattr(database, "catalog") else open_engine(database)
         log = ledger if isinstance(ledger, Ledger) else Ledger.open(ledger)
+        beside = state or log.path or ("sqlite:///:memory:" if log.is_memory else None)
+        if beside is None:
+            message = "A ledger in a server has no folder for approvals and mask keys."
+            raise UsageError("usage.input_invalid", message, hint="Give `state`, a path beside which they may lie.")
         log.recover()
-        beside = log.path or "sqlite:///:memory:"
         store = ApprovalStore.open(beside)
         keyring = open_keyring(beside)
         choices = {"scan": not unsafe_without_scan, "crosscheck": crosscheck}

@@ -84,7 +84,7 @@ class Ledger:
             url: ``sqlite:///relative/path``, ``sqlite:////absolute/path``, ``sqlite:///:memory:``, a plain path, or
                 ``postgresql://…``.
             signer: What signs checkpoints, or its URI (see `guardrails.ledger.signers`); by default the key in ``<path>.key``, made
-                with a new ledger.
+                with a new ledger, and for a ledger in a server the URI in GUARDRAILS_LEDGER_SIGNER.
             previous: Signers of keys that were rotated out and have not retired: they sign too.
             origin: The log's name in checkpoints; by default the key's name, for a new key ``ledger.local/<random>``.
             read_only: Only read: needs no private key, and the file must exist.
@@ -236,6 +236,11 @@ class Ledger:
     def path(self) -> Path | None:
         """The ledger's file, None for a ledger in memory."""
         return self._store.path
+
+    @property
+    def is_memory(self) -> bool:
+        """Whether it ends with this process."""
+        return not self._store.is_shared
 
     @property
     def size(self) -> int:
