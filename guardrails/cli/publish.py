@@ -10,23 +10,23 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import cast
 
 import click
 from rich.console import Console
 from rich.progress import Progress
 
 from guardrails.cli.ledger_options import json_option, ledger_option, reports_errors
-from guardrails.errors import UsageError
+from guardrails.errors import LedgerError, UsageError
 from guardrails.ledger import Ledger
 from guardrails.ledger.note import Verifier, base64_text
+from guardrails.ledger.publishing.archive import ArchivedSource, ArchiveReader
 from guardrails.ledger.publishing.client import TileClient
 from guardrails.ledger.publishing.client import mirror as mirror_log
 from guardrails.ledger.publishing.directory import DirectoryTarget
 from guardrails.ledger.publishing.exporter import Published
 from guardrails.ledger.publishing.exporter import publish as publish_log
 from guardrails.ledger.publishing.monitor import monitor as monitor_log
-from guardrails.ledger.publishing.places import open_target
+from guardrails.ledger.publishing.places import open_reader, open_target
 from guardrails.ledger.publishing.server import LogServer
 from guardrails.ledger.publishing.source import LogSource, Reader, SourceReader
 from guardrails.ledger.report import TrustedKey
@@ -58,23 +58,39 @@ _keep_option = click.option("--keep-partials", is_flag=True, help="Keep partial 
     metavar="TEXT_OR_PATH",
     help="The verifier keys to trust, now and in what is published already; by default the ledger's own.",
 )
+@click.option("--cosigned", is_flag=True, help="Publish only what witnesses cosigned; see `guardrails ledger cosign`.")
+@click.option("--archive", "archive_place", metavar="FOLDER_OR_URL", help="Where old entries of the ledger were moved to.")
 @_no_entries_option
 @_repair_option
 @_keep_option
 @json_option
 @reports_errors
 def publish(
-    target: str, url: str, keys: tuple[str, ...], no_entries: bool, repair: bool, keep_partials: bool, as_json: bool
+    target: str,
+    url: str,
+    keys: tuple[str, ...],
+    cosigned: bool,
+    archive_place: str | None,
+    no_entries: bool,
+    repair: bool,
+    keep_partials: bool,
+    as_json: bool,
 ) -> None:
     """Publish the ledger into a folder or an object store (s3://bucket/folder): what is new, and the checkpoint last."""
     place = open_target(target)
     with Ledger.open(url, read_only=True) as log, _progress("Publishing", as_json) as progress:
-        trusted = _trusted(keys) or [Verifier.parse(log.verifier_key)]
-        source = cast(LogSource, log)
+        trusted = _trusted(keys) or [period.verifier for period in log.keys().periods if period.revoked_from is None]
+        source: LogSource = log
+        if archive_place is not None:
+            source = ArchivedSource(log, ArchiveReader(open_reader(archive_place), log.tile), log.archived)
+        note = log.published() if cosigned else None
+        if note == "":
+            raise LedgerError("ledger.quorum_missing", "No checkpoint of the ledger was cosigned yet.")
         done = publish_log(
             source,
             place,
             trusted,
+            note=note,
             has_entries=not no_entries,
             repair=repair,
             keep_partials=keep_partials,
@@ -104,7 +120,7 @@ def serve(
         reader: Reader
         if url is not None:
             log = opened.enter_context(Ledger.open(url, read_only=True))
-            reader = SourceReader(cast(LogSource, log))
+            reader = SourceReader(log)
         else:
             reader = DirectoryTarget(str(directory))
         server = opened.enter_context(

@@ -20,7 +20,9 @@ from tests.support.twins import fill_sqlite
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "ledger.md").read_text("utf-8")
 PAGES = "\n".join(page.read_text("utf-8") for page in (ROOT / "docs").glob("*.md"))
-FIELDS = {name for line in PAGE.splitlines() if line.startswith("| `") for name in re.findall(r"`([a-z_]+)`", line.split("|")[1])}
+FIELDS = {
+    name for line in PAGE.splitlines() if line.startswith("| `") for name in re.findall(r"`([a-z_]+)`", line.split("|")[1])
+}
 
 
 @pytest.fixture
@@ -57,9 +59,16 @@ def test_every_field_of_an_entry_is_in_the_table(entries: list[dict[str, object]
 def test_every_kind_of_entry_is_named(entries: list[dict[str, object]]) -> None:
     kinds = {str(entry["type"]) for entry in entries}
     assert {"key.bind", "intent", "outcome", "refusal", "erasure", "approval.requested", "approval.decided"} <= kinds
-    writers = ["entries.py", "asking.py", "rotation.py", *(f"ledger/{n}.py" for n in ("log", "administration", "signing", "rotation"))]
+    writers = [
+        "entries.py",
+        "asking.py",
+        "rotation.py",
+        *(f"ledger/{n}.py" for n in ("log", "administration", "signing", "rotation")),
+    ]
     source = "\n".join((ROOT / "guardrails" / writer).read_text("utf-8") for writer in writers)
-    kinds |= set(re.findall(r'"type": "([a-z_.]+)"', source)) - {"note"} | set(re.findall(r'^[A-Z]+ = "(key\.[a-z]+)"', source, re.MULTILINE))
+    kinds |= set(re.findall(r'"type": "([a-z_.]+)"', source)) - {"note"} | set(
+        re.findall(r'^[A-Z]+ = "(key\.[a-z]+)"', source, re.MULTILINE)
+    )
     assert {kind for kind in kinds if f"`{kind}`" not in PAGE} == set()
 
 

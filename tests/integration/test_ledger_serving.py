@@ -489,11 +489,6 @@ def test_readers_see_a_whole_log_at_every_moment(tmp_path: Path) -> None:
     assert all(len(sizes) > 2 for sizes in seen), seen
 
 
-# The ledger offers its tiles from the store's next version on.
-needs_tiles = pytest.mark.skipif(not hasattr(Ledger, "tile"), reason="the ledger does not offer its tiles yet")
-
-
-@needs_tiles
 def test_a_ledger_is_published_and_served_live(tmp_path: Path) -> None:
     path = tmp_path / "audit.db"
     with Ledger.open(path) as ledger:
