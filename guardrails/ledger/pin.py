@@ -92,6 +92,17 @@ class PinStore:
                 write_private(self.path(origin), current, mode=0o600)
         return checkpoint
 
+    def replace(self, origin: str, note: str) -> None:
+        """Pins a checkpoint that the caller has verified to continue the pinned one.
+
+        Raises:
+            LedgerError: The pin cannot be written (ledger.unavailable).
+        """
+        with self._locked(origin):
+            pinned = self._read(origin)
+            if pinned is None or self._parse(origin, pinned).size <= self._parse(origin, note).size:
+                write_private(self.path(origin), note, mode=0o600)
+
     @staticmethod
     def _compare(
         pinned: str, old: Checkpoint, note: str, new: Checkpoint, consistency_proof: Callable[[int, int], list[bytes]]

@@ -14,6 +14,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from guardrails.errors import UsageError
+from guardrails.ledger.curve import check_public_key
 from guardrails.ledger.text import note_error
 from guardrails.ledger.tree_head import Checkpoint
 
@@ -35,7 +36,6 @@ COSIGNATURE_ML_DSA_44 = b"\x06"
 """Signature type byte of timestamped ML-DSA-44 cosignatures of checkpoints."""
 MAX_TIME_S = 2**63 - 1
 
-_FIELD = 2**255 - 19
 _MAX_OPAQUE_BYTES = 255
 
 
@@ -107,21 +107,6 @@ def _opaque(text: str) -> bytes:
     return bytes([len(data)]) + data
 
 
-def _check_ed25519_key(key: bytes) -> None:
-    y = int.from_bytes(key, "little") & (2**255 - 1)
-    # Under a point of small order, signatures that hold for any message exist; their y are the roots below.
-    if y >= _FIELD or y in (0, 1, _FIELD - 1) or _is_order_eight(y):
-        raise note_error("The Ed25519 public key is not canonical, or a point of small order.")
-
-
-def _is_order_eight(y: int) -> bool:
-    # Twice such a point has y = 0, where x² = -1: with -x² + y² = 1 + d·x²·y², the doubling's numerator y² + x² is 0.
-    # So x² = -y², hence 2y² = 1 - d·y⁴ (RFC 8032, section 5.1, for d).
-    d = -121665 * pow(121666, -1, _FIELD) % _FIELD
-    square = y * y % _FIELD
-    return (2 * square - 1 + d * square * square) % _FIELD == 0
-
-
 def _check_ml_dsa_key(_key: bytes) -> None:
     return
 
@@ -151,9 +136,9 @@ def _is_valid_ml_dsa(key: bytes, message: bytes, signature: bytes) -> bool:
 
 
 SIGNATURE_TYPES = {
-    ED25519: SignatureType("Ed25519", 32, 64, False, _plain_message, _check_ed25519_key, _is_valid_ed25519),
+    ED25519: SignatureType("Ed25519", 32, 64, False, _plain_message, check_public_key, _is_valid_ed25519),
     COSIGNATURE_ED25519: SignatureType(
-        "Ed25519 cosignature/v1", 32, 64, True, _cosignature_message, _check_ed25519_key, _is_valid_ed25519
+        "Ed25519 cosignature/v1", 32, 64, True, _cosignature_message, check_public_key, _is_valid_ed25519
     ),
     COSIGNATURE_ML_DSA_44: SignatureType(
         "ML-DSA-44 cosignature", 1312, 2420, True, _subtree_message, _check_ml_dsa_key, _is_valid_ml_dsa
