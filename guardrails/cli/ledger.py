@@ -28,8 +28,8 @@ from guardrails.ledger.entry import decode
 from guardrails.ledger.location import Location
 from guardrails.ledger.merkle import leaf_hash
 from guardrails.ledger.note import base64_text, strict_base64
-from guardrails.ledger.proof import EntryProof
 from guardrails.ledger.pin import PinStore
+from guardrails.ledger.proof import EntryProof
 from guardrails.ledger.report import Report, TrustedKey, read_small_file
 from guardrails.ledger.verify import Level
 from guardrails.ledger.verify import verify as verify_ledger
@@ -48,7 +48,9 @@ COMMANDS = {
     "migrate": Command("guardrails.cli.ledger_keep:migrate", "Bring a ledger of an earlier format up to this version's."),
     "mirror": Command("guardrails.cli.publish:mirror", "Copy a published log while verifying it."),
     "monitor": Command("guardrails.cli.publish:monitor", "Check that a published log only grew since it was last seen."),
-    "prove": Command("guardrails.cli.ledger:prove", "Print the proof (C2SP tlog-proof) that entry INDEX is in the ledger, and verify it."),
+    "prove": Command(
+        "guardrails.cli.ledger:prove", "Print the proof (C2SP tlog-proof) that entry INDEX is in the ledger, and verify it."
+    ),
     "publish": Command("guardrails.cli.publish:publish", "Publish the ledger as C2SP tiles into a folder or an object store."),
     "recover": Command("guardrails.cli.ledger_keep:recover", "Record intents that crashed processes left without an outcome."),
     "serve": Command("guardrails.cli.publish:serve", "Serve a ledger's tiles read-only over HTTP."),

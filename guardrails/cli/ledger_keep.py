@@ -27,7 +27,9 @@ __all__ = ["archive", "cosign", "erase", "migrate", "recover"]
 
 @click.command()
 @click.argument("target", metavar="FOLDER_OR_URL")
-@click.option("--before", type=click.IntRange(min=0), required=True, help="Entry to stop before; rounded down to a multiple of 256.")
+@click.option(
+    "--before", type=click.IntRange(min=0), required=True, help="Entry to stop before; rounded down to a multiple of 256."
+)
 @click.option("--name", default="", help="What the ledger calls the archive.")
 @ledger_option
 @signer_options
@@ -57,9 +59,7 @@ def archive(
 @signer_options
 @json_option
 @reports_errors
-def cosign(
-    witnesses: str, timeout_s: float, url: str, signer: str | None, previous: tuple[str, ...], as_json: bool
-) -> None:
+def cosign(witnesses: str, timeout_s: float, url: str, signer: str | None, previous: tuple[str, ...], as_json: bool) -> None:
     """Have witnesses cosign the latest checkpoint; with enough of them it counts as published."""
     policy = parse_policy(read_small_file(Path(witnesses)))
     with opened_for_writing(url, signer, previous) as log:
@@ -75,9 +75,7 @@ def cosign(
 @signer_options
 @json_option
 @reports_errors
-def erase(
-    subject: str, by: str, reason: str, url: str, signer: str | None, previous: tuple[str, ...], as_json: bool
-) -> None:
+def erase(subject: str, by: str, reason: str, url: str, signer: str | None, previous: tuple[str, ...], as_json: bool) -> None:
     """Destroy salts, values and row images of one person. The tree still verifies; the erasure is an entry."""
     with opened_for_writing(url, signer, previous) as log:
         count = log.erase_subject(subject, by=by, reason=reason)

@@ -32,12 +32,16 @@ TAMPERED_STATUS = 1
 USAGE_STATUS = 2
 _USAGE_CODES = frozenset({"ledger.index_range", "ledger.unavailable", "ledger.key_missing"})
 
-ledger_option = click.option("--ledger", "url", required=True, metavar="URL_OR_PATH", help="sqlite:///path, a path, or postgresql://…")
+ledger_option = click.option(
+    "--ledger", "url", required=True, metavar="URL_OR_PATH", help="sqlite:///path, a path, or postgresql://…"
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 
 
 _signer_option = click.option("--signer", metavar="URI", help="The log's signer; by default the key file beside the ledger.")
-_previous_option = click.option("--previous", metavar="URI", multiple=True, help="Signer of a key that was rotated out and signs too.")
+_previous_option = click.option(
+    "--previous", metavar="URI", multiple=True, help="Signer of a key that was rotated out and signs too."
+)
 
 
 def signer_options(command: Callable[P, None]) -> Callable[P, None]:

@@ -105,6 +105,17 @@ class Appender:
         if self._session_keys.setdefault(session, key) is not key:
             raise _invalid("The session has a key already.")
 
+    def joining(self, store: Store, seen: Head) -> Appender:
+        """Returns an appender that writes once, in a transaction of somebody else's, with the same keys.
+
+        What it writes may never become durable, so it remembers nothing for this one.
+        """
+        tree = Tree(store)
+        known = KnownHead(store, tree, self._known.verifier, seen)
+        joined = Appender(store, known, tree, self.signers, self._vault, self._clock_ns)
+        joined._session_keys = self._session_keys
+        return joined
+
     def commit(self, tickets: list[Ticket[Request, list[Appended]]]) -> None:
         """Appends what the tickets ask for, in one transaction under one checkpoint."""
         try:

@@ -16,13 +16,14 @@ from types import TracebackType
 from guardrails.errors import LedgerError, ProofError, TamperedError, UsageError
 from guardrails.ledger import entry as entries
 from guardrails.ledger.appending import STAMPED, Appended, Appender, Item, Request
-from guardrails.ledger.group import GroupCommit
+from guardrails.ledger.group import GroupCommit, Ticket
 from guardrails.ledger.heads import KnownHead, root_of
 from guardrails.ledger.keychain import key_history
 from guardrails.ledger.location import Location
 from guardrails.ledger.merkle import consistency_ranges, inclusion_ranges, leaf_hash
 from guardrails.ledger.note import Signer, Verifier
 from guardrails.ledger.opening import begin_or_resume, open_store, publish
+from guardrails.ledger.pin import PinStore
 from guardrails.ledger.private import Given, Private, as_private, commit
 from guardrails.ledger.rotation import KeyHistory
 from guardrails.ledger.signing import SessionKey
@@ -62,6 +63,7 @@ class Ledger:
         self._known = KnownHead(store, self._tree, verifier)
         self._appender = Appender(store, self._known, self._tree, signers, vault, clock_ns) if signers else None
         self._group = GroupCommit(self._appender.commit) if self._appender else None
+        self._pins: PinStore | None = None
 
     @classmethod
     def open(
@@ -73,6 +75,7 @@ class Ledger:
         origin: str | None = None,
         read_only: bool = False,
         vault_key: bytes | None = None,
+        pins: PinStore | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> Ledger:
         """Opens a ledger, and begins a new one where there is none.
@@ -81,11 +84,13 @@ class Ledger:
             url: ``sqlite:///relative/path``, ``sqlite:////absolute/path``, ``sqlite:///:memory:``, a plain path, or
                 ``postgresql://…``.
             signer: What signs checkpoints, or its URI (see `guardrails.ledger.signers`); by default the key in ``<path>.key``, made
-                with a new ledger.
+                with a new ledger, and for a ledger in a server the URI in GUARDRAILS_LEDGER_SIGNER.
             previous: Signers of keys that were rotated out and have not retired: they sign too.
             origin: The log's name in checkpoints; by default the key's name, for a new key ``ledger.local/<random>``.
             read_only: Only read: needs no private key, and the file must exist.
             vault_key: 32 bytes that kept values are sealed with; by default the key in ``<path>.vault``, made when it is needed.
+            pins: Where the last checkpoint seen of each log is kept, outside of this one: the ledger must contain it. It moves on
+                when the ledger is opened and closed.
             clock_ns: Unix time in nanoseconds.
 
         Raises:
@@ -115,6 +120,8 @@ class Ledger:
             if not read_only:
                 with store.snapshot():
                     publish(location, store, verifier)
+            ledger._pins = pins
+            ledger.pin()
         except BaseException:
             store.close()
             raise
@@ -137,6 +144,50 @@ class Ledger:
             TamperedError: The stored tree is not the one that was signed last.
         """
         return self.submit(Request([_item(entry, private)]))[0]
+
+    @property
+    def is_joinable(self) -> bool:
+        """Whether entries can be written in the transaction of a connection to the same database; see `append_within`."""
+        return self._appender is not None and hasattr(self._store, "joined")
+
+    def append_within(self, connection: object, entry: Mapping[str, object], *, private: Given | None = None) -> Appended:
+        """Appends one entry in a transaction that is open on a connection to the ledger's own PostgreSQL database.
+
+        It is durable when that transaction commits, and never happened when it is rolled back. The ledger's lock is held until
+        then, so commit at once.
+
+        Args:
+            connection: A psycopg connection.
+            entry: As for `append`.
+            private: As for `append`.
+
+        Raises:
+            UsageError: The ledger is not in PostgreSQL.
+            LedgerError: As `append`; the transaction can only be rolled back then.
+        """
+        if self._appender is None:
+            raise _read_only()
+        joined = getattr(self._store, "joined", None)
+        if joined is None:
+            raise UsageError("usage.database_unsupported", "Only a ledger in PostgreSQL shares the transaction of a change.")
+        ticket: Ticket[Request, list[Appended]] = Ticket(Request([_item(entry, private)]))
+        with joined(connection) as store:
+            self._appender.joining(store, self._known.seen).commit([ticket])
+        if ticket.error is not None or not ticket.result:
+            raise ticket.error or _invalid("The entry was not appended.")
+        return ticket.result[0]
+
+    def has(self, index: int, entry_id: str) -> bool:
+        """Tells whether the entry is there, after waiting for transactions that may still write it."""
+        found = []
+
+        def look(head: Head) -> list[Item]:
+            leaf = self._store.leaf(index) if index < head.size else None
+            found.append(leaf is not None and entries.decode(leaf).get("id") == entry_id)
+            return []
+
+        self.submit(Request(look))
+        return found[0]
 
     def append_many(self, entries: Iterable[Mapping[str, object]]) -> list[Appended]:
         """Appends all entries, or none, in one transaction under one checkpoint. See `append`."""
@@ -185,6 +236,11 @@ class Ledger:
     def path(self) -> Path | None:
         """The ledger's file, None for a ledger in memory."""
         return self._store.path
+
+    @property
+    def is_memory(self) -> bool:
+        """Whether it ends with this process."""
+        return not self._store.is_shared
 
     @property
     def size(self) -> int:
@@ -386,9 +442,22 @@ class Ledger:
             raise _read_only()
         return self._appender.signers
 
+    def pin(self) -> None:
+        """Holds the ledger against the checkpoint seen last, where it was opened with pins, and pins the latest one.
+
+        Raises:
+            TamperedError: It went back, or is another log; the evidence holds both checkpoints.
+        """
+        if self._pins is not None:
+            self._pins.check(self.checkpoint, self.keys().valid_for(self.size), self.consistency_proof)
+
     def close(self) -> None:
         """Closes the ledger. Closing twice is allowed."""
-        self._store.close()
+        try:
+            self.pin()
+        finally:
+            self._pins = None
+            self._store.close()
 
     def __enter__(self) -> Ledger:
         return self

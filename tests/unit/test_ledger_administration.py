@@ -18,7 +18,7 @@ from guardrails.ledger.note import signed_by
 from guardrails.ledger.opening import KeyFiles
 from guardrails.ledger.publishing.archive import ArchiveReader
 from guardrails.ledger.publishing.directory import DirectoryTarget
-from guardrails.ledger.verify import Report, verify
+from guardrails.ledger.verify import verify
 
 FIRST, SECOND, THIRD = (Ed25519Signer("example.com/log", bytes([n]) * 32) for n in (1, 2, 3))
 
@@ -147,12 +147,6 @@ def filled(path: Path) -> None:
                 rotate_key(ledger, SECOND, reason="yearly")
 
 
-def verified_with(path: Path, folder: Path) -> Report:
-    with Ledger.open(path, read_only=True) as ledger:
-        reader = ArchiveReader(DirectoryTarget(folder), ledger.tile)
-        return verify(path, archive=lambda start, end: [leaf for _, leaf in reader.leaves(start, end)])
-
-
 def test_archived_entries_leave_their_hashes(path: Path, tmp_path: Path) -> None:
     filled(path)
     with Ledger.open(path, signer=SECOND, previous=[FIRST]) as ledger:
@@ -181,17 +175,17 @@ def test_an_archive_is_checked_like_the_ledger(path: Path, tmp_path: Path) -> No
     filled(path)
     with Ledger.open(path, signer=SECOND, previous=[FIRST]) as ledger:
         archive(ledger, DirectoryTarget(tmp_path / "old"), 512)
-    report = verified_with(path, tmp_path / "old")
+    report = verify(path, archive=tmp_path / "old")
     assert report.is_verified, report.problems
     assert report.archived == 0
     bundle = next(p for p in (tmp_path / "old").rglob("*") if p.is_file() and "entries" in str(p) and p.name == "001")
     data = bytearray(bundle.read_bytes())
     data[-3] ^= 1
     bundle.write_bytes(data)
-    report = verified_with(path, tmp_path / "old")
+    report = verify(path, archive=tmp_path / "old")
     assert not report.is_verified
     shutil.rmtree(tmp_path / "old")
-    assert not verified_with(path, tmp_path / "old").is_verified
+    assert not verify(path, archive=tmp_path / "old").is_verified
     assert verify(path).is_verified
 
 
