@@ -203,14 +203,22 @@ def test_a_server_process_that_is_ended_is_made_up_for(named: tuple[Store, Calla
     assert_sound(store)
 
 
-def test_a_snapshot_whose_connection_is_lost_does_not_go_on_with_another_state(named: tuple[Store, Callable[[], int]]) -> None:
+@pytest.mark.parametrize("is_moved", [False, True])
+def test_a_snapshot_whose_connection_is_lost_does_not_go_on_with_another_state(
+    place: PostgresPlace, named: tuple[Store, Callable[[], int]], is_moved: bool
+) -> None:
     store, end = named
-    appended(store, ("s", "0"))
+    batch = appended(store, ("s", "0"))
     with store.snapshot():
         assert end() == 1
-        with pytest.raises(LedgerError) as lost:
-            store.leaf(0)
-    assert lost.value.code == "ledger.connection_lost"
+        if is_moved:
+            with closing(place.open()) as other:
+                appended(other, ("others", "0"))
+            with pytest.raises(LedgerError) as lost:
+                store.leaf(0)
+            assert lost.value.code == "ledger.connection_lost"
+        else:
+            assert store.leaf(0) == batch.leaves[0].data
     assert texts_of(store, "s") == [(0, "0")]
 
 

@@ -32,13 +32,16 @@ from tests.integration.test_ledger_postgres_whole import SIGNER
 url, process, threads, count = *sys.argv[1:3], int(sys.argv[3]), int(sys.argv[4])
 failed = []
 
-def append(ledger, entry):
+def again(action):
     while True:
         try:
-            return ledger.append(entry)
+            return action()
         except LedgerError as error:
             if error.code != "ledger.connection_lost":
                 raise
+
+def append(ledger, entry):
+    return again(lambda: ledger.append(entry))
 
 def run(ledger, session):
     try:
@@ -48,7 +51,7 @@ def run(ledger, session):
     except BaseException as error:
         failed.append(repr(error))
 
-with Ledger.open(url, signer=SIGNER) as ledger:
+with again(lambda: Ledger.open(url, signer=SIGNER)) as ledger:
     running = [threading.Thread(target=run, args=(ledger, f"{process}-{k}")) for k in range(threads)]
     for thread in running:
         thread.start()
