@@ -240,7 +240,7 @@ def postgres(url: str) -> None:
     schema = f"benchmark_{os.getpid()}"
     separator = "&" if "?" in url else "?"
     signer = Ed25519Signer.generate("example.com/benchmark")
-    with Ledger.open(f"{url}{separator}schema={schema}", signer=signer) as ledger:
+    with Ledger.open(f"{url}{separator}ledger_schema={schema}", signer=signer) as ledger:
         note = INTENT | {"type": "note"}
         found = interleaved(
             {
