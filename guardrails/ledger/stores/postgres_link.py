@@ -17,8 +17,8 @@ from guardrails.ledger.stores.base import Batch, Head
 from guardrails.ledger.stores.postgres_connect import Connection, Link, Target, is_lost, qualified, translated
 from guardrails.ledger.stores.postgres_locking import begin_and_lock, begin_snapshot, run_all
 from guardrails.ledger.stores.postgres_pool import Pool
-from guardrails.ledger.stores.postgres_recovery import Work, look_up, lost_before_commit, take_up
-from guardrails.ledger.stores.postgres_statements import COMMIT, INSERT_HEAD, for_batch, head_values
+from guardrails.ledger.stores.postgres_recovery import Work, commit, look_up, lost_before_commit, take_up
+from guardrails.ledger.stores.postgres_statements import INSERT_HEAD, for_batch, head_values
 
 __all__ = ["OwnTransactions"]
 
@@ -201,22 +201,13 @@ class OwnTransactions:
 
     def _commit(self, work: Work) -> None:
         link = _link_of(work)
-        link.warnings.clear()
         try:
-            run_all(link.connection, self.schema, [*work.queued, COMMIT])
+            commit(link, self.schema, work.queued)
         except psycopg.Error as error:
             if not is_lost(error, link.connection):
                 raise translated(error) from error
             self._lose(work, link)
-            if work.has_changes:
-                look_up(self._pool, work, link)
-            return
-        if any("replicat" in warning for warning in link.warnings):
-            raise LedgerError(
-                "ledger.commit_unknown",
-                "The batch is stored, but perhaps not on the standby that it was to wait for.",
-                evidence={"warnings": list(link.warnings)},
-            )
+            look_up(self._pool, work, link)
 
     def _lose(self, work: Work, link: Link) -> None:
         self._pool.drop(link)
