@@ -15,7 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
-__all__ = ["KINDS", "Case", "Ended", "Nursery", "compiler"]
+from tests.support.faults import workload
+from tests.support.faults.power import read_trace
+
+__all__ = ["KINDS", "LEDGER", "Case", "Ended", "Nursery", "compiler", "is_applicable"]
 
 KINDS = ("eio", "eio-on", "enospc", "enospc-on", "short", "full", "kill-before", "kill-after", "torn")
 """Faults: an error once or from then on; a write of half its bytes, alone or before a full disk; SIGKILL before or after a call, or
@@ -91,19 +94,21 @@ class Nursery:
 
     Args:
         folder: Where the library is built.
+        is_quiet: Do not show the tracebacks of children that ended by an error of another kind than the library's.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, is_quiet: bool = False) -> None:
         library = folder / "faults.so"
         command = [compiler() or "gcc", "-O2", "-Wall", "-shared", "-fPIC", "-o", library, _SOURCE, "-ldl", "-lpthread"]
         subprocess.run(command, check=True)
         environment = os.environ | {"LD_PRELOAD": str(library), "PYTHONPATH": str(_ROOT)}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, library],
+            [sys.executable, "-c", f"from {__name__} import serve; serve({str(library)!r})"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=_ROOT,
             env=environment,
+            stderr=subprocess.DEVNULL if is_quiet else None,
             text=True,
         )
 
@@ -140,11 +145,11 @@ class Nursery:
 
 
 def is_applicable(kind: str, call: str) -> bool:
-    """Tells whether a fault can befall a call; `call` is a name of `Nursery.calls`."""
+    """Tells whether a fault can befall a call; `call` is a name of `Nursery.calls` (a write of one byte is a ``byte``)."""
     if kind in ("short", "full", "torn"):
         return call == "write"
     if kind in ("enospc", "enospc-on"):
-        return call not in ("unlink", "open")
+        return call not in ("unlink", "open")  # opening needs space only where it makes a file, which the name does not tell
     return True
 
 
@@ -153,19 +158,16 @@ def _lines(path: Path) -> tuple[str, ...]:
     return tuple(path.read_text("utf-8").split("\n")[:-1]) if path.exists() else ()
 
 
-_NAMES = {"W": "write", "S": "sync", "T": "truncate", "U": "unlink", "R": "rename", "O": "open", "N": "open", "C": "create"}
+_NAMES = {"W": "write", "S": "sync", "T": "truncate", "U": "unlink", "R": "rename", "O": "open", "N": "open"}
 
 
 def _calls(path: Path) -> tuple[str, ...]:
-    from tests.support.faults.power import read_trace
+    records = [record for record in read_trace(path) if record.op != "A"]
+    return tuple("byte" if record.op == "W" and len(record.data) == 1 else _NAMES[record.op] for record in records)
 
-    return tuple(_NAMES[record.op] for record in read_trace(path) if record.op != "A")
 
-
-def _main(library: str) -> None:
-    # What children need is imported before the first fork.
-    from tests.support.faults import workload
-
+def serve(library: str) -> None:
+    """Runs in the process that the library is preloaded into: one case a line in, one status a line out."""
     shim = ctypes.CDLL(library)
     for line in sys.stdin:
         case = Case(**json.loads(line))
@@ -173,19 +175,28 @@ def _main(library: str) -> None:
         if child == 0:
             status = 70
             try:
-                _live(case, shim, workload.run, workload.writer_of_lines)
+                _live(case, shim)
                 status = 0
             except BaseException:  # noqa: BLE001 - anything else than the library's errors is a finding, told by the status
                 traceback.print_exc()
             finally:
                 os._exit(status)
-        if case.kill_after_s is not None:
-            time.sleep(case.kill_after_s)
-            os.kill(child, signal.SIGKILL)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        print(_wait(child, case.kill_after_s), flush=True)
 
 
-def _live(case: Case, shim: ctypes.CDLL, run: object, writer_of_lines: object) -> None:
+def _wait(child: int, kill_after_s: float | None) -> int:
+    deadline = None if kill_after_s is None else time.monotonic() + kill_after_s
+    while deadline is not None and time.monotonic() < deadline:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(min(0.001, max(0.0, deadline - time.monotonic())))
+    if deadline is not None:
+        os.kill(child, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _live(case: Case, shim: ctypes.CDLL) -> None:
     folder = Path(case.folder)
     descriptors = []
     for name in ("said", "landed", "trace"):
@@ -193,14 +204,10 @@ def _live(case: Case, shim: ctypes.CDLL, run: object, writer_of_lines: object) -
         wanted = name != "trace" or case.is_traced
         descriptors.append(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND) if wanted else -1)
     said, landed, trace = descriptors
-    say = writer_of_lines(said, shim.fault_note if case.is_traced else None)  # type: ignore[operator]
+    say = workload.writer_of_lines(said, shim.fault_note if case.is_traced else None)
     at = ctypes.c_long(case.at)
     assert shim.fault_arm(f"/{LEDGER}".encode(), case.kind.encode(), at, landed, trace) == 0
     try:
-        run(str(folder / LEDGER), case.shape, say)  # type: ignore[operator]
+        workload.run(str(folder / LEDGER), case.shape, say)
     finally:
         shim.fault_disarm()
-
-
-if __name__ == "__main__":
-    _main(sys.argv[1])

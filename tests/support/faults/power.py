@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["PowerCut", "Record", "power_cuts", "read_trace"]
+__all__ = ["PowerCut", "Record", "power_cuts", "read_trace", "restore"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,14 @@ def power_cuts(records: list[Record], chance: random.Random | None = None) -> It
                     if path in files and chance.random() < 0.5:
                         files[path] = _applied(files[path], one)
         yield PowerCut(moment, files, tuple(said))
+
+
+def restore(cut: PowerCut, folder: Path) -> None:
+    """Writes the files of a cut into an empty folder, by their names and for their owner alone."""
+    for path, content in cut.files.items():
+        target = folder / Path(path).name
+        target.write_bytes(content)
+        target.chmod(0o600)
 
 
 def _applied(content: bytes, record: Record) -> bytes:

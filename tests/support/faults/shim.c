@@ -93,7 +93,7 @@ static int fate(const char *call, const char *path, int is_write, int needs_spac
         break;
     case KILL_BEFORE: if (is_it) { landed(call, path); die(); } break;
     case KILL_AFTER: if (is_it) { landed(call, path); return -2; } break;
-    case TORN: if (is_it && is_write) { landed(call, path); return -3; } break;
+    case TORN: if (is_on && is_write) { landed(call, path); return -3; } break;
     default: break;
     }
     return 0;

@@ -87,12 +87,11 @@ def _pairs(ledger: Ledger, say: Say, session: str, count: int) -> None:
 
 
 def _pair(ledger: Ledger, say: Say, session: str, n: int) -> None:
-    intents = _attempt(
-        say,
-        lambda: [ledger.append({"type": "intent", "session": session, "n": n}, private={"sql": b"SELECT 1", "params": b"()"})],
-    )
-    for intent in intents:
-        _attempt(say, lambda: [ledger.append({"type": "outcome", "session": session, "intent": intent.entry_id})])
+    private = {"sql": b"SELECT 1", "params": b"()"}
+    intents = _attempt(say, lambda: [ledger.append({"type": "intent", "session": session, "n": n}, private=private)])
+    if intents:
+        outcome = {"type": "outcome", "session": session, "intent": intents[0].entry_id}
+        _attempt(say, lambda: [ledger.append(outcome)])
 
 
 def _attempt(say: Say, append: Callable[[], list[Appended]]) -> list[Appended]:
