@@ -27,10 +27,10 @@ from guardrails.budget import ProbeBudget
 from guardrails.calling import call_with_plan, sql_arguments
 from guardrails.drivers import Runner, adrive, drive
 from guardrails.engines import Engine, open_engine
-from guardrails.entries import JSON
+from guardrails.entries import JSON, session_facts
 from guardrails.errors import IdentityError, UsageError
 from guardrails.install import trusted
-from guardrails.ledger import Ledger
+from guardrails.ledger import Ledger, Private, SessionKey
 from guardrails.masking import MaskKeyring, mask_expression, open_keyring, sqlite_functions
 from guardrails.model import (
     ApprovalRequest,
@@ -63,11 +63,12 @@ Observer = Callable[[flow.Event], None]
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Who acts, through what, and why: in force for everything called inside `Guard.session`."""
+    """Who acts, through what, and why: in force for everything called inside `Guard.session`. Its key signs what it records."""
 
     principal: Principal
     context: Context
     budget: ProbeBudget
+    key: SessionKey
 
 
 class Guard:
@@ -101,6 +102,7 @@ class Guard:
         self._session: ContextVar[Session | None] = ContextVar("guardrails_session", default=None)
         self._bound: BoundPolicy | None = None
         self._placed: tuple[BoundPolicy, bytes, Placements] | None = None
+        self._policy_keeper: SessionKey | None = None
         self._running: set[asyncio.Task[Result]] = set()
 
     @classmethod
@@ -167,6 +169,8 @@ class Guard:
         model: str | None = None,
         purpose: str | None = None,
         conversation_id: str | None = None,
+        agent_version: str | None = None,
+        agent_instance: str | None = None,
     ) -> Iterator[Session]:
         """Puts a principal, an agent and a purpose in force for the calls inside; recorded in the ledger.
 
@@ -177,9 +181,18 @@ class Guard:
         if not principal.id.strip():
             raise IdentityError("identity.principal_invalid", "The principal has no id.")
         self._bind().require_purpose(purpose)
-        context = Context(agent, model, purpose, uuid.uuid4().hex, conversation_id)
-        session = Session(principal, context, ProbeBudget())
+        context = Context(
+            agent,
+            model,
+            purpose,
+            uuid.uuid4().hex,
+            conversation_id,
+            agent_version=agent_version,
+            agent_instance=agent_instance,
+        )
+        session = Session(principal, context, ProbeBudget(), self._session_key(principal, context))
         _require_valid(session)
+        self.ledger.bind(context.session_id, session.key)
         token = self._session.set(session)
         try:
             yield session
@@ -406,6 +419,16 @@ class Guard:
         for name, (arguments, function) in sqlite_functions().items():
             connection.create_function(name, arguments, cast(Any, function), deterministic=True)
 
+    def _session_key(self, principal: Principal, context: Context) -> SessionKey:
+        """A key for one session; the first that records anything also keeps the policy's text, for evidence of what was in force."""
+        facts = session_facts(principal, context) | {"policy": self.policy.digest}
+        if self._policy_keeper is not None and self._policy_keeper.is_bound:
+            return SessionKey(facts)
+        self._policy_keeper = SessionKey(
+            facts, {"policy": Private(self.policy.canonical.encode("utf-8", "surrogatepass"), keep=True)}
+        )
+        return self._policy_keeper
+
     def _bind(self) -> BoundPolicy:
         catalog = self.engine.catalog()
         if self._bound is None or self._bound.catalog.version != catalog.version:
@@ -454,7 +477,8 @@ class Guard:
         return flow.run_action(name, dict(arguments), self._bind(), session.principal, session.context, scan=self._scan)
 
     def _database(self) -> dict[str, JSON]:
-        return {"name": self.engine.name, "dialect": self.engine.dialect}
+        role = getattr(self.engine, "role", None)
+        return {"name": self.engine.name, "dialect": self.engine.dialect} | ({"role": role} if role else {})
 
     def _run_plan(self, plan: Plan | None) -> object:
         if plan is None or plan.lookups:

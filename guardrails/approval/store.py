@@ -22,7 +22,7 @@ from typing import Literal, TypeAlias, cast
 
 from guardrails.approval.approvers import require_approver
 from guardrails.errors import Denied, IdentityError
-from guardrails.ledger.schema import Location
+from guardrails.ledger.location import Location
 from guardrails.model import ApprovalGrant, ApprovalRequest, ApprovalTerms, Principal
 
 __all__ = ["ApprovalStatus", "ApprovalStore", "Record", "State"]

@@ -22,7 +22,7 @@ from guardrails.approval import ApprovalStore
 from guardrails.approval.channel import printable
 from guardrails.errors import Denied, GuardrailsError, IdentityError, UsageError
 from guardrails.ledger import Ledger
-from guardrails.ledger.schema import Location
+from guardrails.ledger.location import Location
 from guardrails.model import ApprovalRequest, Principal
 
 __all__ = ["approvals"]

@@ -13,7 +13,7 @@ import click
 
 from guardrails.errors import UsageError
 from guardrails.ledger import Ledger
-from guardrails.ledger.schema import Location
+from guardrails.ledger.location import Location
 from guardrails.masking.keys import KEY_VARIABLE, MaskKeyring, key_path, open_keyring
 from guardrails.rotation import rotate_mask_key
 

@@ -19,6 +19,7 @@ __all__ = [
     "MAX_ENTRY_BYTES",
     "MAX_INTEGER",
     "VERSION",
+    "check",
     "decode",
     "encode",
     "format_time",
@@ -26,8 +27,8 @@ __all__ = [
     "parse_time",
 ]
 
-VERSION = 1
-"""The entry format, stamped as ``v``."""
+VERSION = 2
+"""The entry format, stamped as ``v``: 2 has a signature in each entry and ids that tell the index, 1 had neither."""
 MAX_ENTRY_BYTES = 65_535
 """An entry is below 64 KiB, the bound of C2SP tlog-tiles entry bundles."""
 MAX_INTEGER = 2**53
@@ -37,18 +38,29 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 
 
-def encode(entry: Mapping[str, object]) -> bytes:
-    """Returns the canonical bytes of an entry.
-
-    Args:
-        entry: A mapping of ASCII keys to None, booleans, integers |n| <= 2^53, strings of valid Unicode, lists
-            and dictionaries.
+def check(entry: Mapping[str, object]) -> dict[str, object]:
+    """Returns an entry as a plain dictionary if it is within the profile.
 
     Raises:
         LedgerError: A value is outside the profile (ledger.entry_invalid); the evidence holds its path, never the value.
     """
     plain = dict(entry)
     _check(plain)
+    return plain
+
+
+def encode(entry: Mapping[str, object], *, is_checked: bool = False) -> bytes:
+    """Returns the canonical bytes of an entry.
+
+    Args:
+        entry: A mapping of ASCII keys to None, booleans, integers |n| <= 2^53, strings of valid Unicode, lists
+            and dictionaries.
+        is_checked: It is known to be within the profile.
+
+    Raises:
+        LedgerError: A value is outside the profile (ledger.entry_invalid); the evidence holds its path, never the value.
+    """
+    plain = entry if is_checked else check(entry)
     data = orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)
     if len(data) > MAX_ENTRY_BYTES:
         raise _invalid("The entry is larger than 64 KiB.", "$")
@@ -80,7 +92,8 @@ def is_outcome(entry: Mapping[str, object]) -> bool:
 
 def format_time(time_us: int) -> str:
     """Returns Unix microseconds as RFC 3339 in UTC with six decimals and ``Z``."""
-    return (_EPOCH + timedelta(microseconds=time_us)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    moment = _EPOCH + timedelta(microseconds=time_us)
+    return f"{moment.isoformat()[:19]}.{moment.microsecond:06d}Z"
 
 
 def parse_time(text: object) -> int:

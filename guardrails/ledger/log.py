@@ -1,50 +1,42 @@
-"""The ledger: an append-only, signed log of entries in one SQLite file, safe for several threads and processes.
+"""The ledger: an append-only, signed log of entries, safe for several threads and processes.
 
-An append is durable when it returns: one transaction holds the entry, the tree's new nodes and a checkpoint signed over them.
-Before anything new is signed, the stored tree must still be the one that was signed last.
+An append is durable when it returns: one transaction holds the entries, the tree's new tiles and a checkpoint signed over them, and
+callers that append at the same time share it. Before anything new is signed, the stored tree must still be the one that was signed
+last.
 """
 
 from __future__ import annotations
 
-import os
-import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
-from typing import TypeAlias
-from uuid import uuid4
 
 from guardrails.errors import LedgerError, ProofError, TamperedError, UsageError
 from guardrails.ledger import entry as entries
-from guardrails.ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from guardrails.ledger.merkle import EMPTY_ROOT, complete_subtrees, consistency_ranges, fold, grow, inclusion_ranges, leaf_hash
+from guardrails.ledger.appending import STAMPED, Appended, Appender, Item, Request
+from guardrails.ledger.group import GroupCommit
+from guardrails.ledger.heads import KnownHead, root_of
+from guardrails.ledger.keychain import key_history
+from guardrails.ledger.location import Location
+from guardrails.ledger.merkle import consistency_ranges, inclusion_ranges, leaf_hash
 from guardrails.ledger.note import Signer, Verifier
-from guardrails.ledger.opening import begin_or_resume, publish
-from guardrails.ledger.schema import Location
-from guardrails.ledger.store import SqliteStore
-from guardrails.ledger.writer import current_writer, has_ended
+from guardrails.ledger.opening import begin_or_resume, open_store, publish
+from guardrails.ledger.pin import PinStore
+from guardrails.ledger.private import Given, Private, as_private, commit
+from guardrails.ledger.rotation import KeyHistory
+from guardrails.ledger.signing import SessionKey
+from guardrails.ledger.stores.base import Head, Store
+from guardrails.ledger.tree import TILE_WIDTH, Tree
+from guardrails.ledger.vault import Vault
+from guardrails.ledger.writer import has_ended
 
 __all__ = ["Appended", "Ledger"]
 
-MAX_CLOCK_STEP_BACK_S = 5
-"""A clock this much behind the last entry is held at that entry's time; further behind, appending stops."""
-SALT_BYTES = 32
-_STAMPED = frozenset({"v", "id", "time", "seq", "writer", "commitments"})
 _PAGE = 500
-_Items: TypeAlias = list[tuple[Mapping[str, object], Mapping[str, bytes]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """Where an entry went: its index in the log, its id, and its leaf hash of 32 bytes."""
-
-    index: int
-    entry_id: str
-    leaf_hash: bytes
+_LISTED = 500
+"""Most erased values that one erasure's entry lists."""
 
 
 class Ledger:
@@ -58,34 +50,47 @@ class Ledger:
     """
 
     def __init__(
-        self, store: SqliteStore, verifier: Verifier, signer: Signer | None, clock_ns: Callable[[], int] = time.time_ns
+        self,
+        store: Store,
+        verifier: Verifier,
+        signers: tuple[Signer, ...],
+        vault: Vault,
+        clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._store = store
-        self._verifier = verifier
-        self._signer = signer
-        self._clock_ns = clock_ns
-        self._writer: dict[str, object] = {}
-        # The longest head known to be good, with its note: what is stored may only ever be more than this.
-        self._seen = (Checkpoint(verifier.name, 0, EMPTY_ROOT), "")
-        self._signed = self._seen
+        self._vault = vault
+        self._tree = Tree(store)
+        self._known = KnownHead(store, self._tree, verifier)
+        self._appender = Appender(store, self._known, self._tree, signers, vault, clock_ns) if signers else None
+        self._group = GroupCommit(self._appender.commit) if self._appender else None
+        self._pins: PinStore | None = None
 
     @classmethod
     def open(
         cls,
         url: str | Path,
         *,
-        signer: Signer | None = None,
+        signer: Signer | str | None = None,
+        previous: Sequence[Signer] = (),
         origin: str | None = None,
         read_only: bool = False,
+        vault_key: bytes | None = None,
+        pins: PinStore | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> Ledger:
         """Opens a ledger, and begins a new one where there is none.
 
         Args:
-            url: ``sqlite:///relative/path``, ``sqlite:////absolute/path``, ``sqlite:///:memory:`` or a plain path.
-            signer: What signs checkpoints; by default the key in ``<path>.key``, made with a new ledger.
+            url: ``sqlite:///relative/path``, ``sqlite:////absolute/path``, ``sqlite:///:memory:``, a plain path, or
+                ``postgresql://…``.
+            signer: What signs checkpoints, or its URI (see `guardrails.ledger.signers`); by default the key in ``<path>.key``, made
+                with a new ledger.
+            previous: Signers of keys that were rotated out and have not retired: they sign too.
             origin: The log's name in checkpoints; by default the key's name, for a new key ``ledger.local/<random>``.
             read_only: Only read: needs no private key, and the file must exist.
+            vault_key: 32 bytes that kept values are sealed with; by default the key in ``<path>.vault``, made when it is needed.
+            pins: Where the last checkpoint seen of each log is kept, outside of this one: the ledger must contain it. It moves on
+                when the ledger is opened and closed.
             clock_ns: Unix time in nanoseconds.
 
         Raises:
@@ -94,47 +99,72 @@ class Ledger:
             TamperedError: The stored tree is not the one that was signed, or the file was emptied while its keys remained.
         """
         location = Location.parse(url)
-        store = SqliteStore(location, read_only=read_only)
+        signers: tuple[Signer, ...] = ()
+        store = open_store(location, read_only=read_only)
         try:
             with store.snapshot() if read_only else store.transaction():
                 if read_only:
                     if store.is_new():
                         raise LedgerError("ledger.unavailable", "The file is not a ledger.")
-                    verifier = Verifier.parse(store.head()[0])
+                    verifier = Verifier.parse(store.head().verifier_key)
                 else:
-                    signer = begin_or_resume(store, location, signer, origin)
-                    verifier = signer.verifier()
+                    signers = begin_or_resume(store, location, signer, previous, origin)
+                    verifier = signers[0].verifier()
                 if origin not in (None, verifier.name):
                     raise UsageError("usage.input_invalid", f"This ledger's origin is {verifier.name}, not {origin}.")
-                ledger = cls(store, verifier, signer, clock_ns)
-                ledger._head()
+                vault = Vault(location.beside(".vault"), key=vault_key)
+                ledger = cls(store, verifier, signers, vault, clock_ns)
+                head = ledger._known.read()
+                if not read_only:
+                    ledger._tree.check_tail(head)
             if not read_only:
-                publish(location, verifier)
+                with store.snapshot():
+                    publish(location, store, verifier)
+            ledger._pins = pins
+            ledger.pin()
         except BaseException:
             store.close()
             raise
         return ledger
 
-    def append(self, entry: Mapping[str, object], *, private: Mapping[str, bytes] | None = None) -> Appended:
+    def append(self, entry: Mapping[str, object], *, private: Given | None = None) -> Appended:
         """Appends one entry durably and signs the new head.
 
-        `v`, `id`, `time`, `seq` (counting from 0 within the entry's `session`) and `writer` are stamped. An entry of type
+        `v`, `id`, `time`, `seq` (counting from 0 within the entry's `session`), `writer` and `sig` are stamped. An entry of type
         ``outcome`` (or ``outcome.…``) names an ``intent`` by id.
 
         Args:
             entry: What to record, within the profile of `guardrails.ledger.entry`.
-            private: Values that must not be in the log. The entry gets ``commitments``: name to the hexadecimal
-                SHA-256(salt || value); the salt of 32 bytes is kept outside the tree, the value is not kept.
+            private: Values that must not be in the log: bytes, or a `Private` that is kept beside the tree or belongs to people.
+                The entry gets ``commitments``: name to the hexadecimal SHA-256(salt || value); the salt of 32 bytes is kept
+                outside the tree.
 
         Raises:
             LedgerError: The entry is invalid, the clock went backwards, or the ledger cannot be written.
             TamperedError: The stored tree is not the one that was signed last.
         """
-        return self._append([(entry, private or {})])[0]
+        return self.submit(Request([_item(entry, private)]))[0]
 
     def append_many(self, entries: Iterable[Mapping[str, object]]) -> list[Appended]:
         """Appends all entries, or none, in one transaction under one checkpoint. See `append`."""
-        return self._append([(entry, {}) for entry in entries])
+        return self.submit(Request([_item(entry, None) for entry in entries]))
+
+    def bind(self, session: str, key: SessionKey) -> None:
+        """Has the entries of a session signed with a key of its own, which an entry of type ``key.bind`` introduces.
+
+        The ledger holds the key weakly: it counts as long as the caller keeps it.
+
+        Raises:
+            LedgerError: The session has a key already, or the ledger was opened for reading only.
+        """
+        if self._appender is None:
+            raise _read_only()
+        self._appender.bind(session, key)
+
+    def keys(self) -> KeyHistory:
+        """Returns the log's signing keys from its first one on, with the tree sizes for which each counts."""
+        with self.snapshot() as head:
+            return key_history(self._store, self._known.verifier, head.size)
 
     def recover(self, *, force: bool = False) -> tuple[Appended, ...]:
         """Appends an ``outcome.unknown`` for each intent without outcome whose writer has ended.
@@ -144,15 +174,19 @@ class Ledger:
         Args:
             force: Give up all open intents, whoever wrote them.
         """
-        with self._writing() as signer:
-            size = self._head().size
-            lost: _Items = []
-            for entry_id, index in self._store.open_intents():
-                intent = self._decoded(index, size)
+
+        def lost(head: Head) -> list[Item]:
+            found = []
+            for entry_id, index, is_unknown in self._store.open_intents():
+                if is_unknown:
+                    continue
+                intent = entries.decode(self._leaf(index, head))
                 if force or has_ended(intent.get("writer")):
                     session = {"session": intent["session"]} if "session" in intent else {}
-                    lost.append(({"type": "outcome.unknown", "intent": entry_id, **session}, {}))
-            return tuple(self._append_locked(lost, signer))
+                    found.append(Item({"type": "outcome.unknown", "intent": entry_id, **session}, {}))
+            return found
+
+        return tuple(self.submit(Request(lost)))
 
     @property
     def path(self) -> Path | None:
@@ -162,38 +196,50 @@ class Ledger:
     @property
     def size(self) -> int:
         """Number of entries now."""
-        return self._current().size
+        with self.snapshot() as head:
+            return head.size
 
     @property
     def root(self) -> bytes:
         """Root hash now."""
-        return self._current().root
+        with self.snapshot() as head:
+            return root_of(head)
 
     @property
     def origin(self) -> str:
         """The log's name."""
-        return self._verifier.name
+        return self._known.verifier.name
 
     @property
     def verifier_key(self) -> str:
         """The public key's text, for `guardrails.ledger.verify` and other C2SP tools."""
-        return str(self._verifier)
+        return str(self._known.verifier)
 
     def checkpoint(self) -> str:
         """Returns the latest checkpoint, a signed note."""
-        with self._store.snapshot():
-            self._head()
-            return self._store.head()[1]
+        with self.snapshot() as head:
+            return head.note
+
+    def published(self) -> str:
+        """Returns the latest checkpoint that witnesses cosigned as a signed note; empty when none did yet."""
+        with self.snapshot() as head:
+            return head.published
+
+    @property
+    def archived(self) -> int:
+        """Entries before this index are in an archive; their hashes are here."""
+        with self.snapshot() as head:
+            return head.archived
 
     def leaf(self, index: int) -> bytes:
         """Returns the canonical bytes of an entry.
 
         Raises:
-            LedgerError: There is no such entry (ledger.index_range).
+            LedgerError: There is no such entry (ledger.index_range), or it is in an archive (ledger.archived).
             TamperedError: It does not have its leaf hash.
         """
-        with self._store.snapshot():
-            return self._leaf(index, self._head().size)
+        with self.snapshot() as head:
+            return self._leaf(index, head)
 
     def entry(self, index: int) -> dict[str, object]:
         """Returns an entry. Raises as `leaf` does."""
@@ -222,47 +268,147 @@ class Ledger:
 
         Raises:
             ProofError: `index` or `size` is out of range (ledger.index_range).
+            TamperedError: What is stored is not what was signed.
         """
-        with self._store.snapshot():
-            size = self._checked_size(size)
-            return [self._store.range_root(start, end) for start, end in inclusion_ranges(index, size)]
+        with self.snapshot() as head:
+            size = _checked_size(size, head)
+            return [self._tree.range_root(start, end, head) for start, end in inclusion_ranges(index, size)]
 
     def consistency_proof(self, old_size: int, new_size: int | None = None) -> list[bytes]:
-        """Returns the proof that the tree of `old_size` is a prefix of the tree of `new_size` (by default the current one).
+        """Returns the proof that the tree of `old_size` is a prefix of that of `new_size` (by default the current).
 
         Raises:
             ProofError: A size is out of range (ledger.index_range).
+            TamperedError: What is stored is not what was signed.
         """
-        with self._store.snapshot():
-            new_size = self._checked_size(new_size)
-            return [self._store.range_root(start, end) for start, end in consistency_ranges(old_size, new_size)]
+        with self.snapshot() as head:
+            size = _checked_size(new_size, head)
+            return [self._tree.range_root(start, end, head) for start, end in consistency_ranges(old_size, size)]
 
     def root_at(self, size: int) -> bytes:
         """Returns the root hash when the ledger had `size` entries."""
-        with self._store.snapshot():
-            return self._store.range_root(0, self._checked_size(size))
+        with self.snapshot() as head:
+            return self._root_at(_checked_size(size, head), head)
+
+    def tile(self, level: int, index: int, width: int = TILE_WIDTH) -> bytes:
+        """Returns the first `width` hashes of a tile (C2SP tlog-tiles), 32 bytes each, joined.
+
+        Raises:
+            ProofError: The current tree has no such hashes (ledger.index_range).
+        """
+        with self.snapshot() as head:
+            covered = (index * TILE_WIDTH + width) << (8 * level) if 0 <= level <= 7 else head.size + 1
+            if index < 0 or not 1 <= width <= TILE_WIDTH or covered > head.size:
+                raise ProofError("ledger.index_range", f"The tree of {head.size} entries has no such tile.")
+            return b"".join(self._tree.hashes(level, index, width, head))
 
     def commitment_holds(self, index: int, name: str, value: bytes) -> bool | None:
         """Tells whether `value` is what an entry committed to under `name`; None when there is no such salt (any more)."""
-        with self._store.snapshot():
-            leaf = self._leaf(index, self._head().size)
-            salt = self._store.salt(index, name)
+        with self.snapshot() as head:
+            leaf = self._leaf(index, head)
+            salts = {secret.name: secret.salt for secret in self._store.secrets(index)}
         commitments = entries.decode(leaf).get("commitments")
-        if salt is None or not isinstance(commitments, dict) or name not in commitments:
+        if name not in salts or not isinstance(commitments, dict) or name not in commitments:
             return None
-        return bool(commitments[name] == sha256(salt + value).hexdigest())
+        return bool(commitments[name] == commit(salts[name], value))
+
+    def kept(self, index: int, name: str) -> bytes | None:
+        """Returns a private value that was kept; None when it was not, or was erased.
+
+        Raises:
+            TamperedError: It is not what the entry committed to.
+        """
+        with self.snapshot() as head:
+            leaf = self._leaf(index, head)
+            found = [secret for secret in self._store.secrets(index) if secret.name == name]
+        value = self._vault.value(found[0]) if found else None
+        if value is None:
+            return None
+        commitments = entries.decode(leaf).get("commitments")
+        if not isinstance(commitments, dict) or commitments.get(name) != commit(found[0].salt, value):
+            evidence = {"index": index, "name": name}
+            raise TamperedError("ledger.tampered", "A kept value is not what was committed to.", evidence=evidence)
+        return value
 
     def erase_salts(self, index: int, name: str | None = None) -> int:
-        """Erases the salts of an entry, so that nobody can test guesses at its private values. Returns how many there were."""
-        with self._writing():
-            self._leaf(index, self._head().size)
-            count = self._store.erase_salts(index, name)
-        self._store.drop_old_pages()
-        return count
+        """Erases what is kept of an entry's private values, so that nobody can test guesses at them; recorded.
+
+        Returns:
+            How many there were; nothing is recorded where there were none.
+        """
+        with self.snapshot() as head:
+            if not 0 <= index < head.size:
+                raise LedgerError("ledger.index_range", f"There is no entry {index}: the ledger has {head.size}.")
+            names = [secret.name for secret in self._store.secrets(index) if name in (None, secret.name)]
+        return self._erase([(index, found) for found in names], {}, {})
+
+    def erase_subject(self, subject: str, *, by: str = "", reason: str = "") -> int:
+        """Erases every private value that was recorded as being about a person: salts, kept values, marks; recorded.
+
+        The leaves stay, and with them the tree: what is left of the values is digests that nobody can test guesses against.
+
+        Args:
+            subject: The person's name, as it was given in `Private.subjects`. The entry commits to it.
+            by: Who erases.
+            reason: Why.
+
+        Returns:
+            How many values there were. The request is recorded also where there were none.
+        """
+        with self.snapshot():
+            found = self._store.secrets_of(self._vault.subject(subject))
+        private = {"subject": Private(subject.encode("utf-8", "surrogatepass"))}
+        return self._erase(found, {"by": by, "reason": reason, "asked": "subject"}, private)
+
+    def submit(self, request: Request) -> list[Appended]:
+        """Appends what a request asks for, with whatever it changes beside the tree; for the library's own modules.
+
+        Raises:
+            LedgerError: As `append`.
+        """
+        if self._group is None:
+            raise _read_only()
+        return self._group.submit(request)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Head]:
+        """Reads one state: yields its head, which was checked; for the library's own modules."""
+        since = self._known.seen
+        with self._store.snapshot():
+            yield self._known.read(since)
+
+    @property
+    def store(self) -> Store:
+        """The database that the ledger lives in; for the library's own modules."""
+        return self._store
+
+    @property
+    def signers(self) -> tuple[Signer, ...]:
+        """What signs checkpoints: the current key, then those that it replaced and that have not retired.
+
+        Raises:
+            LedgerError: The ledger was opened for reading only.
+        """
+        if self._appender is None:
+            raise _read_only()
+        return self._appender.signers
+
+    def pin(self) -> None:
+        """Holds the ledger against the checkpoint seen last, where it was opened with pins, and pins the latest one.
+
+        Raises:
+            TamperedError: It went back, or is another log; the evidence holds both checkpoints.
+        """
+        if self._pins is not None:
+            self._pins.check(self.checkpoint, self.keys().valid_for(self.size), self.consistency_proof)
 
     def close(self) -> None:
         """Closes the ledger. Closing twice is allowed."""
-        self._store.close()
+        try:
+            self.pin()
+        finally:
+            self._pins = None
+            self._store.close()
 
     def __enter__(self) -> Ledger:
         return self
@@ -270,154 +416,76 @@ class Ledger:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _append(self, items: _Items) -> list[Appended]:
-        for entry, _ in items:
-            if reserved := _STAMPED & entry.keys():
-                raise _invalid(f"The ledger stamps {', '.join(sorted(reserved))} itself.")
-        with self._writing() as signer:
-            return self._append_locked(items, signer)
+    def _erase(self, found: list[tuple[int, str]], facts: dict[str, object], private: Mapping[str, Private]) -> int:
+        if self._group is None:
+            raise _read_only()
+        if not found and not facts:
+            return 0
+        count = 0
 
-    @contextmanager
-    def _writing(self) -> Iterator[Signer]:
-        if self._signer is None:
-            raise LedgerError("ledger.unavailable", "The ledger was opened for reading only.")
-        with self._store.transaction():
-            self._signed = self._seen
-            yield self._signer
-            signed = self._signed
-        # Known only now that it is durable; another thread may have gone further meanwhile.
-        if signed[0].size > self._seen[0].size:
-            self._seen = signed
+        def change(head: Head) -> Head:
+            nonlocal count
+            count = self._store.erase(found)
+            return head
 
-    def _append_locked(self, items: _Items, signer: Signer) -> list[Appended]:
-        head = self._head()
-        if not items:
-            return []
-        peaks = [(level, self._store.node(level, index)) for level, index in complete_subtrees(0, head.size)]
-        time_us = self._time_us(head.size)
-        appended = []
-        for index, (entry, private) in enumerate(items, head.size):
-            stamped, leaf = self._stamp(entry, private, index, time_us)
-            digest = leaf_hash(leaf)
-            self._store.add_nodes(grow(peaks, index, digest))
-            self._link(stamped, index)
-            appended.append(Appended(index, str(stamped["id"]), digest))
-        grown = Checkpoint(head.origin, head.size + len(items), fold([digest for _, digest in peaks]))
-        note = sign_checkpoint(grown, signer)
-        self._store.set_head(note)
-        self._signed = (grown, note)
-        return appended
+        pages = [found[start : start + _LISTED] for start in range(0, len(found), _LISTED)] or [[]]
+        items = []
+        for page in pages:
+            listed = [{"index": index, "name": name} for index, name in page]
+            items.append(Item(entries.check({"type": "erasure", "count": len(page), "erased": listed, **facts}), private))
+        self.submit(Request(items, change))
+        self._store.drop_old_pages()
+        return count
 
-    def _stamp(
-        self, entry: Mapping[str, object], private: Mapping[str, bytes], index: int, time_us: int
-    ) -> tuple[dict[str, object], bytes]:
-        session = entry.get("session", "")
-        if not isinstance(session, str):
-            raise _invalid("An entry's session is a string.")
-        entries.encode({"session": session})  # refuses text that SQLite could not look up
-        if not all(isinstance(value, bytes) for value in private.values()):
-            raise _invalid("Private values are bytes.")
-        stamped = {
-            **entry,
-            "v": entries.VERSION,
-            "id": uuid4().hex,
-            "time": entries.format_time(time_us),
-            "writer": self._current_writer(),
-        }
-        salts = {name: secrets.token_bytes(SALT_BYTES) for name in private}
-        if salts:
-            stamped["commitments"] = {name: sha256(salt + private[name]).hexdigest() for name, salt in salts.items()}
-        seq = self._store.next_seq(session)
-        leaf = entries.encode(stamped | {"seq": seq})
-        self._store.add_leaf(index, leaf, session, seq)
-        for name, salt in salts.items():
-            self._store.add_salt(index, name, salt)
-        return stamped, leaf
+    def _root_at(self, size: int, head: Head) -> bytes:
+        return root_of(head) if size == head.size else self._tree.range_root(0, size, head)
 
-    def _link(self, stamped: Mapping[str, object], index: int) -> None:
-        """Keeps account of intents that wait for their outcome."""
-        if stamped.get("type") == "intent":
-            self._store.open_intent(str(stamped["id"]), index)
-        if not entries.is_outcome(stamped):
-            return
-        intent = stamped.get("intent")
-        is_unknown = self._store.intent_is_unknown(intent) if isinstance(intent, str) else None
-        is_lost = stamped["type"] == "outcome.unknown"
-        if not isinstance(intent, str) or is_unknown is None or (is_unknown and is_lost):
-            raise _invalid("An outcome names, by id, an intent that has none yet.")
-        if is_lost:
-            self._store.mark_intent_unknown(intent)
-        else:  # also when it had been given up: a late outcome is better than none
-            self._store.close_intent(intent)
-
-    def _time_us(self, size: int) -> int:
-        now = self._clock_ns() // 1000
-        if size == 0:
-            return now
-        last = entries.parse_time(self._decoded(size - 1, size).get("time"))
-        if last - now > MAX_CLOCK_STEP_BACK_S * 1_000_000:
-            raise LedgerError(
-                "ledger.clock_backwards",
-                "The clock is behind the last entry of the ledger.",
-                evidence={"behind_s": (last - now) / 1_000_000},
-            )
-        return max(now, last)
-
-    def _current_writer(self) -> dict[str, object]:
-        if self._writer.get("pid") != os.getpid():  # a fork has its own identity
-            self._writer = current_writer()
-        return self._writer
-
-    def _current(self) -> Checkpoint:
-        with self._store.snapshot():
-            return self._head()
-
-    def _head(self) -> Checkpoint:
-        """Returns the signed head after checking it against the stored tree and against the last head seen here."""
-        key, note = self._store.head()
-        seen, seen_note = self._seen
-        if note != seen_note:
-            try:
-                head = open_checkpoint(note, self._verifier)
-            except LedgerError as error:
-                raise TamperedError("ledger.tampered", "The ledger's checkpoint is not signed by its key.") from error
-            if key != str(self._verifier) or head.size < seen.size or self._store.range_root(0, seen.size) != seen.root:
-                raise TamperedError("ledger.tampered", "The ledger does not contain what it contained before.")
-        else:
-            head = seen
-        if self._store.range_root(0, head.size) != head.root:
-            raise TamperedError("ledger.tampered", "The ledger's tree is not the one that was signed.")
-        self._seen = (head, note)
-        return head
-
-    def _checked_size(self, size: int | None) -> int:
-        current = self._head().size
-        if size is None:
-            return current
-        if not isinstance(size, int) or not 0 <= size <= current:
-            raise ProofError("ledger.index_range", f"The size is not within the {current} entries.")
-        return size
-
-    def _leaf(self, index: int, size: int) -> bytes:
-        if not isinstance(index, int) or not 0 <= index < size:
-            raise LedgerError("ledger.index_range", f"There is no entry {index}: the ledger has {size}.")
+    def _leaf(self, index: int, head: Head) -> bytes:
+        if not isinstance(index, int) or not 0 <= index < head.size:
+            raise LedgerError("ledger.index_range", f"There is no entry {index}: the ledger has {head.size}.")
+        if index < head.archived:
+            raise _archived(index)
         leaf = self._store.leaf(index)
-        if leaf is None or leaf_hash(leaf) != self._store.node(0, index):
+        if leaf is None or leaf_hash(leaf) != self._tree.leaf_hash(index, head):
             raise TamperedError("ledger.tampered", f"Entry {index} was changed.", evidence={"index": index})
         return leaf
-
-    def _decoded(self, index: int, size: int) -> dict[str, object]:
-        return entries.decode(self._leaf(index, size))
 
     def _leaves(self, start: int, stop: int, session: str | None) -> Iterator[tuple[int, bytes]]:
         while start < stop:
             end = stop if session is not None else min(start + _PAGE, stop)
-            with self._store.snapshot():
-                page = [(index, self._leaf(index, stop)) for index, _ in self._store.leaves(start, end, session)]
+            with self.snapshot() as head:
+                if session is None and start < head.archived:
+                    raise _archived(start)
+                page = self._store.leaves(start, end, session)
+                for index, leaf in page:
+                    if leaf_hash(leaf) != self._tree.leaf_hash(index, head):
+                        raise TamperedError("ledger.tampered", f"Entry {index} was changed.", evidence={"index": index})
             if session is None and len(page) != end - start:
                 raise TamperedError("ledger.tampered", "An entry is missing.", evidence={"from": start, "to": end})
             yield from page
             start = end
+
+
+def _item(entry: Mapping[str, object], private: Given | None) -> Item:
+    if reserved := STAMPED & entry.keys():
+        raise _invalid(f"The ledger stamps {', '.join(sorted(reserved))} itself.")
+    return Item(entries.check(entry), as_private(private or {}))
+
+
+def _checked_size(size: int | None, head: Head) -> int:
+    if size is None:
+        return head.size
+    if not isinstance(size, int) or not 0 <= size <= head.size:
+        raise ProofError("ledger.index_range", f"The size is not within the {head.size} entries.")
+    return size
+
+
+def _archived(index: int) -> LedgerError:
+    return LedgerError("ledger.archived", f"Entry {index} was moved to an archive.", evidence={"index": index})
+
+
+def _read_only() -> LedgerError:
+    return LedgerError("ledger.unavailable", "The ledger was opened for reading only.")
 
 
 def _invalid(message: str) -> LedgerError:

@@ -55,13 +55,17 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """What an engine returned for a plan, before the scan: `duration_ms` is the engine's wall time in milliseconds."""
+    """What an engine returned for a plan, before the scan: `duration_ms` is the engine's wall time in milliseconds.
+
+    `changed_by` tells the rows changed by relation, where the engine counts them so; `rows_changed` is all of them.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     rows_changed: int = 0
     is_truncated: bool = False
     duration_ms: float = 0.0
+    changed_by: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import sqlite3
 import threading
@@ -54,7 +55,7 @@ def guard(url: str, tmp_path: Path) -> Iterator[Guard]:
 
 
 def entries(guard: Guard) -> list[dict[str, Any]]:
-    return [dict(e) for e in guard.ledger.entries()]
+    return [dict(e) for e in guard.ledger.entries() if e["type"] != "key.bind"]
 
 
 def test_masked_rows_with_a_receipt(guard: Guard, tmp_path: Path) -> None:
@@ -73,8 +74,26 @@ def test_masked_rows_with_a_receipt(guard: Guard, tmp_path: Path) -> None:
     assert (intent["agent"], intent["purpose"], intent["tool_call"]) == ({"name": "bot", "model": "m-1"}, "support", "call-1")
     assert intent["statement"]["reads"] == ["customers.email", "customers.id", "customers.name", "customers.ssn"]
     assert outcome["status"] == "ok"
-    assert result.receipt.leaf_index == 1
+    assert result.receipt.leaf_index == 2
     assert verify(tmp_path / "audit.db").problems == ()
+
+
+def test_a_session_signs_with_a_key_that_names_who_acts_under_which_policy(guard: Guard) -> None:
+    for _ in range(2):
+        with guard.session(principal=ANA, agent="bot"):
+            guard.execute("SELECT name FROM customers WHERE id = 2")
+    log = guard.ledger
+    bindings = [i for i, e in enumerate(log.entries()) if e["type"] == "key.bind"]
+    assert bindings == [0, 3]
+    first, second = log.entry(0), log.entry(3)
+    assert (first["principal"]["id"], first["agent"]["name"]) == ("ana@example.com", "bot")
+    assert first["key"] != second["key"]
+    assert {e["sig"]["key"] for e in log.entries(session=str(first["session"]))} == {first["key"]["id"]}
+    assert first["policy"] == second["policy"] == guard.policy.digest
+    kept = log.kept(0, "policy")
+    assert kept is not None
+    assert hashlib.sha256(kept).hexdigest() == guard.policy.digest
+    assert log.kept(3, "policy") is None
 
 
 def test_refusals_are_recorded_and_repairable(guard: Guard) -> None:
@@ -363,7 +382,7 @@ def test_check_runs_and_records_nothing(guard: Guard) -> None:
 
 
 def test_no_ledger_no_execution(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("guardrails.ledger.store._BUSY_TIMEOUT_S", 1)
+    monkeypatch.setattr("guardrails.ledger.stores.sqlite._BUSY_TIMEOUT_S", 1)
     ledger = tmp_path / "audit.db"
     with Guard.open(Policy.from_text(SHOP), database=url, ledger=f"sqlite:///{ledger}") as guard, guard.session(principal=ANA):
         before = guard.execute("SELECT count(*) FROM orders").rows
@@ -413,10 +432,18 @@ def test_reopening_keeps_the_log_and_its_pseudonyms(url: str, tmp_path: Path) ->
         with Guard.open(Policy.from_text(SHOP), database=url, ledger=ledger) as guard, guard.session(principal=ANA):
             tokens.append(guard.execute("SELECT email FROM customers WHERE id = 2").rows)
     assert tokens[0] == tokens[1]
-    assert verify(tmp_path / "audit.db").size == 4
+    assert verify(tmp_path / "audit.db").size == 6
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes")
 def test_keys_are_private(guard: Guard, tmp_path: Path) -> None:
     for name in ("audit.db.key", "audit.db.mask-key"):
         assert (tmp_path / name).stat().st_mode & 0o077 == 0
+
+
+def test_an_outcome_tells_what_changed_where_and_an_intent_which_instance_asked(guard: Guard) -> None:
+    with guard.session(principal=ANA, agent="bot", agent_version="1.4", agent_instance="pod-7"):
+        guard.execute("DELETE FROM orders WHERE id = 1")
+    intent, outcome = entries(guard)[-2:]
+    assert intent["agent"] == {"name": "bot", "model": None, "version": "1.4", "instance": "pod-7"}
+    assert (outcome["changed"], outcome["rows_changed"]) == ([{"relation": "orders", "rows": 1}], 1)

@@ -138,7 +138,7 @@ def refusal(guard: Guard, token: Value, column: str, who: Principal = ANA, purpo
 
 
 def entries(guard: Guard) -> list[dict[str, Any]]:
-    return [dict(entry) for entry in guard.ledger.entries()]
+    return [dict(entry) for entry in guard.ledger.entries() if entry["type"] != "key.bind"]
 
 
 def nothing_in_clear(folder: Path, *also: str) -> None:

@@ -53,7 +53,7 @@ def test_verify_points_at_the_changed_entry(path: Path) -> None:
     result = run("verify", "--ledger", path)
     assert result.exit_code == 1
     assert "NOT VERIFIED" in result.stdout
-    assert "entry 5: leaf hash differs" in result.stdout
+    assert "entry 5: its signature does not hold" in result.stdout
     result = run("verify", "--ledger", path, "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["first_bad"] == 5

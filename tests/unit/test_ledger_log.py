@@ -19,6 +19,7 @@ from guardrails.ledger import Ledger, merkle
 from guardrails.ledger.checkpoint import open_checkpoint
 from guardrails.ledger.keys import Ed25519Signer
 from guardrails.ledger.note import Verifier
+from guardrails.ledger.pin import PinStore
 from guardrails.ledger.verify import verify
 
 
@@ -45,7 +46,7 @@ def test_an_append_is_stamped_and_signed(ledger: Ledger) -> None:
     appended = ledger.append({"type": "note", "session": "s", "text": "é"})
     entry = ledger.entry(0)
     assert (appended.index, appended.entry_id, appended.leaf_hash) == (0, entry["id"], merkle.leaf_hash(ledger.leaf(0)))
-    assert {"type", "session", "text", "v", "id", "time", "seq", "writer"} == entry.keys()
+    assert {"type", "session", "text", "v", "id", "time", "seq", "writer", "sig"} == entry.keys()
     checkpoint = open_checkpoint(ledger.checkpoint(), Verifier.parse(ledger.verifier_key))
     assert (checkpoint.origin, checkpoint.size, checkpoint.root) == (ledger.origin, 1, merkle.root_hash([appended.leaf_hash]))
     assert (ledger.size, ledger.root) == (1, checkpoint.root)
@@ -66,7 +67,7 @@ def test_sequences_count_within_a_session(ledger: Ledger) -> None:
     assert list(ledger.entries(1, 3)) == [ledger.entry(1), ledger.entry(2)]
 
 
-def test_proofs_from_stored_nodes_equal_those_from_all_leaves(ledger: Ledger) -> None:
+def test_proofs_from_stored_tiles_equal_those_from_all_leaves(ledger: Ledger) -> None:
     hashes = [a.leaf_hash for a in ledger.append_many({"n": n} for n in range(23))]
     for size in (1, 2, 7, 8, 16, 23):
         assert ledger.root_at(size) == merkle.root_hash(hashes[:size])
@@ -138,7 +139,7 @@ def test_private_values_are_committed_to_and_not_stored(ledger: Ledger, path: Pa
     assert ledger.commitment_holds(0, "sql", secret) is True
     assert ledger.commitment_holds(0, "sql", b"other") is False
     assert ledger.commitment_holds(0, "params", secret) is None
-    salt = sqlite3.connect(path).execute("SELECT salt FROM salts").fetchone()[0]
+    salt = sqlite3.connect(path).execute("SELECT salt FROM secrets").fetchone()[0]
     stored = b"".join(file.read_bytes() for file in path.parent.iterdir())
     assert salt in stored
     assert b"ana@example.com" not in stored
@@ -301,20 +302,22 @@ def test_a_fork_of_the_log_under_a_running_writer_is_noticed(path: Path, tmp_pat
 @pytest.mark.parametrize(
     "change",
     [
-        "UPDATE nodes SET hash = zeroblob(32) WHERE level = 0 AND idx = 2",
-        "UPDATE nodes SET hash = zeroblob(32) WHERE level = 1 AND idx = 0",
-        "DELETE FROM nodes WHERE level = 1",
-        "UPDATE nodes SET hash = 'text' WHERE level = 1",
-        "UPDATE entries SET leaf = x'7b7d' WHERE idx = 2",
-        "UPDATE entries SET leaf = 'text' WHERE idx = 2",
-        "DELETE FROM entries WHERE idx = 2",
+        "UPDATE tiles SET root = zeroblob(32) WHERE level = 0 AND idx = 1",
+        "UPDATE tiles SET root = 'text' WHERE level = 0",
+        "DELETE FROM tiles WHERE idx = 1",
+        "UPDATE head SET frontier = zeroblob(64)",
+        "UPDATE head SET size = size - 1",
+        "UPDATE head SET verifier_key = verifier_key || 'x'",
+        "UPDATE entries SET leaf = x'7b7d' WHERE idx = 514",
+        "UPDATE entries SET leaf = 'text' WHERE idx = 514",
+        "DELETE FROM entries WHERE idx = 514",
         "DELETE FROM head",
-        "UPDATE head SET note = replace(note, char(10) || '3' || char(10), char(10) || '2' || char(10))",
-        "CREATE TRIGGER t AFTER INSERT ON entries BEGIN DELETE FROM salts; END",
+        "UPDATE head SET note = replace(note, char(10) || '515' || char(10), char(10) || '514' || char(10))",
+        "CREATE TRIGGER t AFTER INSERT ON entries BEGIN DELETE FROM secrets; END",
     ],
 )
 def test_nothing_is_signed_over_a_changed_ledger(ledger: Ledger, path: Path, change: str) -> None:
-    ledger.append_many([{}, {}, {}])
+    ledger.append_many([{}] * 515)
     ledger.close()
     with sqlite3.connect(path) as connection:
         connection.execute(change)
@@ -326,9 +329,7 @@ def test_nothing_is_signed_over_a_changed_ledger(ledger: Ledger, path: Path, cha
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize(
-    "url", ["postgresql://localhost/x", "sqlite://", "sqlite:", "sqlite:///a?mode=ro", "", "sqlite:///", "mysql://x"]
-)
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:", "sqlite:///a?mode=ro", "", "sqlite:///", "mysql://x"])
 def test_urls_of_other_kinds_are_refused(url: str) -> None:
     with pytest.raises(UsageError) as caught:
         Ledger.open(url)
@@ -406,3 +407,22 @@ def test_a_long_log_is_proved_without_reading_it(ledger: Ledger) -> None:
     started = time.perf_counter()
     list(ledger.leaves())
     assert short < (time.perf_counter() - started) / 5
+
+
+def test_a_pin_outside_tells_of_an_old_backup(path: Path, tmp_path: Path) -> None:
+    pins = PinStore(tmp_path / "pins")
+    with Ledger.open(path, pins=pins) as ledger:
+        ledger.append({})
+    copy_database(path, tmp_path / "old.db")
+    with Ledger.open(path, pins=pins) as ledger:
+        ledger.append_many([{}] * 300)
+    with Ledger.open(path, pins=pins) as ledger:
+        assert ledger.size == 301
+    copy_database(tmp_path / "old.db", path)
+    with pytest.raises(TamperedError) as caught:
+        Ledger.open(path, pins=pins)
+    assert {"pinned", "note"} <= caught.value.evidence.keys()
+    with Ledger.open(path) as ledger:
+        ledger.append_many([{"another": "past"}] * 400)
+    with pytest.raises(TamperedError):
+        Ledger.open(path, pins=pins, read_only=True)

@@ -26,6 +26,7 @@ class Head:
         frontier: Roots of the complete subtrees that make up the tree, left to right, 32 bytes each, joined.
         time_us: Time of the last entry, Unix microseconds; 0 when there is none.
         archived: Entries before this index were moved to an archive; their hashes are still here. A multiple of 256.
+        published: The latest checkpoint that witnesses cosigned, as a signed note; empty when there is none.
     """
 
     verifier_key: str
@@ -34,6 +35,7 @@ class Head:
     frontier: bytes = b""
     time_us: int = 0
     archived: int = 0
+    published: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,9 @@ class Store(Protocol):
     def leaves(self, start: int, end: int, session: str | None = None) -> list[tuple[int, bytes]]:
         """Returns (index, bytes) from `start` to `end` (exclusive) in order, of one session when it is given."""
 
+    def rows(self, start: int, end: int) -> list[tuple[int, Leaf]]:
+        """Returns (index, leaf with its session and place) from `start` to `end` (exclusive) in order."""
+
     def tile(self, level: int, index: int) -> bytes | None:
         """Returns the 8,192 bytes of a full tile, None when it is not there."""
 
@@ -159,6 +164,14 @@ class Store(Protocol):
 
     def secrets(self, index: int) -> list[Secret]: ...
 
+    def secret_names(self, start: int, end: int) -> list[tuple[int, str]]:
+        """Returns (entry index, name) of all secrets of these entries, in that order."""
+
+    def tile_count(self) -> int: ...
+
+    def damage(self) -> list[str]:
+        """Returns what the database itself finds wrong: changed tables, values of foreign types, broken pages or indexes."""
+
     def secrets_of(self, subject: bytes) -> list[tuple[int, str]]:
         """Returns (entry index, name) of what is kept about the subject with this keyed digest."""
 
@@ -168,8 +181,11 @@ class Store(Protocol):
     def drop_old_pages(self) -> None:
         """Sees to it that erased rows are not left in the database's files, as far as the database lets us."""
 
-    def drop_leaves(self, end: int) -> None:
-        """Deletes the entries' bytes before `end`, which an archive holds by then; tiles stay. The head is written by `write`."""
+    def drop_leaves(self, end: int, keep: str) -> None:
+        """Deletes the entries' bytes before `end`, which an archive holds by then, but for those of the session `keep`.
+
+        Tiles stay, and so does the next place in each session. The head is written by `write`.
+        """
 
     def close(self) -> None:
         """Closes it. Closing twice is allowed."""

@@ -7,68 +7,58 @@ before anything is read through it.
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
 from pathlib import Path
 
 from guardrails.errors import LedgerError, UsageError
 
-__all__ = ["APPLICATION_ID", "FORMAT", "TABLES", "Location", "open_read_only", "schema_differences"]
+__all__ = ["APPLICATION_ID", "FORMAT", "TABLES", "TYPES", "open_read_only", "schema_differences"]
 
 APPLICATION_ID = 0x67724C67
 """SQLite's application id of a ledger file (``grLg``)."""
-FORMAT = 1
+FORMAT = 2
 """Version of the tables, kept as SQLite's user version."""
 
 TABLES = {
-    # The log itself: what is signed.
-    "entries": "CREATE TABLE entries (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL)",
-    # Hashes of all complete subtrees; level 0 are the leaf hashes.
-    "nodes": "CREATE TABLE nodes (level INTEGER NOT NULL, idx INTEGER NOT NULL, hash BLOB NOT NULL,"
+    # The log itself: `leaf` is what is signed; session and place are in it too, and stand beside it for finding it.
+    "entries": "CREATE TABLE entries (idx INTEGER PRIMARY KEY, session TEXT NOT NULL, seq INTEGER NOT NULL, leaf BLOB NOT NULL)",
+    "entries_by_session": "CREATE UNIQUE INDEX entries_by_session ON entries (session, seq)",
+    # Full tiles of 256 hashes; the root in front, so that the level above is made without reading the hashes.
+    "tiles": "CREATE TABLE tiles (level INTEGER NOT NULL, idx INTEGER NOT NULL, root BLOB NOT NULL, hashes BLOB NOT NULL,"
     " PRIMARY KEY (level, idx)) WITHOUT ROWID",
-    # One row: the verifier key and the latest checkpoint.
-    "head": "CREATE TABLE head (id INTEGER PRIMARY KEY CHECK (id = 1), verifier_key TEXT NOT NULL, note TEXT NOT NULL)",
-    # Derived from the entries, for finding them.
-    "sessions": "CREATE TABLE sessions (session TEXT NOT NULL, seq INTEGER NOT NULL, idx INTEGER NOT NULL,"
-    " PRIMARY KEY (session, seq)) WITHOUT ROWID",
+    # One row: the verifier key, the latest checkpoint, and where the log ends.
+    "head": "CREATE TABLE head (id INTEGER PRIMARY KEY CHECK (id = 1), verifier_key TEXT NOT NULL, note TEXT NOT NULL,"
+    " size INTEGER NOT NULL, frontier BLOB NOT NULL, time_us INTEGER NOT NULL, archived INTEGER NOT NULL,"
+    " published TEXT NOT NULL)",
+    # Where sessions go on whose entries were moved to an archive.
+    "archived_sessions": "CREATE TABLE archived_sessions (session TEXT NOT NULL PRIMARY KEY, next_seq INTEGER NOT NULL)"
+    " WITHOUT ROWID",
+    # Derived from the entries, for finding what is open.
     "open_intents": "CREATE TABLE open_intents (entry_id TEXT NOT NULL PRIMARY KEY, idx INTEGER NOT NULL,"
     " is_unknown INTEGER NOT NULL) WITHOUT ROWID",
     # Outside the tree, so that they can be erased.
-    "salts": "CREATE TABLE salts (idx INTEGER NOT NULL, name TEXT NOT NULL, salt BLOB NOT NULL,"
+    "secrets": "CREATE TABLE secrets (idx INTEGER NOT NULL, name TEXT NOT NULL, salt BLOB NOT NULL, sealed BLOB,"
     " PRIMARY KEY (idx, name)) WITHOUT ROWID",
+    "subjects": "CREATE TABLE subjects (subject BLOB NOT NULL, idx INTEGER NOT NULL, name TEXT NOT NULL,"
+    " PRIMARY KEY (subject, idx, name)) WITHOUT ROWID",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """A ledger's place: a file, or memory when `path` is None."""
-
-    path: Path | None
-
-    @classmethod
-    def parse(cls, url: str | Path) -> Location:
-        """Reads ``sqlite:///relative``, ``sqlite:////absolute``, ``sqlite:///:memory:`` or a plain path.
-
-        Raises:
-            UsageError: It is a URL of another kind (usage.database_unsupported).
-        """
-        text = str(url)
-        if text.startswith("sqlite:///"):
-            text = text.removeprefix("sqlite:///")
-            if "?" in text:
-                raise UsageError("usage.database_unsupported", "A ledger's URL takes no options after a question mark.")
-        elif "://" in text or text.startswith("sqlite:"):
-            raise UsageError(
-                "usage.database_unsupported",
-                "The ledger's URL is not supported.",
-                hint="Use sqlite:///path or sqlite:////path.",
-            )
-        if not text or "\0" in text:
-            raise UsageError("usage.database_unsupported", "The ledger's URL names no file.")
-        return cls(None if text == ":memory:" else Path(text).absolute())
-
-    def beside(self, suffix: str) -> Path | None:
-        """Returns the file beside the ledger that carries its name and a suffix, such as ``.key`` or ``.pub``."""
-        return None if self.path is None else self.path.with_name(self.path.name + suffix)
+TYPES = {
+    "entries": {"session": "text", "seq": "integer", "leaf": "blob"},
+    "tiles": {"level": "integer", "idx": "integer", "root": "blob", "hashes": "blob"},
+    "head": {
+        "verifier_key": "text",
+        "note": "text",
+        "size": "integer",
+        "frontier": "blob",
+        "time_us": "integer",
+        "archived": "integer",
+        "published": "text",
+    },
+    "archived_sessions": {"session": "text", "next_seq": "integer"},
+    "open_intents": {"entry_id": "text", "idx": "integer", "is_unknown": "integer"},
+    "secrets": {"idx": "integer", "name": "text", "salt": "blob"},
+    "subjects": {"subject": "blob", "idx": "integer", "name": "text"},
+}
+"""SQLite keeps any type in any column; these are the ones that a ledger writes."""
 
 
 def open_read_only(path: Path) -> sqlite3.Connection:
@@ -103,7 +93,7 @@ def schema_differences(connection: sqlite3.Connection) -> list[str]:
     """Returns the names of tables, indexes, views and triggers that are missing, unknown or differ from `TABLES`."""
     rows = connection.execute("SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_autoindex_%'").fetchall()
     found = {(_text(kind), _text(name)): _text(sql) for kind, name, sql in rows}
-    expected = {("table", name): sql for name, sql in TABLES.items()}
+    expected = {("index" if " INDEX " in sql else "table", name): sql for name, sql in TABLES.items()}
     return sorted({name for _, name in {k for k in found.keys() | expected.keys() if found.get(k) != expected.get(k)}})
 
 
@@ -113,7 +103,11 @@ def _refuse_strangers(connection: sqlite3.Connection) -> None:
         raise LedgerError("ledger.unavailable", "The file is not a ledger.")
     if connection.execute("PRAGMA user_version").fetchone()[0] != FORMAT:
         connection.close()
-        raise LedgerError("ledger.unavailable", "The ledger's file format is of another version.")
+        raise LedgerError(
+            "ledger.unavailable",
+            "The ledger's file format is of another version.",
+            hint="Run `guardrails ledger migrate` on a format of an earlier version; update the library for a later one.",
+        )
 
 
 def _connect(path: Path, options: str) -> sqlite3.Connection:
