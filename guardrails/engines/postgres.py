@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -119,8 +119,16 @@ class PostgresEngine:
         self._catalog = known
         return known
 
-    def execute(self, plan: Plan) -> Execution:
-        """Runs a plan under lock-down."""
+    def execute(
+        self, plan: Plan, *, before_commit: Callable[[psycopg.Connection[Any], Execution], Execution] | None = None
+    ) -> Execution:
+        """Runs a plan under lock-down.
+
+        Args:
+            plan: The plan.
+            before_commit: Called with the connection, as the login's own role, when a change has run and was found good; what it
+                writes commits with the change. Its answer is returned.
+        """
         if plan.dialect != self.dialect:
             raise UsageError("usage.bug", "The plan is for another engine.")
         started = time.perf_counter()
@@ -134,12 +142,18 @@ class PostgresEngine:
                         changed, by_relation = 0, ()
                     else:
                         columns, collected, (changed, by_relation) = _write(connection, plan, self._default_schema())
+                duration_ms = (time.perf_counter() - started) * 1000
+                execution = Execution(columns, tuple(collected.rows), changed, collected.is_truncated, duration_ms, by_relation)
                 if not plan.is_read_only:
+                    if before_commit is not None:
+                        with _translated():
+                            # What is deferred still runs as the role that it was asked under.
+                            connection.execute("SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL ROLE NONE")
+                        execution = before_commit(connection, execution)
                     _commit(connection)
             finally:
                 _end(connection)
-        duration_ms = (time.perf_counter() - started) * 1000
-        return Execution(columns, tuple(collected.rows), changed, collected.is_truncated, duration_ms, by_relation)
+        return execution
 
     def _default_schema(self) -> str:
         return (self._catalog or self.catalog()).default_schema

@@ -80,8 +80,7 @@ def cosign(ledger: Ledger, policy: Policy, *, timeout_s: float = 10) -> str:
     """
     with ledger.snapshot() as head:
         note, before = head.note, head.published
-    previous_size = _size(before) if before else 0
-    cosigned = ask_witnesses(note, policy, ledger.consistency_proof, previous_size=previous_size, timeout_s=timeout_s)
+    cosigned = ask_witnesses(note, policy, ledger.consistency_proof, previous=before, timeout_s=timeout_s)
 
     def publish(head: Head) -> Head:
         is_later = not head.published or _size(head.published) <= _size(cosigned)

@@ -94,6 +94,7 @@ class Appender:
         self._session_keys: WeakValueDictionary[str, SessionKey] = WeakValueDictionary()
         self._next_seq: dict[str, int] = {}
         self._written = ""
+        self._peaks: tuple[str, list[tuple[int, bytes]]] = ("", [])
         self._writer: dict[str, object] = {}
 
     def bind(self, session: str, key: SessionKey) -> None:
@@ -104,6 +105,21 @@ class Appender:
         """
         if self._session_keys.setdefault(session, key) is not key:
             raise _invalid("The session has a key already.")
+
+    def peaks_of(self, head: Head) -> list[tuple[int, bytes]]:
+        """Returns the head's peaks, to be grown: those that were written last, or read from its frontier."""
+        return list(self._peaks[1]) if self._peaks[0] == head.note else peaks_of(head)
+
+    def joining(self, store: Store, seen: Head) -> Appender:
+        """Returns an appender that writes once, in a transaction of somebody else's, with the same keys.
+
+        What it writes may never become durable, so it remembers nothing for this one.
+        """
+        tree = Tree(store)
+        known = KnownHead(store, tree, self._known.verifier, seen)
+        joined = Appender(store, known, tree, self.signers, self._vault, self._clock_ns)
+        joined._session_keys = self._session_keys
+        return joined
 
     def commit(self, tickets: list[Ticket[Request, list[Appended]]]) -> None:
         """Appends what the tickets ask for, in one transaction under one checkpoint."""
@@ -127,6 +143,7 @@ class Appender:
             raise
         if batch is not None:
             self.signers = draft.signers
+            self._peaks = batch.head.note, draft.peaks
             self._known.advance(batch.head, self.signers[0].verifier())
             self._written = batch.head.note
 
@@ -166,6 +183,7 @@ class _Draft:
         self._digests: list[bytes] = []
         self._intents: dict[str, bool | None] = {}
         self._is_changed = False
+        self.peaks: list[tuple[int, bytes]] = []
         self._undo: list[Callable[[], object]] = []
         if len(appender._next_seq) > _KNOWN_SESSIONS:
             appender._next_seq.clear()
@@ -195,7 +213,7 @@ class _Draft:
         batch, appender = self._batch, self._appender
         if not batch.leaves and not self._is_changed:
             return None
-        peaks = peaks_of(head)
+        peaks = appender.peaks_of(head)
         roots: dict[tuple[int, int], bytes] = {}
         for index, digest in enumerate(self._digests, head.size):
             roots.update({(level, idx): root for level, idx, root in grow(peaks, index, digest) if level and not level & 7})
@@ -204,13 +222,10 @@ class _Draft:
         if batch.leaves:
             root = fold([digest for _, digest in peaks])
             note = sign_checkpoint(Checkpoint(appender._known.verifier.name, size, root), *self.signers)
-        batch.head = replace(
-            batch.head,
-            note=note,
-            size=size,
-            frontier=join_peaks(peaks),
-            time_us=self._time_us if batch.leaves else head.time_us,
-        )
+        changed = batch.head
+        time_us = self._time_us if batch.leaves else head.time_us
+        batch.head = Head(changed.verifier_key, note, size, join_peaks(peaks), time_us, changed.archived, changed.published)
+        self.peaks = peaks
         return batch
 
     def _add(self, item: Item) -> Appended:

@@ -45,13 +45,14 @@ class KnownHead:
         store: The ledger's store.
         tree: The stored tree.
         verifier: The key that must have signed.
+        seen: A head that is known to be good.
     """
 
-    def __init__(self, store: Store, tree: Tree, verifier: Verifier) -> None:
+    def __init__(self, store: Store, tree: Tree, verifier: Verifier, seen: Head | None = None) -> None:
         self._store = store
         self._tree = tree
         self.verifier = verifier
-        self._seen = Head(str(verifier), "")
+        self._seen = seen or Head(str(verifier), "")
 
     @property
     def seen(self) -> Head:

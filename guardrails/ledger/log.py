@@ -16,7 +16,7 @@ from types import TracebackType
 from guardrails.errors import LedgerError, ProofError, TamperedError, UsageError
 from guardrails.ledger import entry as entries
 from guardrails.ledger.appending import STAMPED, Appended, Appender, Item, Request
-from guardrails.ledger.group import GroupCommit
+from guardrails.ledger.group import GroupCommit, Ticket
 from guardrails.ledger.heads import KnownHead, root_of
 from guardrails.ledger.keychain import key_history
 from guardrails.ledger.location import Location
@@ -84,7 +84,7 @@ class Ledger:
             url: ``sqlite:///relative/path``, ``sqlite:////absolute/path``, ``sqlite:///:memory:``, a plain path, or
                 ``postgresql://…``.
             signer: What signs checkpoints, or its URI (see `guardrails.ledger.signers`); by default the key in ``<path>.key``, made
-                with a new ledger.
+                with a new ledger, and for a ledger in a server the URI in GUARDRAILS_LEDGER_SIGNER.
             previous: Signers of keys that were rotated out and have not retired: they sign too.
             origin: The log's name in checkpoints; by default the key's name, for a new key ``ledger.local/<random>``.
             read_only: Only read: needs no private key, and the file must exist.
@@ -145,6 +145,50 @@ class Ledger:
         """
         return self.submit(Request([_item(entry, private)]))[0]
 
+    @property
+    def is_joinable(self) -> bool:
+        """Whether entries can be written in the transaction of a connection to the same database; see `append_within`."""
+        return self._appender is not None and hasattr(self._store, "joined")
+
+    def append_within(self, connection: object, entry: Mapping[str, object], *, private: Given | None = None) -> Appended:
+        """Appends one entry in a transaction that is open on a connection to the ledger's own PostgreSQL database.
+
+        It is durable when that transaction commits, and never happened when it is rolled back. The ledger's lock is held until
+        then, so commit at once.
+
+        Args:
+            connection: A psycopg connection.
+            entry: As for `append`.
+            private: As for `append`.
+
+        Raises:
+            UsageError: The ledger is not in PostgreSQL.
+            LedgerError: As `append`; the transaction can only be rolled back then.
+        """
+        if self._appender is None:
+            raise _read_only()
+        joined = getattr(self._store, "joined", None)
+        if joined is None:
+            raise UsageError("usage.database_unsupported", "Only a ledger in PostgreSQL shares the transaction of a change.")
+        ticket: Ticket[Request, list[Appended]] = Ticket(Request([_item(entry, private)]))
+        with joined(connection) as store:
+            self._appender.joining(store, self._known.seen).commit([ticket])
+        if ticket.error is not None or not ticket.result:
+            raise ticket.error or _invalid("The entry was not appended.")
+        return ticket.result[0]
+
+    def has(self, index: int, entry_id: str) -> bool:
+        """Tells whether the entry is there, after waiting for transactions that may still write it."""
+        found = []
+
+        def look(head: Head) -> list[Item]:
+            leaf = self._store.leaf(index) if index < head.size else None
+            found.append(leaf is not None and entries.decode(leaf).get("id") == entry_id)
+            return []
+
+        self.submit(Request(look))
+        return found[0]
+
     def append_many(self, entries: Iterable[Mapping[str, object]]) -> list[Appended]:
         """Appends all entries, or none, in one transaction under one checkpoint. See `append`."""
         return self.submit(Request([_item(entry, None) for entry in entries]))
@@ -192,6 +236,11 @@ class Ledger:
     def path(self) -> Path | None:
         """The ledger's file, None for a ledger in memory."""
         return self._store.path
+
+    @property
+    def is_memory(self) -> bool:
+        """Whether it ends with this process."""
+        return not self._store.is_shared
 
     @property
     def size(self) -> int:
@@ -469,6 +518,8 @@ class Ledger:
 def _item(entry: Mapping[str, object], private: Given | None) -> Item:
     if reserved := STAMPED & entry.keys():
         raise _invalid(f"The ledger stamps {', '.join(sorted(reserved))} itself.")
+    if str(entry.get("type", "")).startswith("key."):
+        raise _invalid("Entries about keys are written by the ledger itself; see `guardrails.ledger.administration`.")
     return Item(entries.check(entry), as_private(private or {}))
 
 

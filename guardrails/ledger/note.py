@@ -6,6 +6,7 @@ witnesses. Signing is a Protocol of two methods, so that a key may live in a fil
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ __all__ = [
 MAX_NOTE_BYTES = 1_000_000
 MAX_SIGNATURES = 100
 _MARK = "\u2014 "
+_FORBIDDEN = re.compile("[\x00-\x09\x0b-\x1f\ud800-\udfff]")
 
 
 class Signer(Protocol):
@@ -250,5 +252,5 @@ def _sign(text: str, signer: Signer, time_s: int) -> SignatureLine:
 def _check_text(text: str) -> None:
     if not text.endswith("\n") or text == "\n":
         raise note_error("A note's text ends in a newline.")
-    if any((c < " " and c != "\n") or "\ud800" <= c <= "\udfff" for c in text):
+    if _FORBIDDEN.search(text):
         raise note_error("A note holds no control characters and only valid Unicode.")

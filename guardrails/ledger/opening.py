@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Sequence
 
@@ -15,7 +16,10 @@ from guardrails.ledger.note import Signer, Verifier
 from guardrails.ledger.signers import load_signer
 from guardrails.ledger.stores.base import Head, Store
 
-__all__ = ["KeyFiles", "begin_or_resume", "open_store", "publish"]
+SIGNER_VARIABLE = "GUARDRAILS_LEDGER_SIGNER"
+"""URI of the signer of ledgers in a server."""
+
+__all__ = ["SIGNER_VARIABLE", "KeyFiles", "begin_or_resume", "open_store", "publish"]
 
 
 def open_store(location: Location, *, read_only: bool = False) -> Store:
@@ -29,7 +33,9 @@ def open_store(location: Location, *, read_only: bool = False) -> Store:
         from guardrails.ledger.stores.sqlite import SqliteStore
 
         return SqliteStore(location, read_only=read_only)
-    raise UsageError("usage.database_unsupported", "Ledgers in PostgreSQL are not there yet.")
+    from guardrails.ledger.stores.postgres import PostgresStore
+
+    return PostgresStore(location.postgres, read_only=read_only)
 
 
 def begin_or_resume(
@@ -40,6 +46,8 @@ def begin_or_resume(
     Returns:
         What signs: the current key, then those that it replaced and that have not retired.
     """
+    if signer is None and location.postgres is not None:
+        signer = os.environ.get(SIGNER_VARIABLE)
     if not store.is_new():
         return _resumed(store, location, signer, previous, origin)
     public_path = location.beside(".pub")

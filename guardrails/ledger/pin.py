@@ -96,11 +96,15 @@ class PinStore:
         """Pins a checkpoint that the caller has verified to continue the pinned one.
 
         Raises:
+            TamperedError: Another process pinned another history of the same size meanwhile (ledger.tampered).
             LedgerError: The pin cannot be written (ledger.unavailable).
         """
         with self._locked(origin):
-            pinned = self._read(origin)
-            if pinned is None or self._parse(origin, pinned).size <= self._parse(origin, note).size:
+            pinned, new = self._read(origin), self._parse(origin, note)
+            old = None if pinned is None else self._parse(origin, pinned)
+            if pinned is not None and old is not None and old.size == new.size and old.root != new.root:
+                raise _tampered(f"The log has two histories of {new.size} entries.", pinned, note)
+            if old is None or old.size <= new.size:
                 write_private(self.path(origin), note, mode=0o600)
 
     @staticmethod

@@ -16,6 +16,8 @@ def check_name(name: str) -> None:
     Raises:
         LedgerError: It is empty, or holds white space, plus, control or surrogate characters (ledger.note_invalid).
     """
+    if name.isascii() and name.isprintable() and name and " " not in name and "+" not in name:
+        return  # nearly every name; the rest is looked at character by character
     if not name or any(c == "+" or c < " " or c.isspace() or "\ud800" <= c <= "\udfff" for c in name):
         raise note_error("A key name is not empty and holds neither white space nor a plus sign.")
 

@@ -57,6 +57,7 @@ class Plan:
 class Execution:
     """What an engine returned for a plan, before the scan: `duration_ms` is the engine's wall time in milliseconds.
 
+    `recorded` is the entry id, index and leaf hash of the outcome, where it was written in the transaction of the change itself.
     `changed_by` tells the rows changed by relation, where the engine counts them so; `rows_changed` is all of them.
     """
 
@@ -66,6 +67,7 @@ class Execution:
     is_truncated: bool = False
     duration_ms: float = 0.0
     changed_by: tuple[tuple[str, int], ...] = ()
+    recorded: tuple[str, int, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,16 +109,17 @@ def test_a_foreign_witness_cosigns_for_our_client(judges: Path, tmp_path: Path) 
     with foreign_witness(judges, tmp_path / "w") as (url, key):
         policy = parse_policy(f"log {LOG.verifier()}\nwitness f {key} {url}\nquorum f\n")
         for size in (0, 1, 7, 64, 64, 65, 200):
-            assert policy.is_met(cosign(head(size), policy, proofs()))
-        assert policy.is_met(cosign(head(200), policy, proofs(), previous_size=64))
+            note = cosign(head(size), policy, proofs())
+            assert policy.is_met(note)
+        assert policy.is_met(cosign(head(200), policy, proofs(), previous=note))
         with pytest.raises(LedgerError, match="has seen 200 entries"):
             cosign(head(199), policy, proofs())
     with foreign_witness(judges, tmp_path / "v") as (url, key):
         policy = parse_policy(f"witness f {key} {url}\nquorum f\n")
-        cosign(head(64), policy, proofs())
+        note = cosign(head(64), policy, proofs())
         for size in (64, 70):
             with pytest.raises(LedgerError, match="refused with 422"):
-                cosign(head(size, FORK), policy, proofs(FORK), previous_size=64)
+                cosign(head(size, FORK), policy, proofs(FORK), previous=note)
 
 
 def test_a_foreign_verifier_accepts_what_our_client_brings(judges: Path, tmp_path: Path) -> None:

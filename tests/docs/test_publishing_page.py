@@ -9,14 +9,12 @@ import click
 import pytest
 
 from guardrails.cli.publish import mirror, monitor, publish, serve
-from guardrails.ledger import Ledger
 
 PAGE = (Path(__file__).parents[2] / "docs" / "publishing.md").read_text("utf-8")
 COMMANDS: dict[str, click.Command] = {"mirror": mirror, "monitor": monitor, "publish": publish, "serve": serve}
 
 
 # The ledger offers its tiles from the store's next version on.
-@pytest.mark.skipif(not hasattr(Ledger, "tile"), reason="the ledger does not offer its tiles yet")
 def test_the_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     (block,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)

@@ -171,7 +171,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("what", DAMAGE)
 def test_rows_that_contradict_each_other_are_damage(place: PostgresPlace, store: PostgresStore, what: str) -> None:
-    appended(store, *[("s", str(n)) for n in range(600)])
+    appended(store, *[(f"s{n % 2}", str(n)) for n in range(600)])
     with store.snapshot():
         assert store.damage() == []
     place.execute(DAMAGE[what])
@@ -205,6 +205,28 @@ def test_an_error_does_not_quote_the_row(place: PostgresPlace, store: PostgresSt
     with pytest.raises(LedgerError) as refused:
         appended(store, ("s", "0"), secrets=[planted, planted])
     assert planted.salt.hex() not in str(refused.value.diagnostics())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_leaves_its_parents_connection_alone(store: PostgresStore) -> None:
+    def server_process() -> list[tuple[object, ...]]:
+        with store.transaction():
+            return store._run("SELECT pg_backend_pid()")
+
+    before = server_process()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            appended(store, ("child", "0"))
+            store.close()
+            status = server_process() == before
+        except LedgerError:
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    assert server_process() == before
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -336,7 +358,7 @@ def test_a_writer_appends_and_changes_nothing(roles: dict[str, PostgresPlace]) -
         with pytest.raises(LedgerError), store.transaction():
             store.erase([(0, "sql")])
         with pytest.raises(LedgerError), store.transaction():
-            store.drop_leaves(256)
+            store.drop_leaves(256, "kept")
         with store.snapshot():
             assert store.damage() == []
             assert store.open_intents() == [("j", 1, True)]
@@ -378,7 +400,7 @@ def test_a_reader_reads_and_an_owner_erases(roles: dict[str, PostgresPlace]) -> 
             assert owner.erase([(0, "sql")]) == 1
         owner.drop_old_pages()
         with owner.transaction():
-            owner.drop_leaves(256)
+            owner.drop_leaves(256, "kept")
         with owner.snapshot():
             assert owner.secrets_of(b"m" * 32) == []
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -37,7 +37,7 @@ from guardrails.ledger.publishing import (
     publish,
 )
 from guardrails.ledger.tiles import MAX_BUNDLE_BYTES, new_bundles, new_tiles
-from tests.support.published import log_of
+from tests.support.published import MemoryLog, log_of
 
 LOG = log_of(3000)
 COMMAND = [sys.executable, "-c", "import sys; from guardrails.cli.publish import serve; serve()"]
@@ -226,6 +226,27 @@ def test_what_fails_inside_tells_the_operator_and_not_the_reader() -> None:
     assert [error.message for error in errors] == ["secret reason"]
 
 
+def test_readers_that_go_away_or_come_in_crowds_do_no_harm(capsys: pytest.CaptureFixture[str]) -> None:
+    large = MemoryLog([b"x" * 65_000] * 256, LOG.signer)
+    with serving(SourceReader(large)) as server:
+        for _ in range(5):
+            with closing(socket.create_connection(server.server_address[:2], timeout=5)) as connection:
+                connection.sendall(b"GET /tile/entries/000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                connection.recv(10)
+        crowd = [socket.create_connection(server.server_address[:2], timeout=5) for _ in range(140)]
+        with pytest.raises((ConnectionError, http.client.HTTPException)):
+            ask(server, "/checkpoint")
+        for connection in crowd:
+            connection.close()
+        until = time.monotonic() + 10
+        status = 0
+        while status != 200 and time.monotonic() < until:
+            with suppress(ConnectionError, http.client.HTTPException):
+                status = ask(server, "/checkpoint")[0]
+        assert status == 200
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def test_an_address_that_is_taken_is_a_usage_error() -> None:
     with serving(SourceReader(LOG)) as server, pytest.raises(UsageError):
         LogServer(SourceReader(LOG), port=server.server_address[1])
@@ -332,14 +353,20 @@ def test_writes_to_s3_are_conditional() -> None:
     assert not target.create("tile/0/000", b"b")
     assert target.replace("checkpoint", b"1", None)
     assert not target.replace("checkpoint", b"2", None)
-    found = target._found("checkpoint", 100)
-    assert found is not None
-    assert target.replace("checkpoint", b"2", b"1")
-    from obstore.exceptions import PreconditionError
 
-    with pytest.raises(PreconditionError):  # somebody was faster between reading and writing
-        target._put("checkpoint", b"3", found[1])
+    class Overtaken(ObjectTarget):
+        """Somebody else is always faster between reading and writing."""
+
+        def _found(self, path: str, limit_bytes: int):  # type: ignore[no-untyped-def]
+            found = super()._found(path, limit_bytes)
+            target.replace(path, b"2", b"1") if found else target.replace(path, b"0", None)
+            return found
+
+    overtaken = Overtaken.open("s3://logs/other")
+    assert not overtaken.replace("checkpoint", b"3", b"1")
     assert target.get("checkpoint", 100) == b"2"
+    assert not overtaken.replace("new", b"3", None)
+    assert target.get("new", 100) == b"0"
     with pytest.raises(LedgerError) as caught:
         ObjectTarget.open("s3://no-such-bucket/x").create("checkpoint", b"x")
     assert caught.value.code == "ledger.unavailable"
@@ -349,7 +376,7 @@ PUBLISHER = """
 import sys
 from guardrails.ledger.keys import Ed25519Signer
 from guardrails.ledger.publishing import DirectoryTarget, publish
-from tests.support.published import log_of
+from tests.support.published import MemoryLog, log_of
 
 log = log_of(int(sys.argv[2]), signer=Ed25519Signer.parse(sys.stdin.readline().strip()))
 print("begin", flush=True)
@@ -399,11 +426,69 @@ def test_a_publisher_that_is_killed_leaves_the_old_log_or_the_new_one(tmp_path: 
     assert sum(1 for _ in TileClient(target, signer.verifier()).leaves()) == 80_000
 
 
-# The ledger offers its tiles from the store's next version on.
-needs_tiles = pytest.mark.skipif(not hasattr(Ledger, "tile"), reason="the ledger does not offer its tiles yet")
+FULL_DISK = (
+    """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+"""
+    + PUBLISHER
+)
 
 
-@needs_tiles
+def test_a_file_that_cannot_be_written_whole_is_not_there(tmp_path: Path) -> None:
+    target = DirectoryTarget(tmp_path / "log")
+    publish(LOG.at(100), target, LOG.verifier)
+    before = {path: target.get(path, MAX_BUNDLE_BYTES) for path in ["checkpoint", *target.list("tile")]}
+    child = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path / "log"), "3000"],
+        input=LOG.signer.secret_text() + "\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert child.returncode == 1
+    assert "ledger.unavailable" in child.stderr
+    assert "done" not in child.stdout
+    for path in target.list("tile"):  # whole files that were small enough may be there
+        assert before.get(path) in (None, target.get(path, MAX_BUNDLE_BYTES))
+        assert target.get(path, MAX_BUNDLE_BYTES) == SourceReader(LOG).get(path, MAX_BUNDLE_BYTES)
+    assert target.get("checkpoint", 10_000) == before["checkpoint"]
+    assert not list((tmp_path / "log" / ".incoming").iterdir())
+    assert publish(LOG, target, LOG.verifier).old_size == 100
+    assert list(TileClient(target, LOG.verifier).leaves()) == list(LOG.leaves(0, 3000))
+
+
+def test_readers_see_a_whole_log_at_every_moment(tmp_path: Path) -> None:
+    target = DirectoryTarget(tmp_path / "log")
+    publish(LOG.at(1), target, LOG.verifier)
+    steps = [*range(40, 3000, 61), 3000]
+    errors: list[BaseException] = []
+    seen: list[set[int]] = [set(), set()]
+
+    def follow(place: str | Path, sizes: set[int]) -> None:
+        try:
+            client = TileClient(place, LOG.verifier, workers=1)
+            while client.size < 3000:
+                sizes.add(client.refresh().size)
+                start = max(0, client.size - 300)
+                assert list(client.leaves(start)) == list(LOG.leaves(start, client.size))
+        except BaseException as error:  # noqa: BLE001  the main thread raises it
+            errors.append(error)
+
+    with serving(target) as server:
+        readers = [Thread(target=follow, args=(p, s)) for p, s in zip((tmp_path / "log", server.url), seen, strict=True)]
+        for reader in readers:
+            reader.start()
+        for size in steps:
+            publish(LOG.at(size), target, LOG.verifier)
+            time.sleep(0.01)
+        for reader in readers:
+            reader.join(timeout=60)
+    assert errors == []
+    assert all(len(sizes) > 2 for sizes in seen), seen
+
+
 def test_a_ledger_is_published_and_served_live(tmp_path: Path) -> None:
     path = tmp_path / "audit.db"
     with Ledger.open(path) as ledger:

@@ -221,7 +221,7 @@ def test_secrets_are_erased_with_their_marks(store: Store) -> None:
 def test_archived_entries_are_gone_and_their_sessions_go_on(store: Store) -> None:
     appended(store, *[("s", str(n)) for n in range(600)])
     with store.transaction():
-        store.drop_leaves(512)
+        store.drop_leaves(512, "kept")
         store.write(Batch(600, replace(store.head(), archived=512)))
     with store.snapshot():
         assert store.leaf(511) is None
@@ -231,18 +231,29 @@ def test_archived_entries_are_gone_and_their_sessions_go_on(store: Store) -> Non
         assert store.head().archived == 512
 
 
-def test_a_session_that_was_archived_whole_goes_on(place: Place, store: Store, request: pytest.FixtureRequest) -> None:
-    if place.address[0] == "sqlite":
-        request.applymarker(pytest.mark.xfail(reason="places of archived sessions are forgotten", strict=True))
+def test_one_session_is_kept_when_entries_are_archived(store: Store) -> None:
+    appended(store, ("kept", "0"), *[("s", str(n)) for n in range(300)], ("kept", "1"))
+    with store.transaction():
+        store.drop_leaves(256, "kept")
+        store.write(Batch(302, replace(store.head(), archived=256)))
+    with store.snapshot():
+        assert store.leaf(0) is not None
+        assert store.leaf(1) is None
+        assert [index for index, _ in store.leaves(0, 302, "kept")] == [0, 301]
+        assert store.next_seqs({"kept", "s"}) == {"kept": 2, "s": 300}
+        assert store.damage() == []
+
+
+def test_a_session_that_was_archived_whole_goes_on(store: Store) -> None:
     appended(store, *[("early", str(n)) for n in range(100)], *[("late", str(n)) for n in range(500)])
     with store.transaction():
-        store.drop_leaves(256)
+        store.drop_leaves(256, "kept")
         store.write(Batch(600, replace(store.head(), archived=256)))
     with store.snapshot():
         assert store.next_seqs({"early", "late"}) == {"early": 100, "late": 500}
     appended(store, ("early", "100"))
     with store.transaction():
-        store.drop_leaves(512)
+        store.drop_leaves(512, "kept")
         store.write(Batch(601, replace(store.head(), archived=512)))
     with store.snapshot():
         assert store.next_seqs({"early", "late"}) == {"early": 101, "late": 500}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,7 +28,7 @@ from guardrails.ledger.witnessing.cosigning import cosign
 from guardrails.ledger.witnessing.quorum import parse_policy
 from guardrails.ledger.witnessing.request import AddCheckpoint
 from guardrails.ledger.witnessing.witness import origin_hash
-from tests.support.witnesses import FORK, LOG, RunningWitness, command, head, make_witness, proofs, running
+from tests.support.witnesses import FORK, LEAVES, LOG, RunningWitness, command, head, make_witness, proofs, running
 
 DEAD = "http://127.0.0.1:9"  # nothing listens on the discard port
 DYING = """
@@ -69,14 +71,13 @@ def policy_of(pair: tuple[RunningWitness, RunningWitness], threshold: str, third
 
 def test_two_of_three_with_one_dead(pair: tuple[RunningWitness, RunningWitness]) -> None:
     policy = parse_policy(policy_of(pair, "2"))
-    previous = 0
+    note = ""
     for size in (3, 64, 64, 200):
-        note = cosign(head(size), policy, proofs(), previous_size=previous)
+        note = cosign(head(size), policy, proofs(), previous=note)
         assert Note.parse(note).text == Note.parse(head(size)).text
         assert policy.is_met(note)
         assert open_checkpoint(note, LOG.verifier()).size == size
         assert len(Note.parse(note).lines) == 4
-        previous = size
     # Who does not know what the witnesses saw learns it from them.
     assert policy.is_met(cosign(head(200), policy, proofs()))
 
@@ -98,12 +99,12 @@ def test_a_rollback_is_refused_with_409_and_a_fork_with_422(
     pair: tuple[RunningWitness, RunningWitness], tmp_path: Path
 ) -> None:
     policy = parse_policy(policy_of(pair, "2"))
-    cosign(head(64), policy, proofs())
+    published = cosign(head(64), policy, proofs())
     with pytest.raises(LedgerError, match="has seen 64 entries"):
         cosign(head(20), policy, proofs())
     for size in (64, 70):
         with pytest.raises(LedgerError, match="refused with 422"):
-            cosign(head(size, FORK), policy, proofs(FORK), previous_size=64)
+            cosign(head(size, FORK), policy, proofs(FORK), previous=published)
     request = AddCheckpoint(20, (), Note.parse(head(20)))
     assert add_checkpoint(pair[0].url, request, timeout_s=5).status == 409
     logs = command("show", "--state", tmp_path / "w1")["logs"]
@@ -137,6 +138,42 @@ def test_a_killed_witness_remembers(tmp_path: Path) -> None:
             with pytest.raises(LedgerError):
                 cosign(head(size - 1), policy, proofs())
             witness.process.kill()
+
+
+def test_a_witness_that_was_restored_from_a_backup_no_longer_counts(tmp_path: Path) -> None:
+    folder = tmp_path / "w"
+    (key,) = make_witness(folder, "witness.example/w")
+    shutil.copytree(folder, tmp_path / "backup")
+    with running(folder) as witness:
+        policy = parse_policy(f"witness w {key} {witness.url}\nquorum w\n")
+        published = cosign(head(30), policy, proofs())
+    with running(tmp_path / "backup") as witness:
+        policy = parse_policy(f"witness w {key} {witness.url}\nquorum w\n")
+        with pytest.raises(LedgerError, match="although it cosigned 30: it lost its state"):
+            cosign(head(40), policy, proofs(), previous=published)
+
+
+def test_of_two_servers_on_one_state_none_follows_another_history(tmp_path: Path) -> None:
+    folder = tmp_path / "w"
+    (key,) = make_witness(folder, "witness.example/w")
+    granted: list[tuple[int, list[bytes]]] = []
+
+    def grow(url: str, leaves: list[bytes]) -> None:
+        policy = parse_policy(f"witness w {key} {url}\nquorum w\n")
+        for size in range(3, 40):
+            with suppress(LedgerError):
+                cosign(head(size, leaves), policy, proofs(leaves))
+                granted.append((size, leaves))
+
+    with running(folder) as first, running(folder) as second:
+        threads = [threading.Thread(target=grow, args=(w.url, leaves)) for w, leaves in ((first, LEAVES), (second, FORK))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    beyond = [leaves for size, leaves in granted if size > 5]  # the two histories part after 5 leaves
+    assert beyond
+    assert all(leaves == beyond[0] for leaves in beyond)
 
 
 def test_a_real_ledger_is_cosigned(tmp_path: Path) -> None:
@@ -243,17 +280,17 @@ SIZE = {"Content-Type": "text/x.tlog.size"}
         ((200, {}, lines(HONEST, 30, 0)), "no time"),
         ((200, {}, lines(HONEST, 30, NOW_S + 100_000)), "in the future"),
         ((200, {}, lines(HONEST, 30) * 2), "twice"),
-        ((200, {}, lines(HONEST, 30)[:-1]), "no answer"),
-        ((200, {}, b""), "no answer"),
-        ((200, {}, b"\xff\n"), "no answer"),
-        ((200, {}, b"x" * 600_000), "no answer"),
+        ((200, {}, lines(HONEST, 30)[:-1]), "cannot be read"),
+        ((200, {}, b""), "cannot be read"),
+        ((200, {}, b"\xff\n"), "cannot be read"),
+        ((200, {}, b"x" * 600_000), "too large"),
         ((302, {"Location": "http://127.0.0.1:9/"}, b""), "refused with 302"),
         ((409, SIZE, b"31\n"), "has seen 31"),
         ((409, SIZE, b"+3\n"), "cannot be read"),
         ((409, SIZE, b"7\n"), "has seen 7"),
         ((409, {}, b"7\n"), "refused with 409"),
         ((500, {}, b"\x1b[31mred\n"), r"refused with 500: \[31mred"),
-        ((204, {}, b""), "answered 204"),
+        ((204, {}, b""), "refused with 204"),
     ],
 )
 def test_what_a_lying_witness_says_never_counts(liar: HTTPServer, answer: object, said: str) -> None:

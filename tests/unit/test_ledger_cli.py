@@ -123,7 +123,7 @@ def test_export_writes_a_folder_once(path: Path, tmp_path: Path) -> None:
     ("arguments", "code"),
     [
         (("verify", "--ledger", "none.db"), "usage.file_missing"),
-        (("verify", "--ledger", "postgresql://x"), "usage.database_unsupported"),
+        (("verify", "--ledger", "mysql://x"), "usage.database_unsupported"),
         (("verify", "--ledger", "sqlite:///:memory:"), "usage.database_unsupported"),
         (("show", "--ledger", "none.db"), "usage.file_missing"),
         (("show", "--ledger", "sqlite:///:memory:"), "ledger.unavailable"),

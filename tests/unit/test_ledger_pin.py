@@ -63,6 +63,16 @@ def test_a_rollback_or_a_fork_is_refused_with_both_notes_as_evidence(
     pins.check(head(LEAVES, 21), KEY, proofs(LEAVES))
 
 
+def test_what_was_verified_elsewhere_is_pinned_but_never_over_another_history(tmp_path: Path) -> None:
+    pins = PinStore(tmp_path)
+    for size, kept in ((20, 20), (21, 21), (5, 21)):
+        pins.replace(KEY.name, head(LEAVES, size))
+        assert pins.pinned(KEY.name) == head(LEAVES, kept)
+    with pytest.raises(TamperedError, match="two histories"):
+        pins.replace(KEY.name, head(FORK, 21))
+    assert pins.pinned(KEY.name) == head(LEAVES, 21)
+
+
 def test_a_note_of_another_key_never_moves_a_pin(tmp_path: Path) -> None:
     pins = PinStore(tmp_path)
     pins.check(head(LEAVES, 20), KEY, proofs(LEAVES))

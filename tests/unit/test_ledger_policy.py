@@ -72,6 +72,13 @@ def test_only_logs_of_the_policy_count() -> None:
     assert parse_policy(f"{WITNESSES}quorum X1\n").is_met(note(X[0]))
 
 
+def test_a_cosignature_without_a_time_is_no_witness() -> None:
+    policy = parse_policy(f"{WITNESSES}group g any X1 Y1\nquorum g\n")
+    for signer in (X[0], Y[0]):
+        assert not policy.is_met(cosign_note(NOTE, [signer], time_s=0))
+        assert policy.is_met(cosign_note(NOTE, [signer], time_s=1))
+
+
 def test_no_quorum_is_a_choice_that_is_written_down() -> None:
     assert parse_policy(f"{LOG_LINE}quorum none\n").is_met(NOTE)
     assert parse_policy("quorum none\n").is_met(NOTE)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from guardrails.cli.ledger import ledger as group
 from guardrails.cli.publish import mirror, monitor, serve
 from guardrails.cli.publish import publish as publish_command
 from guardrails.ledger import Ledger
@@ -18,8 +19,6 @@ from tests.support.published import log_of
 
 LOG = log_of(900)
 KEY = str(LOG.verifier)
-# The ledger offers its tiles from the store's next version on.
-needs_tiles = pytest.mark.skipif(not hasattr(Ledger, "tile"), reason="the ledger does not offer its tiles yet")
 
 
 @pytest.fixture
@@ -132,7 +131,6 @@ def test_a_note_with_control_sequences_does_not_reach_the_terminal(folder: Path,
     assert "\u202e" not in result.stderr
 
 
-@needs_tiles
 def test_a_ledger_is_published(tmp_path: Path) -> None:
     path = tmp_path / "audit.db"
     with Ledger.open(path) as ledger:
@@ -142,3 +140,19 @@ def test_a_ledger_is_published(tmp_path: Path) -> None:
     assert (shown["size"], shown["old_size"], shown["written"]) == (300, None, 5)
     assert run(monitor, tmp_path / "log", "--key", key, "--state", tmp_path / "seen").exit_code == 0
     assert run(publish_command, tmp_path / "log", "--ledger", path, "--key", KEY).exit_code == 1
+
+
+def test_an_archived_and_rotated_ledger_is_still_published(tmp_path: Path) -> None:
+    path, old = tmp_path / "audit.db", tmp_path / "old"
+    with Ledger.open(path) as ledger:
+        ledger.append_many({"n": n} for n in range(300))
+        key = ledger.verifier_key
+    assert run(publish_command, tmp_path / "log", "--ledger", path, "--cosigned").exit_code == 1
+    assert run(publish_command, tmp_path / "log", "--ledger", path).exit_code == 0
+    assert run(group, "keys", "rotate", "--ledger", path, "--reason", "yearly").exit_code == 0
+    assert run(group, "archive", old, "--before", 256, "--ledger", path).exit_code == 0
+    with Ledger.open(path) as ledger:
+        new = ledger.verifier_key
+    result = run(publish_command, tmp_path / "log", "--ledger", path, "--archive", old, "--repair", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert run(monitor, tmp_path / "log", "--key", key, "--key", new, "--state", tmp_path / "seen").exit_code == 0

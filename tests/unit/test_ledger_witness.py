@@ -141,6 +141,18 @@ def test_malformed_requests_are_refused(witness: Witness) -> None:
     assert status(witness.add_checkpoint(b"old 0\n\n\xff\n")) == 400
 
 
+def test_extension_lines_are_cosigned_only_by_what_covers_them(witness: Witness, state: SQLiteState) -> None:
+    checkpoint = Checkpoint(ORIGIN, 8, root_hash(LEAVES[:8]), ("extension",))
+    body = str(AddCheckpoint(0, (), Note.parse(sign_checkpoint(checkpoint, LOG)))).encode()
+    lattice_only = Witness(SIGNERS[1:], state, clock=lambda: 5)
+    assert status(lattice_only.add_checkpoint(body)) == 400
+    assert state.head(ORIGIN) is None
+    answer = witness.add_checkpoint(body)
+    assert answer.status == 200
+    assert signed_by(Note(str(checkpoint), parse_lines(answer.body)), KEYS[:1]).signers == KEYS[:1]
+    assert answer.body.count("\n") == 1
+
+
 def test_a_log_may_change_its_key_and_a_stolen_one_may_go(witness: Witness, state: SQLiteState) -> None:
     new = Ed25519Signer(ORIGIN, b"n" * 32)
     assert status(witness.add_checkpoint(request(0, 8, signer=new))) == 403

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from guardrails.errors import LedgerError, TamperedError
-from guardrails.ledger.checkpoint import Checkpoint, open_checkpoint
+from guardrails.ledger.checkpoint import Checkpoint
 from guardrails.ledger.merkle import leaf_hash
-from guardrails.ledger.note import Verifier
-from guardrails.ledger.publishing.heads import require_extension
+from guardrails.ledger.publishing.heads import Keys, open_head, require_extension
 from guardrails.ledger.publishing.source import LogSource, Target, limit_of, read_checkpoint
 from guardrails.ledger.tile_tree import TileTree
 from guardrails.ledger.tiles import (
@@ -58,7 +57,7 @@ class Published:
 def publish(
     source: LogSource,
     target: Target,
-    verifier: Verifier,
+    keys: Keys,
     *,
     note: str | None = None,
     has_entries: bool = True,
@@ -72,8 +71,9 @@ def publish(
     Args:
         source: The log. It is read in this thread only.
         target: Where to.
-        verifier: The log's key: what is published before and after is signed by it.
-        note: The checkpoint to publish, such as one with cosignatures; by default the source's latest.
+        keys: The log's key or keys: what is published before and after is signed by one of them.
+        note: The checkpoint to publish, such as one with cosignatures; by default the source's latest, unless the same one is
+            published already, whatever further signatures it has there.
         has_entries: Publish the entries too. Without them others can check that the log only grows, and read nothing of it.
         repair: Go through all files and write those that are missing, rather than only those that are new.
         keep_partials: Do not delete partial tiles and bundles whose full ones are published.
@@ -83,17 +83,19 @@ def publish(
     Raises:
         TamperedError: What is published contradicts the log (ledger.inconsistent), a file there or the log itself is not what was
             signed (ledger.tampered). The published checkpoint is left as it was.
-        LedgerError: Source or target cannot be used (ledger.unavailable), a checkpoint is not signed by `verifier`
-            (ledger.note_invalid), or another publisher was faster (ledger.unavailable).
+        LedgerError: Source or target cannot be used (ledger.unavailable), a checkpoint is not signed by any of the
+            keys (ledger.note_invalid), or another publisher was faster (ledger.unavailable).
     """
-    note = source.checkpoint() if note is None else note
-    head = open_checkpoint(note, verifier)
-    tree = TileTree(head, lambda tile: source.tile(tile.level, tile.index, tile.width))
     old_note = read_checkpoint(target)
-    old = None if old_note is None else open_checkpoint(old_note, verifier)
+    old = None if old_note is None else open_head(old_note, keys)
+    if note is None:
+        note = source.checkpoint()
+        note = old_note if old_note is not None and open_head(note, keys) == old else note
+    head = open_head(note, keys)
+    tree = TileTree(head, lambda tile: source.tile(tile.level, tile.index, tile.width))
     old_size = 0 if old is None else old.size
     if old_note is not None:
-        require_extension(old_note, note, tree, verifier)
+        require_extension(old_note, note, tree, keys)
     start = 0 if repair else old_size
     total = sum(1 for _ in _resources(start, head.size, has_entries))
     written = put_all(

@@ -61,12 +61,12 @@ def monitor(
     Raises:
         TamperedError: The log does not contain what it contained before (ledger.inconsistent, with both checkpoints as evidence), or
             an entry or a tile is not what was signed (ledger.tampered).
-        LedgerError: The kept checkpoint is not of this key (ledger.note_invalid), or the log cannot be read or lacks files.
+        LedgerError: The kept checkpoint is not of these keys (ledger.note_invalid), or the log cannot be read or lacks files.
         UsageError: The file cannot be read or written (usage.file_missing).
     """
     path = Path(state)
     seen = read_small_file(path) if path.exists() else None
-    old = None if seen is None else require_extension(seen, client.note, client.tree, client.verifier)
+    old = None if seen is None else require_extension(seen, client.note, client.tree, client.keys)
     start = 0 if full or old is None else old.size
     if has_entries:
         checked = _read_entries(client, start, on_entry, progress)

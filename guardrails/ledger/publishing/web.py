@@ -74,8 +74,8 @@ def _decoded(path: str, data: bytes, encoding: str, limit_bytes: int) -> bytes:
         plain = inflater.decompress(data, limit_bytes + 1)
     except zlib.error as error:
         raise _failed(path, "the answer is not gzip") from error
-    if not inflater.eof and len(plain) <= limit_bytes:
-        raise _failed(path, "the answer was cut off")
+    if len(plain) <= limit_bytes and (not inflater.eof or inflater.unused_data):
+        raise _failed(path, "the answer is not one whole gzip stream")
     return check_limit(path, plain, limit_bytes)
 
 

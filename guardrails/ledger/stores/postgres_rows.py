@@ -207,9 +207,9 @@ class PostgresRows:
         self._transactions.vacuum("secrets")
         self._transactions.vacuum("secret_subjects")
 
-    def drop_leaves(self, end: int) -> None:
+    def drop_leaves(self, end: int, keep: str) -> None:
         self._transactions.change(_KEEP_PLACES, (end,))
-        self._transactions.change("DELETE FROM {s}.entries WHERE idx < %s", (end,))
+        self._transactions.change("DELETE FROM {s}.entries WHERE idx < %s AND session <> %b", (end, keep.encode()))
 
     def damage(self) -> list[str]:
         """Returns what was changed in the tables' form or contradicts itself in their numbers, without hashing anything."""

@@ -135,7 +135,8 @@ _NAMES = "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnam
 
 _COUNTS = """
     SELECT h.size, h.archived,
-        (SELECT count(*) FROM {s}.entries), (SELECT count(*) FROM {s}.entries WHERE idx < h.archived OR idx >= h.size),
+        (SELECT count(*) FROM {s}.entries WHERE idx >= h.archived), (SELECT count(*) FROM {s}.entries WHERE idx >= h.size),
+        (SELECT count(DISTINCT session) FROM {s}.entries WHERE idx < h.archived),
         (SELECT count(*) FROM {s}.open_intents WHERE idx >= h.size), (SELECT count(*) FROM {s}.secrets WHERE idx >= h.size),
         (SELECT count(*) FROM {s}.secret_subjects t
             WHERE NOT EXISTS (SELECT FROM {s}.secrets s WHERE s.idx = t.idx AND s.name = t.name))
@@ -187,11 +188,12 @@ def damage(run: Run, schema: str) -> list[str]:
     rows = run(_COUNTS)
     if len(rows) != 1:
         return ["there is no head"]
-    size, archived, entries, stray, intents, secrets, marks = rows[0]
+    size, archived, entries, late, kept, intents, secrets, marks = rows[0]
     expected_entries = size - archived
     claims = {
-        f"the table entries has {entries} rows, not {expected_entries}": entries != expected_entries,
-        f"the table entries has {stray} rows outside of the ledger": bool(stray),
+        f"the table entries has {entries} rows after the archived ones, not {expected_entries}": entries != expected_entries,
+        f"the table entries has {late} rows beyond the end": bool(late),
+        f"the table entries has rows of {kept} sessions that were archived": kept > 1,
         "the table open_intents names entries beyond the end": bool(intents),
         "the table secrets names entries beyond the end": bool(secrets),
         "the table secret_subjects names secrets that are not there": bool(marks),

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from guardrails.errors import LedgerError
-from guardrails.ledger.note import Note, Verifier, add_signatures
+from guardrails.ledger.note import Note, Verifier, add_signatures, signed_by
+from guardrails.ledger.posting import check_url
 from guardrails.ledger.tree_head import Checkpoint
-from guardrails.ledger.witnessing.client import Reply, add_checkpoint, check_url, cosignatures
+from guardrails.ledger.witnessing.client import Reply, add_checkpoint, cosignatures
 from guardrails.ledger.witnessing.quorum import Policy
 from guardrails.ledger.witnessing.request import AddCheckpoint
 
@@ -26,6 +27,7 @@ class _Asked:
     keys: dict[str, Verifier] = field(default_factory=dict)
     cosigned: set[str] = field(default_factory=set)
     old_size: int = 0
+    cosigned_size: int = 0
     is_retried: bool = False
     said: str = "did not answer in time"
 
@@ -35,7 +37,7 @@ def cosign(
     policy: Policy,
     consistency_proof: Callable[[int, int], list[bytes]],
     *,
-    previous_size: int = 0,
+    previous: str = "",
     timeout_s: float = 10,
     grace_s: float = 0.5,
 ) -> str:
@@ -48,7 +50,8 @@ def cosign(
         note: The log's signed checkpoint.
         policy: Who is asked and what is enough.
         consistency_proof: From old and new size (0 < old < new) to the proof; called in the caller's thread only.
-        previous_size: The size that witnesses saw last, as far as is known: that of the last cosigned checkpoint.
+        previous: The last cosigned note of this log, as far as one is known: witnesses are asked from its size on, and one that
+            cosigned it and now names a smaller size has lost its state, so that it no longer counts.
         timeout_s: For all of it.
         grace_s: How long to wait for further witnesses once the quorum is there.
 
@@ -58,7 +61,7 @@ def cosign(
         UsageError: A witness's URL is malformed (usage.input_invalid).
     """
     checkpoint = Checkpoint.parse(Note.parse(note).text)
-    asked = _witnesses(policy, previous_size if previous_size <= checkpoint.size else 0)
+    asked = _witnesses(policy, previous, checkpoint.size)
     replies: queue.SimpleQueue[tuple[_Asked, Reply]] = queue.SimpleQueue()
     deadline = time.monotonic() + timeout_s
     proofs: dict[int, tuple[bytes, ...]] = {}
@@ -85,7 +88,9 @@ def cosign(
         except queue.Empty:
             break
         witness.said = reply.said
-        if _is_behind(witness, reply, checkpoint.size):
+        if reply.size is not None and reply.size < witness.cosigned_size:
+            witness.said += f", although it cosigned {witness.cosigned_size}: it lost its state"
+        elif _is_behind(witness, reply, checkpoint.size):
             witness.old_size, witness.is_retried = reply.size or 0, True
             ask(witness)
             continue
@@ -99,13 +104,27 @@ def cosign(
     return cosigned
 
 
-def _witnesses(policy: Policy, previous_size: int) -> list[_Asked]:
+def _witnesses(policy: Policy, previous: str, size: int) -> list[_Asked]:
+    seen_size, signers = _previous(policy, previous)
     by_url: dict[str, _Asked] = {}
     for witness in policy.witnesses:
         if witness.url:
             url = check_url(witness.url)
-            by_url.setdefault(url, _Asked(url, old_size=previous_size)).keys[witness.name] = witness.verifier
+            asked = by_url.setdefault(url, _Asked(url, old_size=seen_size if seen_size <= size else 0))
+            asked.keys[witness.name] = witness.verifier
+            if witness.verifier in signers:
+                asked.cosigned_size = seen_size
     return list(by_url.values())
+
+
+def _previous(policy: Policy, note: str) -> tuple[int, tuple[Verifier, ...]]:
+    """Returns the size of the last cosigned note and which witnesses of the policy cosigned it."""
+    if not note:
+        return 0, ()
+    parsed = Note.parse(note)
+    present = {(line.name, line.key_id) for line in parsed.lines}
+    keys = [w.verifier for w in policy.witnesses if (w.verifier.name, w.verifier.key_hash) in present]
+    return Checkpoint.parse(parsed.text).size, signed_by(parsed, keys).signers if keys else ()
 
 
 def _is_behind(witness: _Asked, reply: Reply, size: int) -> bool:

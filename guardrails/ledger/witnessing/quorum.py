@@ -114,7 +114,9 @@ class Policy:
             origin = Checkpoint.parse(opened.text).origin
             if not any(log.verifier in opened.signers and log.verifier.name == origin for log in self.logs):
                 raise note_error("No log of the policy signed the checkpoint.", origin=origin)
-        names = {w.name for w in self.witnesses if w.verifier in opened.signers}
+        # A cosignature without a time says nothing of which tree is the latest: it is no witness's.
+        timed = {s.verifier for s in opened.signatures if s.time_s}
+        names = {w.name for w in self.witnesses if w.verifier in timed}
         if not self.is_quorum(names):
             missing = sorted(w.name for w in self.witnesses if w.name not in names)
             raise LedgerError(

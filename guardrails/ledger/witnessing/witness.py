@@ -168,9 +168,12 @@ class Witness:
             now_s = self._clock()
             if now_s <= 0 or (seen and now_s < seen.time_s):
                 return Answer(503, "The clock of this witness went backwards.\n")
+            signers = [s for s in self._signers if _covers(s.verifier(), request.note.text)]
+            if not signers:
+                return Answer(400, "The cosignatures of this witness do not cover extension lines or names above 255 bytes.\n")
             head = Head(checkpoint.size, checkpoint.root, self._log_signed(request.note, origin), now_s)
             if self._state.advance(origin, seen, head):
-                return self._cosign(origin, head)
+                return self._cosign(origin, head, signers)
         return Answer(503, "Too many requests for this log at once.\n")
 
     def checkpoint(self, origin_hash: str) -> Answer:
@@ -189,10 +192,18 @@ class Witness:
         keys = {(key.name, key.key_hash) for key in self._state.keys(origin)}
         return str(Note(note.text, tuple(line for line in note.lines if (line.name, line.key_id) in keys)))
 
-    def _cosign(self, origin: str, head: Head) -> Answer:
-        lines = signature_lines(Note.parse(head.note).text, self._signers, time_s=head.time_s)
+    def _cosign(self, origin: str, head: Head, signers: Sequence[Signer]) -> Answer:
+        lines = signature_lines(Note.parse(head.note).text, signers, time_s=head.time_s)
         self._state.keep_cosigned(origin, head, add_signatures(head.note, lines))
         return Answer(200, "".join(f"{line}\n" for line in lines))
+
+
+def _covers(verifier: Verifier, text: str) -> bool:
+    try:
+        verifier.message(text, 0)
+    except LedgerError:
+        return False
+    return True
 
 
 def origin_hash(origin: str) -> str:

@@ -34,6 +34,7 @@ _TABLES = (
     "CREATE TABLE head (id INTEGER PRIMARY KEY CHECK (id = 1), verifier_key TEXT NOT NULL, note TEXT NOT NULL,"
     " size INTEGER NOT NULL, frontier BLOB NOT NULL, time_us INTEGER NOT NULL, archived INTEGER NOT NULL,"
     " published TEXT NOT NULL)",
+    "CREATE TABLE archived_sessions (session TEXT NOT NULL PRIMARY KEY, next_seq INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE secrets (idx INTEGER NOT NULL, name TEXT NOT NULL, salt BLOB NOT NULL, sealed BLOB,"
     " PRIMARY KEY (idx, name)) WITHOUT ROWID",
     "CREATE TABLE subjects (subject BLOB NOT NULL, idx INTEGER NOT NULL, name TEXT NOT NULL,"
