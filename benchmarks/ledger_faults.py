@@ -53,7 +53,9 @@ def _kill(nursery: Nursery, folder: Path, count: int, seed: int) -> None:
     print(f"kills               {tally.by_time + tally.by_call} ({tally.by_time} by time, {tally.by_call} by system call)")
     print(f"ledgers             {tally.ledgers}, each killed again and again, and verified after each kill")
     print(f"acknowledged        {tally.acknowledged} entries, lost 0")
-    print(f"untold              {tally.unacknowledged} more entries: killed before it was told, or given up by the next appender")
+    print(
+        f"untold              {tally.unacknowledged} more entries: killed before it was told, or given up by the next appender"
+    )
     print(f"nothing yet         {tally.before_the_first} kills came before the first acknowledgement of their run")
     print(f"given up            {tally.recovered} intents at the end; the others by the next appender")
     print(f"took                {took_s:.0f} s")
