@@ -19,7 +19,7 @@ from guardrails.ledger.group import Ticket
 from guardrails.ledger.heads import KnownHead, join_peaks, peaks_of
 from guardrails.ledger.merkle import fold, grow, leaf_hash
 from guardrails.ledger.note import Signer
-from guardrails.ledger.private import SALT_BYTES, Private, commit
+from guardrails.ledger.private import SALT_BYTES, Private, commit, witnessed
 from guardrails.ledger.signing import EntrySigner, LogKey, SessionKey, key_id, sealed
 from guardrails.ledger.stores.base import Batch, Head, Leaf, Secret, Store
 from guardrails.ledger.tree import TileBuilder, Tree
@@ -30,9 +30,10 @@ __all__ = ["STAMPED", "Appended", "Appender", "Item", "Request"]
 
 MAX_CLOCK_STEP_BACK_S = 5
 """A clock this much behind the last entry is held at that entry's time; further behind, appending stops."""
-STAMPED = frozenset({"v", "id", "time", "seq", "writer", "commitments", "sig"})
+STAMPED = frozenset({"v", "id", "time", "seq", "writer", "commitments", "salts", "sig"})
 """Fields that the ledger writes itself."""
 _KNOWN_SESSIONS = 10_000
+_TRIES = 4
 _REFUSALS = frozenset({"ledger.entry_invalid", "ledger.key_history", "ledger.archive_open"})
 """What is wrong with one request alone; any other error is one of the ledger, and of the whole batch."""
 
@@ -122,7 +123,19 @@ class Appender:
         return joined
 
     def commit(self, tickets: list[Ticket[Request, list[Appended]]]) -> None:
-        """Appends what the tickets ask for, in one transaction under one checkpoint."""
+        """Appends what the tickets ask for, in one transaction under one checkpoint.
+
+        A server that was lost before anything was stored is asked again, a few times.
+        """
+        for left in reversed(range(_TRIES)):
+            try:
+                return self._commit(tickets)
+            except LedgerError as error:
+                if error.code != "ledger.connection_lost" or not left:
+                    raise
+        return None
+
+    def _commit(self, tickets: list[Ticket[Request, list[Appended]]]) -> None:
         try:
             with self._store.transaction():
                 head = self._known.read()
@@ -191,6 +204,7 @@ class _Draft:
     def take(self, ticket: Ticket[Request, list[Appended]]) -> None:
         """Adds what a ticket asks for. What is invalid in it is the error of this ticket alone."""
         request, self._undo = ticket.request, []
+        ticket.result, ticket.error = None, None
         try:
             items = request.items(self._head) if callable(request.items) else request.items
             ticket.result = [self._add(item) for item in items]
@@ -261,6 +275,7 @@ class _Draft:
             salts = {name: secrets.token_bytes(SALT_BYTES) for name in item.private}
             entry["commitments"] = {name: commit(salts[name], item.private[name].value) for name in salts}
             made = [self._appender._vault.secret(index, name, item.private[name], salt) for name, salt in salts.items()]
+            entry["salts"] = {secret.name: witnessed(secret) for secret in made}
         self._link(entry, index, entry_id)
         leaf = sealed(entry, key)
         digest = leaf_hash(leaf)

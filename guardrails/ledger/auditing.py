@@ -11,14 +11,15 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Literal, TypeAlias
 
-from guardrails.errors import LedgerError
+from guardrails.errors import LedgerError, TamperedError
 from guardrails.ledger.checkpoint import Checkpoint, open_checkpoint
-from guardrails.ledger.entry import decode, format_time, parse_time
+from guardrails.ledger.entry import VERSION, decode, format_time, parse_time
 from guardrails.ledger.heads import peaks_of
 from guardrails.ledger.history import History, Signed
 from guardrails.ledger.keychain import KEY_SESSION, key_history
 from guardrails.ledger.merkle import EMPTY_ROOT, complete_subtrees, fold, grow, leaf_hash
 from guardrails.ledger.note import Note
+from guardrails.ledger.private import witnessed
 from guardrails.ledger.report import Problem, Report, TrustedKey
 from guardrails.ledger.rotation import KeyHistory
 from guardrails.ledger.stores.base import Head, Leaf, Store
@@ -69,6 +70,7 @@ class Audit:
         self._erased: list[tuple[int, str]] = []
         self._policy: Policy | None = None
         self._witnessed: int | None = None
+        self._reads_salts = True
         self._recorded: set[tuple[object, object]] = set()
         self._keys = KeyHistory.trusting(trusted.verifier)
         self._history = History(trusted.verifier)
@@ -315,9 +317,7 @@ class Audit:
         return upper >> (8 * level)
 
     def _check_entries(self, start: int, chunk: list[Leaf | bytes]) -> None:
-        secrets: dict[int, set[str]] = {}
-        for index, name in self._store.secret_names(start, start + len(chunk)):
-            secrets.setdefault(index, set()).add(name)
+        secrets = self._secrets(start, start + len(chunk))
         signed: list[Signed] = []
         for index, leaf in enumerate(chunk, start):
             if isinstance(leaf, bytes):
@@ -332,7 +332,7 @@ class Audit:
             self._take_archive(entry)
             if leaf.seq >= 0 and (entry.get("session", ""), entry.get("seq")) != (leaf.session, leaf.seq):
                 self._report(index, "the row that it is in names another session or place")
-            self._check_secrets(index, entry, secrets.get(index, set()))
+            self._check_secrets(index, entry, secrets.get(index, {}))
             if self._level == "signatures":
                 found = self._history.signature(index, entry)
                 if isinstance(found, str):
@@ -347,15 +347,39 @@ class Audit:
         if entry.get("type") == "archive" and isinstance(entry.get("end"), int):
             self._recorded_archive = entry["end"]
 
-    def _check_secrets(self, index: int, entry: dict[str, object], found: set[str]) -> None:
-        commitments = entry.get("commitments", {})
+    def _secrets(self, start: int, end: int) -> dict[int, dict[str, str]]:
+        """Returns by entry and name what the side table's rows come to; an empty text where this reader may see only names."""
+        found: dict[int, dict[str, str]] = {}
+        if self._reads_salts:
+            try:
+                for secret in self._store.secrets_between(start, end):
+                    found.setdefault(secret.index, {})[secret.name] = witnessed(secret)
+            except TamperedError as error:
+                self._report(start, f"what is kept beside the entries from here on cannot be read ({error.message})")
+            except LedgerError:
+                self._reads_salts = False
+            else:
+                return found
+        for index, name in self._store.secret_names(start, end):
+            found.setdefault(index, {})[name] = ""
+        return found
+
+    def _check_secrets(self, index: int, entry: Mapping[str, object], found: Mapping[str, str]) -> None:
+        commitments, salts = entry.get("commitments", {}), entry.get("salts", {})
         names = set(commitments) if isinstance(commitments, dict) else set()
-        self._erased += [(index, name) for name in sorted(names - found)]
+        expected = salts if isinstance(salts, dict) else {}
+        if entry.get("v") == VERSION:
+            if expected.keys() != names:
+                self._report(index, "it does not tell the salt of each commitment")
+            self._erased += [(index, name) for name in sorted(names - found.keys())]
         listed = entry.get("erased") if entry.get("type") == "erasure" else None
         if isinstance(listed, list):
             self._recorded |= {(row.get("index"), row.get("name")) for row in listed if isinstance(row, dict)}
-        for unknown in sorted(found - names):
-            self._report(index, f"a salt named {unknown[:80]!r} belongs to no commitment")
+        for name, digest in found.items():
+            if name not in names:
+                self._report(index, f"a salt named {name[:80]!r} belongs to no commitment")
+            elif digest and name in expected and digest != expected[name]:
+                self._report(index, f"what is kept beside it as {name[:80]!r} was changed")
 
     def _settle(self, most_waiting: int) -> None:
         while len(self._signatures) > most_waiting:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -130,7 +131,8 @@ def write_private(path: Path, text: str, *, mode: int) -> None:
         temporary.replace(path)
         sync_directory(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the error that is told is the first one
+            temporary.unlink(missing_ok=True)
         raise LedgerError("ledger.unavailable", f"The file {path.name} cannot be written.") from error
 
 

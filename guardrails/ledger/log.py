@@ -174,8 +174,9 @@ class Ledger:
         ticket: Ticket[Request, list[Appended]] = Ticket(Request([_item(entry, private)]))
         with joined(connection) as store:
             self._appender.joining(store, self._known.seen).commit([ticket])
-        if ticket.error is not None or not ticket.result:
-            raise ticket.error or _invalid("The entry was not appended.")
+            # Raised inside the loan: then the transaction can only be rolled back.
+            if ticket.error is not None or not ticket.result:
+                raise ticket.error or _invalid("The entry was not appended.")
         return ticket.result[0]
 
     def has(self, index: int, entry_id: str) -> bool:

@@ -12,8 +12,9 @@ from hashlib import sha256
 from typing import TypeAlias
 
 from guardrails.errors import LedgerError
+from guardrails.ledger.stores.base import Secret
 
-__all__ = ["SALT_BYTES", "Given", "Private", "as_private", "commit"]
+__all__ = ["SALT_BYTES", "Given", "Private", "as_private", "commit", "witnessed"]
 
 SALT_BYTES = 32
 
@@ -47,6 +48,15 @@ def as_private(given: Given) -> dict[str, Private]:
         if not isinstance(name, str) or not name.isascii() or not isinstance(item.value, bytes):
             raise LedgerError("ledger.entry_invalid", "Private values are bytes under ASCII names.")
     return values
+
+
+def witnessed(secret: Secret) -> str:
+    """Returns what the leaf says of a side-table row, so that a changed row is found: 32 digits of a digest over all of it.
+
+    A salt is random, so its digest tells nothing of the value; when the row is erased the digest stays and says nothing.
+    """
+    sealed = bytes(32) if secret.sealed is None else sha256(secret.sealed).digest()
+    return sha256(secret.salt + sealed + b"".join(sorted(secret.subjects))).hexdigest()[:32]
 
 
 def commit(salt: bytes, value: bytes) -> str:

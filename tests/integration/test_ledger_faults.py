@@ -116,7 +116,6 @@ def test_a_fault_at_calls_of_longer_runs(nursery: Nursery, folder: Path, shape: 
     assert landed > 20, seed
 
 
-@pytest.mark.xfail(strict=True, reason="write_private lets the error of removing its temporary file out, in place of its own")
 def test_an_error_that_lasts_is_told_by_the_library(nursery: Nursery, calls: tuple[str, ...], folder: Path) -> None:
     renames = [n for n, call in enumerate(calls, 1) if call == "rename"]
     assert len(renames) == 2, "the key file and the public one"
@@ -127,7 +126,6 @@ def test_an_error_that_lasts_is_told_by_the_library(nursery: Nursery, calls: tup
         assert (ended.status, ended.lines[-1:]) == (0, ("done",)), (n, ended.landed)
 
 
-@pytest.mark.xfail(strict=True, reason="opening takes a disk that fails for a busy one, and tries for 30 seconds")
 @pytest.mark.parametrize(("kind", "at"), [("eio", 2), ("full", 3), ("enospc-on", 4), ("eio-on", 3)])
 def test_an_error_while_opening_is_told_soon(nursery: Nursery, folder: Path, kind: str, at: int) -> None:
     ended = nursery.run(Case(str(folder), "short", kind, at, kill_after_s=HANG_S))

@@ -156,8 +156,8 @@ def test_every_byte_of_the_file_is_caught_or_says_nothing(path: Path, quarter: i
     assert verdicts.total() == len(positions)
     assert verdicts["reported"] + verdicts["refused"] > 1500, verdicts
     # Tests below hold what should not be: salts and kept values that nothing vouches for, and a name of another type.
-    assert verdicts["denied"] < 200, verdicts
-    assert verdicts["crashed"] < 20, verdicts
+    assert verdicts["denied"] == 0, verdicts
+    assert verdicts["crashed"] == 0, verdicts
 
 
 @pytest.mark.fuzz
@@ -184,9 +184,6 @@ def side_table(path: Path) -> tuple[str, list[str], list[Row]]:
     return next(found for found in stored(path) if "salt" in found[1])
 
 
-@pytest.mark.xfail(
-    strict=True, reason="nothing in the tree vouches for a salt: a changed one verifies, and the commitment is denied"
-)
 def test_a_changed_salt_is_reported(path: Path) -> None:
     """Whoever can write the file can so repudiate what an entry committed to, and no verification says so."""
     table, columns, rows = side_table(path)
@@ -196,7 +193,6 @@ def test_a_changed_salt_is_reported(path: Path) -> None:
     assert not verify(path).is_verified
 
 
-@pytest.mark.xfail(strict=True, reason="nothing in the tree says that a value was kept: one that is gone verifies")
 def test_a_kept_value_that_is_gone_is_reported(path: Path) -> None:
     table, columns, rows = side_table(path)
     sealed = columns.index("sealed")
@@ -204,7 +200,6 @@ def test_a_kept_value_that_is_gone_is_reported(path: Path) -> None:
     assert not verify(path).is_verified
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="the audit takes every name in the side table for text")
 def test_a_name_of_another_type_is_reported(path: Path) -> None:
     # SQLite's record format: 19 is a text of 3 bytes, 76 a blob of 32; 3 is an integer of 3 bytes.
     found = re.search(rb"\x13\x4c..?sql", path.read_bytes(), re.DOTALL)
@@ -213,9 +208,6 @@ def test_a_name_of_another_type_is_reported(path: Path) -> None:
     assert not verify(path).is_verified
 
 
-@pytest.mark.xfail(
-    strict=True, reason="nothing in the tree vouches for whom a value is about: erasing a person then misses values"
-)
 def test_an_erasure_that_would_miss_something_is_reported(path: Path) -> None:
     for table, columns, _ in stored(path):
         if "subject" in columns:

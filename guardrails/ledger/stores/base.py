@@ -164,6 +164,9 @@ class Store(Protocol):
 
     def secrets(self, index: int) -> list[Secret]: ...
 
+    def secrets_between(self, start: int, end: int) -> list[Secret]:
+        """Returns the secrets of these entries with their subjects, by entry and name."""
+
     def secret_names(self, start: int, end: int) -> list[tuple[int, str]]:
         """Returns (entry index, name) of all secrets of these entries, in that order."""
 

@@ -177,11 +177,15 @@ class PostgresRows:
 
     def secrets(self, index: int) -> list[Secret]:
         """Returns what an entry commits to, by name; the subjects of each in rising order."""
+        return self.secrets_between(index, index + 1)
+
+    def secrets_between(self, start: int, end: int) -> list[Secret]:
         query = (
             "SELECT idx, name, salt, sealed, ARRAY(SELECT subject FROM {s}.secret_subjects t"
-            " WHERE t.idx = s.idx AND t.name = s.name ORDER BY subject) FROM {s}.secrets s WHERE idx = %s ORDER BY name"
+            " WHERE t.idx = s.idx AND t.name = s.name ORDER BY subject) FROM {s}.secrets s"
+            " WHERE idx >= %s AND idx < %s ORDER BY idx, name"
         )
-        rows = self._run(query, (index,))
+        rows = self._run(query, (start, end))
         return [Secret(idx, name, salt, sealed, tuple(subjects)) for idx, name, salt, sealed, subjects in rows]
 
     def secret_names(self, start: int, end: int) -> list[tuple[int, str]]:

@@ -97,7 +97,8 @@ class SqliteStore:
         if not self._rows("SELECT 1 FROM sqlite_master LIMIT 1") and self._value("PRAGMA application_id") == 0:
             return True
         if self._value("PRAGMA application_id") != APPLICATION_ID or self._value("PRAGMA user_version") != FORMAT:
-            raise LedgerError("ledger.unavailable", "The file is not a ledger, or of another version.")
+            hint = "If it is a ledger of an earlier version, run `guardrails ledger migrate`."
+            raise LedgerError("ledger.unavailable", "The file is not a ledger, or of another version.", hint=hint)
         if differing := schema_differences(self._open()):
             raise TamperedError("ledger.tampered", "The ledger's tables were changed.", evidence={"tables": differing})
         return False
@@ -195,11 +196,28 @@ class SqliteStore:
         return found
 
     def secrets(self, index: int) -> list[Secret]:
-        query = "SELECT idx, name, salt, sealed FROM secrets WHERE idx = ? ORDER BY name"
-        return [Secret(idx, name, _blob(salt), sealed) for idx, name, salt, sealed in self._rows(query, index)]
+        return self.secrets_between(index, index + 1)
+
+    def secrets_between(self, start: int, end: int) -> list[Secret]:
+        subjects: dict[tuple[int, str], list[bytes]] = {}
+        marks = self._rows("SELECT idx, name, subject FROM subjects WHERE idx >= ? AND idx < ? ORDER BY subject", start, end)
+        for index, name, subject in marks:
+            subjects.setdefault((index, _text(name)), []).append(_blob(subject))
+        query = "SELECT idx, name, salt, sealed FROM secrets WHERE idx >= ? AND idx < ? ORDER BY idx, name"
+        return [
+            Secret(
+                index,
+                _text(name),
+                _blob(salt),
+                None if sealed is None else _blob(sealed),
+                tuple(subjects.get((index, name), ())),
+            )
+            for index, name, salt, sealed in self._rows(query, start, end)
+        ]
 
     def secret_names(self, start: int, end: int) -> list[tuple[int, str]]:
-        return self._rows("SELECT idx, name FROM secrets WHERE idx >= ? AND idx < ? ORDER BY idx, name", start, end)
+        rows = self._rows("SELECT idx, name FROM secrets WHERE idx >= ? AND idx < ? ORDER BY idx, name", start, end)
+        return [(index, _text(name)) for index, name in rows]
 
     def secrets_of(self, subject: bytes) -> list[tuple[int, str]]:
         return self._rows("SELECT idx, name FROM subjects WHERE subject = ? ORDER BY idx, name", subject)
@@ -332,8 +350,12 @@ def _configure(connection: sqlite3.Connection) -> None:
             # Turning on the write-ahead log does not wait for other openers by itself.
             connection.execute("PRAGMA journal_mode = WAL")
             break
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
+        except sqlite3.OperationalError as error:
+            # Only somebody else's lock passes; a disk that is full or broken does not.
+            if (error.sqlite_errorcode & 0xFF) not in (
+                sqlite3.SQLITE_BUSY,
+                sqlite3.SQLITE_LOCKED,
+            ) or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
     for setting in (
@@ -352,6 +374,12 @@ def _head_row(head: Head) -> tuple[object, ...]:
 
 def _blob(value: object) -> bytes:
     if not isinstance(value, bytes):
+        raise _foreign_type()
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
         raise _foreign_type()
     return value
 
