@@ -158,6 +158,13 @@ _LEDGER = {
     "ledger.tampered": Code("The ledger was changed", "Keep the file as evidence and restore from a trusted copy."),
     "ledger.proof_invalid": Code("A Merkle proof does not hold", "Treat the log as not trustworthy."),
     "ledger.note_invalid": Code("A signed note is malformed or not signed by a trusted key", "Check the verifier key."),
+    "ledger.tile_invalid": Code("A tile, an entry bundle or its path is malformed", "See the message for what is expected."),
+    "ledger.incomplete": Code(
+        "A file that a signed checkpoint requires is not there", "Try again; where it stays away, do not trust the log."
+    ),
+    "ledger.inconsistent": Code(
+        "Two signed checkpoints of one log contradict each other", "Keep both as evidence: the log was forked or rolled back."
+    ),
     "ledger.clock_backwards": Code("The clock went backwards", "Mend the machine's clock."),
 }
 
