@@ -30,7 +30,7 @@ from guardrails.engines import Engine, open_engine
 from guardrails.entries import JSON, session_facts
 from guardrails.errors import IdentityError, UsageError
 from guardrails.install import trusted
-from guardrails.ledger import Ledger, SessionKey
+from guardrails.ledger import Ledger, Private, SessionKey
 from guardrails.masking import MaskKeyring, mask_expression, open_keyring, sqlite_functions
 from guardrails.model import (
     ApprovalRequest,
@@ -102,6 +102,7 @@ class Guard:
         self._session: ContextVar[Session | None] = ContextVar("guardrails_session", default=None)
         self._bound: BoundPolicy | None = None
         self._placed: tuple[BoundPolicy, bytes, Placements] | None = None
+        self._policy_keeper: SessionKey | None = None
         self._running: set[asyncio.Task[Result]] = set()
 
     @classmethod
@@ -179,7 +180,7 @@ class Guard:
             raise IdentityError("identity.principal_invalid", "The principal has no id.")
         self._bind().require_purpose(purpose)
         context = Context(agent, model, purpose, uuid.uuid4().hex, conversation_id)
-        session = Session(principal, context, ProbeBudget(), SessionKey(session_facts(principal, context)))
+        session = Session(principal, context, ProbeBudget(), self._session_key(principal, context))
         _require_valid(session)
         self.ledger.bind(context.session_id, session.key)
         token = self._session.set(session)
@@ -407,6 +408,16 @@ class Guard:
         """
         for name, (arguments, function) in sqlite_functions().items():
             connection.create_function(name, arguments, cast(Any, function), deterministic=True)
+
+    def _session_key(self, principal: Principal, context: Context) -> SessionKey:
+        """A key for one session; the first that records anything also keeps the policy's text, for evidence of what was in force."""
+        facts = session_facts(principal, context) | {"policy": self.policy.digest}
+        if self._policy_keeper is not None and self._policy_keeper.is_bound:
+            return SessionKey(facts)
+        self._policy_keeper = SessionKey(
+            facts, {"policy": Private(self.policy.canonical.encode("utf-8", "surrogatepass"), keep=True)}
+        )
+        return self._policy_keeper
 
     def _bind(self) -> BoundPolicy:
         catalog = self.engine.catalog()

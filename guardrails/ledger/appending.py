@@ -19,10 +19,11 @@ from guardrails.ledger.group import Ticket
 from guardrails.ledger.heads import KnownHead, join_peaks, peaks_of
 from guardrails.ledger.merkle import fold, grow, leaf_hash
 from guardrails.ledger.note import Signer
-from guardrails.ledger.private import SALT_BYTES, Private, Vault, commit
+from guardrails.ledger.private import SALT_BYTES, Private, commit
 from guardrails.ledger.signing import EntrySigner, LogKey, SessionKey, key_id, sealed
 from guardrails.ledger.stores.base import Batch, Head, Leaf, Secret, Store
 from guardrails.ledger.tree import TileBuilder, Tree
+from guardrails.ledger.vault import Vault
 from guardrails.ledger.writer import current_writer
 
 __all__ = ["STAMPED", "Appended", "Appender", "Item", "Request"]
@@ -87,7 +88,6 @@ class Appender:
         self._log_key = LogKey(signer, key_id(signer.verifier().public_key))
         self._tiles = TileBuilder(tree, store)
         self._session_keys: WeakValueDictionary[str, SessionKey] = WeakValueDictionary()
-        self._bound: set[str] = set()
         self._next_seq: dict[str, int] = {}
         self._written = ""
         self._writer: dict[str, object] = {}
@@ -207,10 +207,10 @@ class _Draft:
         if key is None:
             return self._write(item, session, seq, self._appender._log_key)
         if seq == 0:
-            self._write(Item(entries.check(key.binding(session)), {}), session, 0, key)
-            self._appender._bound.add(key.key_id)
+            self._write(Item(entries.check(key.binding(session)), key.private), session, 0, key)
+            key.is_bound = True
             seq = 1
-        elif key.key_id not in self._appender._bound:
+        elif not key.is_bound:
             raise _invalid("A session's key is bound before its first entry.")
         return self._write(item, session, seq, key)
 

@@ -63,13 +63,13 @@ class Audit:
         self._problems: list[Problem] = []
         self._problem_count = 0
         self._erased: list[tuple[int, str]] = []
+        self._recorded: set[tuple[object, object]] = set()
         self._history = History(EntryKey(trusted.verifier.public_key))
         self._upper: list[tuple[int, bytes]] = []
         self._partial: list[bytes] = []
         self._roots: list[list[bytes]] = []
         self._size = 0
         self._has_all_entries = True
-        self._last_sound_us = 0
         self._signatures: deque[Future[list[int]]] = deque()
 
     def run(self) -> Report:
@@ -83,7 +83,7 @@ class Audit:
             except LedgerError as error:
                 self._report(None, f"the database is damaged ({_reason(error)})")
             self._settle(0)
-        first_bad = min((p.index for p in self._problems if p.index is not None), default=None)
+            since = self._time_before_first_problem()
         return Report(
             origin=self._trusted.verifier.name,
             size=self._size,
@@ -95,7 +95,7 @@ class Audit:
             erased=tuple(self._erased),
             pins=len(self._pins) if not self._problem_count else 0,
             level=self._level,
-            since=format_time(self._last_sound_us) if first_bad and self._last_sound_us else "",
+            since=since,
         )
 
     def _check(self) -> None:
@@ -276,8 +276,6 @@ class Audit:
                     self._report(index, found)
                 elif found is not None:
                     signed.append(found)
-            if not self._problem_count:
-                self._last_sound_us = parse_time(entry["time"])
         if signed:
             self._signatures.append(self._pool.submit(_wrongly_signed, signed))
             self._settle(2 * _THREADS)
@@ -286,6 +284,9 @@ class Audit:
         commitments = entry.get("commitments", {})
         names = set(commitments) if isinstance(commitments, dict) else set()
         self._erased += [(index, name) for name in sorted(names - found)]
+        listed = entry.get("erased") if entry.get("type") == "erasure" else None
+        if isinstance(listed, list):
+            self._recorded |= {(row.get("index"), row.get("name")) for row in listed if isinstance(row, dict)}
         for unknown in sorted(found - names):
             self._report(index, f"a salt named {unknown[:80]!r} belongs to no commitment")
 
@@ -304,10 +305,21 @@ class Audit:
             self._report(self._size, "there are salts of entries beyond the last one")
         if self._level == "hash" or not self._has_all_entries:
             return
+        for index, name in self._erased:
+            if (index, name) not in self._recorded:
+                self._report(index, f"the salt of {name[:80]!r} is gone, and no erasure is recorded")
         if self._store.open_intents() != self._history.open_intents:
             self._report(None, "the table of open intents does not follow from the entries")
         if head is not None and head.time_us != self._history.last_time_us and self._size:
             self._report(None, "the time in the head is not that of the last entry")
+
+    def _time_before_first_problem(self) -> str:
+        first_bad = min((p.index for p in self._problems if p.index is not None), default=0)
+        try:
+            leaf = self._store.leaf(first_bad - 1) if first_bad else None
+            return format_time(parse_time(decode(leaf).get("time"))) if leaf else ""
+        except LedgerError:
+            return ""
 
     def _root(self) -> bytes:
         return fold([digest for _, digest in self._upper] + self._partial)

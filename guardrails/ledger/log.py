@@ -22,17 +22,18 @@ from guardrails.ledger.location import Location
 from guardrails.ledger.merkle import consistency_ranges, inclusion_ranges, leaf_hash
 from guardrails.ledger.note import Signer, Verifier
 from guardrails.ledger.opening import begin_or_resume, open_store, publish
-from guardrails.ledger.private import Given, Private, Vault, as_private, commit
+from guardrails.ledger.private import Given, Private, as_private, commit
 from guardrails.ledger.signing import SessionKey
 from guardrails.ledger.stores.base import Head, Store
 from guardrails.ledger.tree import TILE_WIDTH, Tree
+from guardrails.ledger.vault import Vault
 from guardrails.ledger.writer import has_ended
 
 __all__ = ["Appended", "Ledger"]
 
 _PAGE = 500
 _LISTED = 500
-"""Most erased values that an erasure's entry lists."""
+"""Most erased values that one erasure's entry lists."""
 
 
 class Ledger:
@@ -361,9 +362,12 @@ class Ledger:
             count = self._store.erase(found)
             return head
 
-        listed: list[object] = [{"index": index, "name": name} for index, name in found[:_LISTED]]
-        entry = {"type": "erasure", "count": len(found), "erased": listed, **facts}
-        self._submit(Request([Item(entries.check(entry), private)], change))
+        pages = [found[start : start + _LISTED] for start in range(0, len(found), _LISTED)] or [[]]
+        items = []
+        for page in pages:
+            listed = [{"index": index, "name": name} for index, name in page]
+            items.append(Item(entries.check({"type": "erasure", "count": len(page), "erased": listed, **facts}), private))
+        self._submit(Request(items, change))
         self._store.drop_old_pages()
         return count
 

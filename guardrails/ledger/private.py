@@ -1,33 +1,21 @@
 """What an entry commits to without showing it: salted digests in the leaf, salts and kept values in a side table.
 
 A commitment is SHA-256(salt || value) with a fresh salt of 32 bytes. Erasing the salt leaves a digest that nobody can test guesses
-against; the leaf, and with it the tree, stays as it is. Values that are kept are sealed with AES-256-GCM under a key made of the
-vault's key and the salt, so the database alone does not open them, and without the salt nothing does.
+against; the leaf, and with it the tree, stays as it is.
 """
 
 from __future__ import annotations
 
-import hmac
-import secrets
-from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 from typing import TypeAlias
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from guardrails.errors import LedgerError
 
-from guardrails.errors import LedgerError, TamperedError
-from guardrails.ledger.keys import write_private
-from guardrails.ledger.stores.base import Secret
-
-__all__ = ["SALT_BYTES", "Given", "Private", "Vault", "as_private", "commit"]
+__all__ = ["SALT_BYTES", "Given", "Private", "as_private", "commit"]
 
 SALT_BYTES = 32
-_KEY_BYTES = 32
-_NONCE = bytes(12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,73 +52,3 @@ def as_private(given: Given) -> dict[str, Private]:
 def commit(salt: bytes, value: bytes) -> str:
     """Returns SHA-256(salt || value) in hexadecimal."""
     return sha256(salt + value).hexdigest()
-
-
-class Vault:
-    """The key that kept values and the names of subjects are sealed with; in memory, or in a file of mode 0600.
-
-    Args:
-        path: The file, made when it is first needed; None keeps the key in memory.
-        key: A key of 32 bytes that was given otherwise.
-    """
-
-    def __init__(self, path: Path | None = None, *, key: bytes | None = None) -> None:
-        if key is not None and len(key) != _KEY_BYTES:
-            raise LedgerError("ledger.unavailable", "A vault key has 32 bytes.")
-        self._path = path
-        self._key = key
-
-    def __repr__(self) -> str:
-        return "Vault()"
-
-    def subject(self, name: str) -> bytes:
-        """Returns the keyed digest under which a subject's values are found."""
-        return hmac.digest(self._opened(), b"subject\0" + name.encode("utf-8", "surrogatepass"), "sha256")
-
-    def secret(self, index: int, name: str, private: Private, salt: bytes) -> Secret:
-        """Returns what the side table keeps of a private value."""
-        sealed = self._cipher(salt).encrypt(_NONCE, private.value, _place(index, name)) if private.keep else None
-        return Secret(index, name, salt, sealed, tuple(sorted({self.subject(subject) for subject in private.subjects})))
-
-    def value(self, secret: Secret) -> bytes | None:
-        """Returns a kept value; None when it was not kept.
-
-        Raises:
-            TamperedError: It was sealed otherwise, for another place or under another vault key.
-        """
-        if secret.sealed is None:
-            return None
-        try:
-            return self._cipher(secret.salt).decrypt(_NONCE, secret.sealed, _place(secret.index, secret.name))
-        except InvalidTag as error:
-            evidence = {"index": secret.index, "name": secret.name}
-            raise TamperedError("ledger.tampered", "A kept value does not open.", evidence=evidence) from error
-
-    def _cipher(self, salt: bytes) -> AESGCM:
-        # The salt is fresh for every value, so each key is used once and the nonce may stay the same.
-        return AESGCM(hmac.digest(self._opened(), b"value\0" + salt, "sha256"))
-
-    def _opened(self) -> bytes:
-        if self._key is None:
-            self._key = secrets.token_bytes(_KEY_BYTES) if self._path is None else _load_or_make(self._path)
-        return self._key
-
-
-def _place(index: int, name: str) -> bytes:
-    return f"{index}/{name}".encode()
-
-
-def _load_or_make(path: Path) -> bytes:
-    if not path.exists():
-        write_private(path, b64encode(secrets.token_bytes(_KEY_BYTES)).decode() + "\n", mode=0o600)
-    try:
-        if path.stat().st_mode & 0o077:
-            raise LedgerError(
-                "ledger.unavailable", f"{path.name} is open to others than its owner.", hint="Set its mode to 600."
-            )
-        key = b64decode(path.read_text("ascii").strip(), validate=True)
-    except (OSError, ValueError) as error:
-        raise LedgerError("ledger.unavailable", f"The vault key {path.name} cannot be read.") from error
-    if len(key) != _KEY_BYTES:
-        raise LedgerError("ledger.unavailable", f"The vault key {path.name} does not have 32 bytes.")
-    return key

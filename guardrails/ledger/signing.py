@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from guardrails.errors import LedgerError
 from guardrails.ledger.entry import encode
 from guardrails.ledger.note import base64_text, strict_base64
+from guardrails.ledger.private import Given, as_private
 
 __all__ = ["CONTEXT", "EntryKey", "EntrySigner", "LogKey", "SessionKey", "key_id", "sealed", "signed_part"]
 
@@ -46,15 +47,19 @@ class SessionKey:
 
     Args:
         facts: What the ``key.bind`` entry says of the session: principal, agent, purpose.
+        private: What it commits to.
     """
 
-    __slots__ = ("__weakref__", "_key", "facts", "key_id", "public_key")
+    __slots__ = ("__weakref__", "_key", "facts", "is_bound", "key_id", "private", "public_key")
 
-    def __init__(self, facts: Mapping[str, object]) -> None:
+    def __init__(self, facts: Mapping[str, object], private: Given | None = None) -> None:
         self._key = Ed25519PrivateKey.from_private_bytes(secrets.token_bytes(32))
         self.public_key = self._key.public_key().public_bytes_raw()
         self.key_id = key_id(self.public_key)
         self.facts = dict(facts)
+        self.private = as_private(private or {})
+        self.is_bound = False
+        """Whether its ``key.bind`` entry was written."""
 
     def __repr__(self) -> str:
         return f"SessionKey({self.key_id!r})"

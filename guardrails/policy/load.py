@@ -48,7 +48,7 @@ class Policy:
         1000
     """
 
-    __slots__ = ("_conditions", "_digest", "_document", "_file")
+    __slots__ = ("_canonical", "_conditions", "_digest", "_document", "_file")
 
     def __init__(
         self,
@@ -95,6 +95,7 @@ class Policy:
         conditions, problems = compile_conditions(file, document)
         raise_all([*islice(check_policy(file, document), _MOST_PROBLEMS), *problems])
         canonical = json.dumps(file.model_dump(mode="json", by_alias=True), sort_keys=True, separators=(",", ":"))
+        self._canonical = canonical
         self._file = file
         self._document = document
         self._conditions = conditions
@@ -104,6 +105,11 @@ class Policy:
     def file(self) -> PolicyFile:
         """The validated content."""
         return self._file
+
+    @property
+    def canonical(self) -> str:
+        """The content as canonical JSON, with every default written out: what `digest` is over."""
+        return self._canonical
 
     @property
     def digest(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import sqlite3
 import threading
@@ -75,6 +76,24 @@ def test_masked_rows_with_a_receipt(guard: Guard, tmp_path: Path) -> None:
     assert outcome["status"] == "ok"
     assert result.receipt.leaf_index == 2
     assert verify(tmp_path / "audit.db").problems == ()
+
+
+def test_a_session_signs_with_a_key_that_names_who_acts_under_which_policy(guard: Guard) -> None:
+    for _ in range(2):
+        with guard.session(principal=ANA, agent="bot"):
+            guard.execute("SELECT name FROM customers WHERE id = 2")
+    log = guard.ledger
+    bindings = [i for i, e in enumerate(log.entries()) if e["type"] == "key.bind"]
+    assert bindings == [0, 3]
+    first, second = log.entry(0), log.entry(3)
+    assert (first["principal"]["id"], first["agent"]["name"]) == ("ana@example.com", "bot")
+    assert first["key"] != second["key"]
+    assert {e["sig"]["key"] for e in log.entries(session=str(first["session"]))} == {first["key"]["id"]}
+    assert first["policy"] == second["policy"] == guard.policy.digest
+    kept = log.kept(0, "policy")
+    assert kept is not None
+    assert hashlib.sha256(kept).hexdigest() == guard.policy.digest
+    assert log.kept(3, "policy") is None
 
 
 def test_refusals_are_recorded_and_repairable(guard: Guard) -> None:

@@ -270,9 +270,14 @@ def test_damage_of_the_file_outside_the_rows_is_reported(path: Path) -> None:
 
 
 def test_erased_salts_are_told_apart_from_changes(path: Path) -> None:
-    report = changed(path, "DELETE FROM secrets WHERE idx IN (0, 2)")
+    with Ledger.open(path, signer=SIGNER) as ledger:
+        assert (ledger.erase_salts(0), ledger.erase_salts(2, "sql")) == (1, 1)
+    report = verify(path)
     assert report.is_verified
     assert report.erased == ((0, "sql"), (2, "sql"))
+    report = changed(path, "DELETE FROM secrets WHERE idx = 4")
+    assert not report.is_verified
+    assert report.erased == ((0, "sql"), (2, "sql"), (4, "sql"))
 
 
 @pytest.mark.parametrize(
