@@ -20,9 +20,9 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from guardrails.cli import evidence
 from guardrails.errors import GuardrailsError, LedgerError, UsageError
 from guardrails.ledger import Ledger
-from guardrails.ledger.bundle import export as export_bundle
 from guardrails.ledger.entry import decode
 from guardrails.ledger.location import Location
 from guardrails.ledger.merkle import leaf_hash
@@ -44,6 +44,10 @@ _LISTED_INDEXES = 20
 @click.group()
 def ledger() -> None:
     """Verify, show, prove and export the signed ledger."""
+
+
+ledger.add_command(evidence.export)
+ledger.add_command(evidence.verify_bundle)
 
 
 _ledger_option = click.option("--ledger", "url", required=True, metavar="URL_OR_PATH", help="sqlite:///path, or a path.")
@@ -158,23 +162,6 @@ def prove(index: int, url: str, key: str | None, as_json: bool) -> None:
         return
     click.echo(str(proof), nl=False)
     click.echo(f"verified: entry {index} is in the tree of {checkpoint.size} entries; key {trusted.source}", err=True)
-
-
-@ledger.command()
-@click.argument("directory", type=click.Path())
-@_ledger_option
-@click.option("--start", type=click.IntRange(min=0), default=0, show_default=True, help="First entry.")
-@click.option("--end", type=click.IntRange(min=0), help="Entry to stop before; by default the end.")
-@_json_option
-@_reports_errors
-def export(directory: str, url: str, start: int, end: int | None, as_json: bool) -> None:
-    """Write entries with their proofs into the new folder DIRECTORY."""
-    with Ledger.open(url, read_only=True) as log:
-        bundle = export_bundle(log, directory, start, end)
-    if as_json:
-        click.echo(json.dumps({"directory": str(bundle.directory), "start": bundle.start, "end": bundle.end}))
-    else:
-        click.echo(f"{bundle.end - bundle.start} entries, from {bundle.start} to {bundle.end}, in {bundle.directory}")
 
 
 def _print_report(report: Report) -> None:
