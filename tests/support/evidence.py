@@ -45,7 +45,7 @@ class HandMade:
             "writer": WRITER,
             **stamps,
         }
-        self.next_seq[session] = int(str(stamped["seq"])) + 1
+        self.next_seq[session] = (stamped["seq"] if type(stamped["seq"]) is int else seq) + 1
         self.entries.append(sealed(stamped, key or self.sessions.get(session) or log_key(self.signer)))
         return str(stamped["id"])
 

@@ -7,8 +7,9 @@ It needs Python 3.9 or later and the package `cryptography`; it connects to noth
 as text or as a file, which must have come to you by another way than with the bundle: a key inside the bundle is never trusted.
 Exit status: 0 everything was verified, 1 something was changed or is missing, 2 wrong usage.
 
-The formats: Merkle tree and proofs of RFC 6962 / RFC 9162; C2SP signed-note, tlog-checkpoint, tlog-tiles, tlog-proof and
-tlog-cosignature (https://c2sp.org); entries in canonical JSON (a profile of RFC 8785), each signed with Ed25519.
+The formats: Merkle tree and proofs of RFC 6962 / RFC 9162; signed-note, tlog-checkpoint, tlog-tiles, tlog-proof and tlog-cosignature
+of https://c2sp.org; entries in canonical JSON (a profile of RFC 8785), each with an Ed25519 signature. Of anything that is read, only
+the one canonical form is accepted.
 """
 
 from __future__ import annotations
@@ -23,35 +24,38 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any, NoReturn
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-__all__ = ["FORMAT", "Failure", "Report", "Usage", "canonical_manifest", "check", "main"]
+__all__ = ["FORMAT", "Failure", "Folder", "Report", "Usage", "canonical_manifest", "check", "main", "read_entry"]
 
 FORMAT = "guardrails-evidence/1"
 WIDTH = 256  # hashes in a full tile, entries in a full entry bundle
 MAX_SIZE = 2**63 - 1
-MAX_ENTRY_BYTES = 65_535
-MAX_INTEGER = 2**53
-MAX_DEPTH = 32
-MAX_SHOWN = 100
-CONTEXT = b"guardrails ledger entry v2\n"  # the line before an entry's bytes in what is signed
+CONTEXT = b"guardrails ledger entry v2\n"  # stands before an entry's bytes in what is signed
 KEY_CHANGES = ("key.rotate", "key.retire", "key.revoke")
 FIELD = 2**255 - 19
 
+Json = dict[str, Any]
+
 
 class Failure(Exception):
-    """Something in the bundle was changed, is missing or contradicts something else."""
+    """The bundle was changed, is incomplete or contradicts itself."""
 
 
 class Usage(Exception):
     """What was asked for cannot be done."""
 
 
-# ---- text and bytes: only the one canonical form of anything is accepted ----------------------------------------------
+def need(is_so: object, otherwise: str) -> None:
+    if not is_so:
+        raise Failure(otherwise)
+
+
+# ---- texts ------------------------------------------------------------------------------------------------------------
 
 
 def base64_text(data: bytes) -> str:
@@ -63,20 +67,16 @@ def strict_base64(text: Any) -> bytes:
         data = base64.b64decode(text, validate=True)
     except (ValueError, TypeError) as error:
         raise Failure("a text is not base64") from error
-    if base64_text(data) != text:
-        raise Failure("a base64 text is not in its canonical form")
+    need(base64_text(data) == text, "a base64 text is not in its canonical form")
     return data
 
 
-def text_of(data: bytes, what: str) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise Failure(f"{what} is not UTF-8 text") from error
+def is_digest(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
 
 
 def read_json(data: bytes, what: str) -> Any:
-    def refuse(_text: str) -> NoReturn:
+    def refuse(_number: str) -> NoReturn:
         raise ValueError("a number that is no integer")
 
     try:
@@ -85,43 +85,34 @@ def read_json(data: bytes, what: str) -> Any:
         raise Failure(f"{what} is not JSON of the expected kind") from error
 
 
-def canonical_entry(entry: dict[str, Any]) -> bytes:
-    return json.dumps(entry, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode("utf-8")
+def canonical(entry: Json) -> bytes:
+    return json.dumps(entry, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
-def read_entry(data: bytes) -> dict[str, Any]:
-    """Reads an entry: an object with ASCII keys, integers up to 2^53 and no other numbers, at most 32 levels, in canonical form."""
-    if len(data) > MAX_ENTRY_BYTES:
-        raise Failure("it is larger than 64 KiB")
+def is_in_profile(value: Any, depth: int = 1) -> bool:
+    """Tells whether a value has ASCII keys, no integers beyond 2^53, and not more than 32 levels."""
+    if isinstance(value, dict):
+        return depth <= 32 and all(name.isascii() and is_in_profile(item, depth + 1) for name, item in value.items())
+    if isinstance(value, list):
+        return depth <= 32 and all(is_in_profile(item, depth + 1) for item in value)
+    return type(value) is not int or abs(value) <= 2**53
+
+
+def read_entry(data: bytes) -> Json:
+    need(len(data) <= 65_535, "it is larger than 64 KiB")
     entry = read_json(data, "it")
-    if not isinstance(entry, dict):
-        raise Failure("it is not a JSON object")
-    pending: list[tuple[Any, int]] = [(entry, 1)]
-    while pending:
-        value, depth = pending.pop()
-        if isinstance(value, (dict, list)):
-            if depth > MAX_DEPTH:
-                raise Failure("it is nested too deeply")
-            if isinstance(value, dict) and not all(name.isascii() for name in value):
-                raise Failure("it has a key that is not ASCII")
-            pending.extend((item, depth + 1) for item in (value.values() if isinstance(value, dict) else value))
-        elif type(value) is int and abs(value) > MAX_INTEGER:
-            raise Failure("it has an integer beyond 2^53")
-    try:
-        is_canonical = canonical_entry(entry) == data
-    except UnicodeEncodeError:  # a lone surrogate
-        is_canonical = False
-    if not is_canonical:
-        raise Failure("it is not in canonical form")
-    return entry
+    need(isinstance(entry, dict) and is_in_profile(entry), "it is outside of the profile of JSON for entries")
+    encoded = canonical(entry)
+    need(encoded == data and encoded.decode("utf-8", "replace").encode() == data, "it is not in canonical form")
+    return dict(entry)
 
 
-def canonical_manifest(manifest: dict[str, Any]) -> bytes:
+def canonical_manifest(manifest: Json) -> bytes:
     """Returns the manifest's bytes; its field `sha256` is the digest of these bytes without that field."""
-    return (json.dumps(manifest, ensure_ascii=True, sort_keys=True, indent=1) + "\n").encode("ascii")
+    return (json.dumps(manifest, sort_keys=True, indent=1) + "\n").encode("ascii")
 
 
-# ---- the Merkle tree (RFC 9162, section 2.1) --------------------------------------------------------------------------
+# ---- the Merkle tree (RFC 6962, section 2.1) --------------------------------------------------------------------------
 
 
 def leaf_hash(data: bytes) -> bytes:
@@ -132,75 +123,58 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
-def peaks_of(hashes: Sequence[bytes]) -> list[bytes]:
-    """Returns the roots of the complete subtrees that make up a row of hashes, the largest first."""
+def peaks_of(hashes: list[bytes]) -> list[bytes]:
+    """Returns the roots of the complete subtrees that a row of hashes consists of, the largest first."""
     peaks: list[bytes] = []
-    rest = list(hashes)
-    while rest:
-        width = 1 << (len(rest).bit_length() - 1)
-        row, rest = rest[:width], rest[width:]
+    while hashes:
+        width = 1 << (len(hashes).bit_length() - 1)
+        row, hashes = hashes[:width], hashes[width:]
         while len(row) > 1:
             row = [node_hash(row[i], row[i + 1]) for i in range(0, len(row), 2)]
         peaks += row
     return peaks
 
 
-def fold(peaks: Sequence[bytes]) -> bytes:
+def fold(peaks: list[bytes]) -> bytes:
     """Returns the root over complete subtrees, the largest first."""
-    if not peaks:
-        return hashlib.sha256(b"").digest()
-    root = peaks[-1]
+    root = peaks[-1] if peaks else hashlib.sha256(b"").digest()
     for left in reversed(peaks[:-1]):
         root = node_hash(left, root)
     return root
 
 
-def check_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
-    """RFC 9162, section 2.1.3.2."""
-    if not 0 <= index < size:
-        raise Failure("its index is beyond the checkpoint")
-    node, last, computed = index, size - 1, leaf
-    for sibling in proof:
-        if last == 0:
-            raise Failure("its inclusion proof is too long")
-        if node & 1 or node == last:
-            computed = node_hash(sibling, computed)
-            while node and not node & 1:
-                node, last = node >> 1, last >> 1
-        else:
-            computed = node_hash(computed, sibling)
-        node, last = node >> 1, last >> 1
-    if last != 0 or computed != root:
-        raise Failure("its inclusion proof does not lead to the checkpoint")
+def half_of(size: int) -> int:
+    """Returns the size of a tree's left half: the largest power of two below `size`."""
+    return 1 << ((size - 1).bit_length() - 1)
 
 
-def check_consistency(old_size: int, size: int, old_root: bytes, root: bytes, proof: Sequence[bytes]) -> None:
-    """RFC 9162, section 2.1.4.2: the tree of `old_size` is a prefix of the tree of `size`."""
-    if old_size in (0, size):
-        if proof or old_root != (root if old_size else fold([])):
-            raise Failure("two checkpoints of the same size differ: the log was forked")
-        return
-    if not 0 < old_size < size:
-        raise Failure(f"the log had {old_size} entries before and has {size} now: it was rolled back or cut off")
-    path = list(proof) if old_size & (old_size - 1) else [old_root, *proof]
-    if not proof:
-        raise Failure("the consistency proof is empty")
-    node, last = old_size - 1, size - 1
-    while node & 1:
-        node, last = node >> 1, last >> 1
-    old = new = path[0]
-    for sibling in path[1:]:
-        if last == 0:
-            raise Failure("the consistency proof is too long")
-        if node & 1 or node == last:
-            old, new = node_hash(sibling, old), node_hash(sibling, new)
-            while node and not node & 1:
-                node, last = node >> 1, last >> 1
-        else:
-            new = node_hash(new, sibling)
-        node, last = node >> 1, last >> 1
-    if last != 0 or old != old_root or new != root:
-        raise Failure("the log does not contain what it contained at the earlier checkpoint: it was forked or rewritten")
+def included_root(proof: list[bytes], leaf: bytes, index: int, size: int) -> bytes:
+    """Returns the root that an inclusion proof leads to; takes from the proof what it uses (section 2.1.1)."""
+    if size == 1:
+        return leaf
+    half, sibling = half_of(size), proof.pop()
+    if index < half:
+        return node_hash(included_root(proof, leaf, index, half), sibling)
+    return node_hash(sibling, included_root(proof, leaf, index - half, size - half))
+
+
+def consistent_roots(proof: list[bytes], old: int, size: int, old_root: bytes, is_left: bool = True) -> tuple[bytes, bytes]:
+    """Returns the roots of the old and the new tree that a consistency proof leads to; takes what it uses (section 2.1.2)."""
+    if old == size:
+        known = old_root if is_left else proof.pop()
+        return known, known
+    half, sibling = half_of(size), proof.pop()
+    if old <= half:
+        before, now = consistent_roots(proof, old, half, old_root, is_left)
+        return before, node_hash(now, sibling)
+    before, now = consistent_roots(proof, old - half, size - half, old_root, False)
+    return node_hash(sibling, before), node_hash(sibling, now)
+
+
+def read_proof(text: str) -> list[bytes]:
+    hashes = [strict_base64(line) for line in text.split("\n")[:-1]]
+    need((not text or text.endswith("\n")) and all(len(value) == 32 for value in hashes), "a proof is malformed")
+    return hashes
 
 
 # ---- keys, signed notes and checkpoints (C2SP signed-note, tlog-checkpoint, tlog-cosignature) -------------------------
@@ -210,13 +184,11 @@ def ed25519(public: bytes) -> Ed25519PublicKey:
     """Returns a key, unless it is one under which anybody can sign (a point of small order) or has a second spelling."""
     y = int.from_bytes(public, "little") & (2**255 - 1)
     d = -121665 * pow(121666, -1, FIELD) % FIELD
-    is_order_eight = (2 * y * y - 1 + d * y**4) % FIELD == 0  # twice the point has y = 0
-    if len(public) != 32 or y >= FIELD or y in (0, 1, FIELD - 1) or is_order_eight:
-        raise Failure("a public key is not a usable Ed25519 key")
-    try:
-        return Ed25519PublicKey.from_public_bytes(public)
-    except ValueError as error:
-        raise Failure("a public key is not an Ed25519 key") from error
+    is_order_eight = (2 * y * y - 1 + d * y**4) % FIELD == 0  # twice such a point has y = 0
+    need(
+        len(public) == 32 and y < FIELD and y not in (0, 1, FIELD - 1) and not is_order_eight, "a key is not a safe Ed25519 key"
+    )
+    return Ed25519PublicKey.from_public_bytes(public)
 
 
 def holds(key: Ed25519PublicKey, signature: bytes, message: bytes) -> bool:
@@ -225,6 +197,10 @@ def holds(key: Ed25519PublicKey, signature: bytes, message: bytes) -> bool:
     except InvalidSignature:
         return False
     return True
+
+
+def is_name(name: str) -> bool:
+    return bool(name) and not any(c == "+" or c < " " or c.isspace() or "\ud800" <= c <= "\udfff" for c in name)
 
 
 @dataclass(frozen=True)
@@ -239,22 +215,14 @@ class Key:
     def parse(cls, text: Any) -> Key:
         name, _, rest = text.partition("+") if isinstance(text, str) else ("", "", "")
         data = strict_base64(rest.partition("+")[2])
-        if data[:1] not in (b"\x01", b"\x04"):
-            raise Failure("a verifier key is not of a supported type (Ed25519)")
-        key = cls(name, data[0], data[1:])
+        key = cls(name, data[0] if data else 0, data[1:])
+        need(is_name(name) and key.kind in (1, 4) and str(key) == text, "a verifier key is malformed or not of Ed25519")
         ed25519(key.public)
-        if not is_name(name) or str(key) != text:
-            raise Failure("a verifier key is not in canonical form, or its hash does not fit")
         return key
 
     @property
     def hash(self) -> bytes:
         return hashlib.sha256(self.name.encode() + b"\n" + bytes([self.kind]) + self.public).digest()[:4]
-
-    @property
-    def entry_id(self) -> str:
-        """How entries name the key that signed them."""
-        return hashlib.sha256(self.public).hexdigest()[:16]
 
     def __str__(self) -> str:
         return f"{self.name}+{self.hash.hex()}+{base64_text(bytes([self.kind]) + self.public)}"
@@ -263,36 +231,28 @@ class Key:
         return holds(ed25519(self.public), signature, message)
 
 
-def is_name(name: str) -> bool:
-    return bool(name) and not any(c == "+" or c < " " or c.isspace() or "\ud800" <= c <= "\udfff" for c in name)
-
-
-def open_note(note: str, keys: Iterable[Key]) -> tuple[str, dict[Key, int | None]]:
-    """Returns a note's text, and who of `keys` signed it, with the time in POSIX seconds that a cosignature states."""
+def open_note(note: str, keys: Iterable[Key]) -> tuple[str, dict[Key, int]]:
+    """Returns a note's text, and who of `keys` signed it; for cosignatures with the POSIX time that they state, else 0."""
     body, separator, tail = note.rpartition("\n\n")
     text = body + "\n"
-    if not separator or not tail.endswith("\n") or len(note) > 1_000_000 or tail.count("\n") > 100:
-        raise Failure("a signed note is malformed")
-    if text == "\n" or any((c < " " and c != "\n") or "\ud800" <= c <= "\udfff" for c in text):
-        raise Failure("a signed note has control characters or no text")
+    need(separator and tail.endswith("\n") and tail.count("\n") <= 100 and len(note) <= 1_000_000, "a signed note is malformed")
+    need(body and not any((c < " " and c != "\n") or "\ud800" <= c <= "\udfff" for c in text), "a signed note is malformed")
     known = {(key.name, key.hash): key for key in keys}
-    signers: dict[Key, int | None] = {}
+    signers: dict[Key, int] = {}
     for line in tail[:-1].split("\n"):
         mark, _, rest = line.partition(" ")
         name, _, encoded = rest.partition(" ")
         signature = strict_base64(encoded)
-        if mark != "\u2014" or not is_name(name) or len(signature) < 5:
-            raise Failure("a signature line of a note is malformed")
+        need(mark == "\u2014" and is_name(name) and len(signature) > 4, "a signature line of a note is malformed")
         key = known.get((name, signature[:4]))
         if key is None:
             continue
-        time_s, message = None, text
+        time_s, message = 0, text
         if key.kind == 4:
             time_s = int.from_bytes(signature[4:12], "big")
             message = f"cosignature/v1\ntime {time_s}\n{text}"
-        bare = signature[4:] if time_s is None else signature[12:]
-        if len(bare) != 64 or key in signers or not key.has_signed(bare, message.encode()):
-            raise Failure(f"a signature of {name} under a checkpoint does not hold")
+        is_sound = len(signature) == (76 if key.kind == 4 else 68) and key not in signers
+        need(is_sound and key.has_signed(signature[-64:], message.encode()), f"a signature of {name} does not hold")
         signers[key] = time_s
     return text, signers
 
@@ -306,214 +266,177 @@ class Checkpoint:
     @classmethod
     def parse(cls, text: str) -> Checkpoint:
         lines = text.split("\n")
-        if len(lines) < 4 or lines[-1] or not all(lines[:-1]) or not re.fullmatch(r"0|[1-9][0-9]{0,18}", lines[1], re.ASCII):
-            raise Failure("a checkpoint is malformed")
+        is_form = len(lines) > 3 and not lines[-1] and all(lines[:-1]) and re.fullmatch("0|[1-9][0-9]{0,18}", lines[1])
+        need(is_form and is_name(lines[0]) and int(lines[1]) <= MAX_SIZE, "a checkpoint is malformed")
         found = cls(lines[0], int(lines[1]), strict_base64(lines[2]))
-        if not is_name(found.origin) or found.size > MAX_SIZE or len(found.root) != 32:
-            raise Failure("a checkpoint is malformed")
+        need(len(found.root) == 32, "a checkpoint is malformed")
         return found
 
 
 class LogKeys:
-    """The log's own keys, as the entries that change them tell. Each change is endorsed by the keys themselves."""
+    """The log's own keys, as the entries that change them tell; each change is endorsed by the keys themselves."""
 
     def __init__(self, first: Key) -> None:
         self.keys = [first]
-        self.valid_from = {first: 0}  # tree size; so are the next two
+        self.valid_from = {first: 0}  # tree size, as are the next two
         self.retired_at: dict[Key, int] = {}
         self.revoked_from: dict[Key, int] = {}
-
-    @property
-    def current(self) -> Key:
-        return self.keys[-1]
 
     def signs_for(self, key: Key, size: int) -> bool:
         """Tells whether the key's word counts for a tree of this size."""
         return self.valid_from[key] <= size <= self.retired_at.get(key, MAX_SIZE) and size < self.revoked_from.get(key, 2**63)
 
-    def change(self, index: int, entry: dict[str, Any]) -> None:
-        if entry["type"] == "key.rotate":
+    def change(self, index: int, entry: Json) -> None:
+        kind, current = entry["type"], self.keys[-1]
+        if kind == "key.rotate":
             old, new, endorsed = Key.parse(entry.get("old")), Key.parse(entry.get("new")), entry.get("endorsements")
-            is_new = (
-                new.kind == 1
-                and new.public not in [k.public for k in self.keys]
-                and new.hash not in [k.hash for k in self.keys]
+            is_new = new.kind == 1 and all(new.public != key.public and new.hash != key.hash for key in self.keys)
+            need(
+                old == current and new.name == old.name and is_new and isinstance(endorsed, dict),
+                "it does not follow the keys so far",
             )
-            if old != self.current or new.name != old.name or not is_new or not isinstance(endorsed, dict):
-                raise Failure("it does not follow from the log's keys so far")
-            text = f"guardrails ledger key rotation v1\n{old.name}\n{old}\n{new}\n"
-            self._check(old, text, endorsed.get("old"))
-            self._check(new, text, endorsed.get("new"))
+            text = f"guardrails ledger key rotation v1\n{old.name}\n{old}\n{new}\n".encode()
+            for key, who in ((old, "old"), (new, "new")):
+                need(key.has_signed(strict_base64(dict(endorsed or {}).get(who)), text), f"the {who} key does not endorse it")
             self.keys.append(new)
             self.valid_from[new] = index + 1
             return
-        key, by = Key.parse(entry.get("key")), Key.parse(entry.get("signed_by"))
-        if by != self.current or key == by or key not in self.keys:
-            raise Failure("it does not follow from the log's keys so far")
-        if entry["type"] == "key.retire":
-            self._check(by, f"guardrails ledger key retirement v1\n{by.name}\n{key}\n{by}\n", entry.get("signature"))
-            if key in self.retired_at or key in self.revoked_from:
-                raise Failure("it retires a key that was retired or revoked before")
+        key, size = Key.parse(entry.get("key")), entry.get("from_size")
+        need(
+            entry.get("signed_by") == str(current) and key != current and key in self.keys, "it does not follow the keys so far"
+        )
+        what, middle = ("retirement", "") if kind == "key.retire" else ("revocation", f"{size}\n")
+        text = f"guardrails ledger key {what} v1\n{current.name}\n{key}\n{middle}{current}\n".encode()
+        need(current.has_signed(strict_base64(entry.get("signature")), text), "the current key did not sign it")
+        if kind == "key.retire":
+            need(key not in self.retired_at and key not in self.revoked_from, "the key was retired or revoked before")
             self.retired_at[key] = index
         else:
-            size = entry.get("from_size")
-            if type(size) is not int or not 1 <= size <= index + 1 or self.revoked_from.get(key, MAX_SIZE) <= size:
-                raise Failure("it revokes a key from a tree size that cannot be")
-            self._check(by, f"guardrails ledger key revocation v1\n{by.name}\n{key}\n{size}\n{by}\n", entry.get("signature"))
-            self.revoked_from[key] = size
-
-    @staticmethod
-    def _check(key: Key, text: str, signature: Any) -> None:
-        if not key.has_signed(strict_base64(signature), text.encode()):
-            raise Failure("a key that it names did not sign it")
+            need(type(size) is int and 1 <= size <= index + 1, "it revokes from a tree size that cannot be")
+            self.revoked_from[key] = min(int(size or 0), self.revoked_from.get(key, MAX_SIZE))
 
 
 # ---- the folder: what the manifest lists, no more and no less ---------------------------------------------------------
 
 
-def tile_path(kind: str, index: int, width: int) -> str:
+def tile_path(kind: object, index: int, width: int) -> str:
     digits = str(index)
     digits = digits.zfill(-(-len(digits) // 3) * 3)
     parts = [digits[at : at + 3] for at in range(0, len(digits), 3)]
-    path = "/".join(["tile", kind, *("x" + part for part in parts[:-1]), parts[-1]])
+    path = "/".join(["tile", str(kind), *("x" + part for part in parts[:-1]), parts[-1]])
     return path if width == WIDTH else f"{path}.p/{width}"
 
 
 class Folder:
-    """The bundle's files. Each is held to the manifest's digest whenever it is read, and read at least once."""
+    """The bundle's files. Each is held to the manifest's digest whenever it is read; `check` reads each at least once."""
 
     def __init__(self, root: str) -> None:
         self.root = root
-        self.manifest = self._read_manifest()
-        self.files: dict[str, str] = self.manifest["files"]
+        with open(os.path.join(root, "manifest.json"), "rb") as file:
+            data = file.read()
+        self.manifest: Json = read_json(data, "the manifest")
+        need(isinstance(self.manifest, dict) and self.manifest.get("format") == FORMAT, f"this is no bundle of {FORMAT}")
+        rest = {name: value for name, value in self.manifest.items() if name != "sha256"}
+        self.digest = hashlib.sha256(canonical_manifest(rest)).hexdigest()
+        need(canonical_manifest({**rest, "sha256": self.digest}) == data, "the manifest is not what it was when it was written")
+        need(isinstance(rest.get("files"), dict), "the manifest lists no files")
+        self.files: dict[str, Any] = rest["files"]
         self.unread = set(self.files)
 
     def read(self, path: str) -> bytes:
-        if path not in self.files:
-            raise Failure(f"{path} is missing: the manifest does not list it")
+        need(path in self.files, f"{path} is missing: the manifest does not list it")
         with open(os.path.join(self.root, *path.split("/")), "rb") as file:
             data = file.read()
-        if hashlib.sha256(data).hexdigest() != self.files[path]:
-            raise Failure(f"{path} differs from the manifest")
+        need(hashlib.sha256(data).hexdigest() == self.files[path], f"{path} differs from the manifest")
         self.unread.discard(path)
         return data
 
+    def text(self, path: str) -> str:
+        try:
+            return self.read(path).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise Failure(f"{path} is not UTF-8 text") from error
+
+    def entry_bundle(self, index: int, size: int) -> list[bytes]:
+        width = min(WIDTH, size - index * WIDTH)
+        data, entries, at = self.read(tile_path("entries", index, width)), [], 0
+        while at < len(data):
+            end = at + 2 + int.from_bytes(data[at : at + 2], "big")
+            entries.append(data[at + 2 : end])
+            at = end
+        need(at == len(data) and len(entries) == width, f"the entry bundle {index} does not consist of {width} whole entries")
+        return entries
+
     def check_names(self) -> None:
-        """Holds what is in the folder to what is listed: regular files only, none missing, none added."""
+        """Holds what is in the folder to what is listed: regular files and folders only, none missing, none added."""
         found = set()
         for folder, names, files in os.walk(self.root, onerror=_raise):
             for name in [*names, *files]:
                 path = os.path.join(folder, name)
                 mode = os.lstat(path).st_mode
-                if not (stat.S_ISREG(mode) if name in files else stat.S_ISDIR(mode)):
-                    raise Failure(f"{path} is neither a file nor a folder")
-                if name in files:
-                    found.add(os.path.relpath(path, self.root).replace(os.sep, "/"))
-        found.discard("manifest.json")
-        for path in sorted(set(self.files) - found)[:1]:
-            raise Failure(f"{path} is missing")
-        for path in sorted(found - set(self.files))[:1]:
-            raise Failure(f"{path} is not listed in the manifest")
-
-    def _read_manifest(self) -> dict[str, Any]:
-        with open(os.path.join(self.root, "manifest.json"), "rb") as file:
-            data = file.read()
-        manifest = read_json(data, "the manifest")
-        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or canonical_manifest(manifest) != data:
-            raise Failure(f"the manifest is not that of a bundle of the format {FORMAT}")
-        unsealed = {name: value for name, value in manifest.items() if name != "sha256"}
-        self.digest = hashlib.sha256(canonical_manifest(unsealed)).hexdigest()
-        if manifest.get("sha256") != self.digest:
-            raise Failure("the manifest is not what it was when it was written")
-        files = manifest.get("files")
-        if not isinstance(files, dict) or not all(isinstance(digest, str) for digest in files.values()):
-            raise Failure("the manifest lists no files")
-        return manifest
+                need(stat.S_ISREG(mode) if name in files else stat.S_ISDIR(mode), f"{path} is neither a file nor a folder")
+            found |= {os.path.relpath(os.path.join(folder, name), self.root).replace(os.sep, "/") for name in files}
+        listed = {*self.files, "manifest.json"}
+        need(listed <= found, f"missing: {', '.join(sorted(listed - found)[:5])}")
+        need(found <= listed, f"not listed in the manifest: {', '.join(sorted(found - listed)[:5])}")
 
 
 def _raise(error: OSError) -> NoReturn:
     raise error
 
 
-def spans_of(manifest: dict[str, Any], size: int) -> tuple[range, range, list[int], list[int]]:
-    """Returns from the manifest: the range asked for, that of the whole entry bundles around it, cited and context indices."""
-    spans = []
-    for name in ("range", "contained"):
-        span = manifest.get(name)
-        if not isinstance(span, list) or len(span) != 2 or any(type(n) is not int for n in span):
-            raise Failure(f"the manifest's {name} is malformed")
-        spans.append(range(*span))
-    asked, contained = spans
-    if not 0 <= asked.start <= asked.stop <= size:
-        raise Failure("the range of the manifest is not within the checkpoint")
-    around = range(asked.start // WIDTH * WIDTH, min(-(-asked.stop // WIDTH) * WIDTH, size)) if asked else asked
-    if (contained.start, contained.stop) != (around.start, around.stop):
-        raise Failure("the manifest contains other entries than the whole entry bundles of its range")
-    lists = []
-    for name in ("cited", "context"):
-        indexes = manifest.get(name)
-        if name == "cited" and indexes == "all":
-            indexes = list(asked)
-        if not isinstance(indexes, list) or any(type(i) is not int for i in indexes) or sorted(set(indexes)) != indexes:
-            raise Failure(f"the manifest's {name} entries are malformed")
-        lists.append(indexes)
-    cited, context = lists
-    if any(i not in asked for i in cited) or any(not 0 <= i < size for i in context):
-        raise Failure("the manifest names an entry that is out of range")
-    return asked, contained, cited, context
+class Spans:
+    """What the manifest says that the bundle is about: a range, whole entry bundles around it, cited and context entries."""
+
+    def __init__(self, manifest: Json, size: int) -> None:
+        numbers = [manifest.get(name) for name in ("range", "contained", "context")]
+        numbers.append([] if manifest.get("cited") == "all" else manifest.get("cited"))
+        for listed in numbers:
+            need(isinstance(listed, list) and all(type(number) is int for number in listed), "the manifest is malformed")
+        asked, contained, context, cited = (list(listed or []) for listed in numbers)
+        need(len(asked) == 2 and 0 <= asked[0] <= asked[1] <= size, "the range of the manifest is not within the checkpoint")
+        self.asked, self.tiles = range(*asked), range(0)
+        if self.asked:
+            self.tiles = range(asked[0] // WIDTH, -(-asked[1] // WIDTH))
+            self.contained = range(self.tiles.start * WIDTH, min(self.tiles.stop * WIDTH, size))
+        else:
+            self.contained = self.asked
+        need(
+            contained == [self.contained.start, self.contained.stop],
+            "the manifest contains other entries than around its range",
+        )
+        self.cited, self.context = set(self.asked if manifest.get("cited") == "all" else cited), set(context)
+        is_sorted = sorted(self.context) == context and (sorted(self.cited) == cited or manifest.get("cited") == "all")
+        is_within = self.cited <= set(self.asked) and all(0 <= index < size for index in context)
+        need(is_sorted and is_within, "the manifest names entries out of order or out of range")
 
 
 class Tree:
     """The hashes in the bundle's tiles, none of which is believed before it leads to the checkpoint's root."""
 
-    def __init__(self, folder: Folder, head: Checkpoint, contained: range) -> None:
-        self.folder, self.size = folder, head.size
-        levels = [level for level in range(8) if head.size >> 8 * level]
-        edge = [(level, (head.size >> 8 * level) // WIDTH) for level in reversed(levels) if (head.size >> 8 * level) % WIDTH]
-        needed = {(0, index) for index in range(contained.start // WIDTH, -(-contained.stop // WIDTH))} if contained else set()
-        for level in levels:  # every full tile has its root in the tile above
-            needed |= {(level + 1, index // WIDTH) for at, index in needed if at == level and self.width(level, index) == WIDTH}
-        self.needed = needed | set(edge) if contained else needed
-        self.known: dict[tuple[int, int], list[bytes]] = {}
-        if contained:
+    def __init__(self, folder: Folder, head: Checkpoint, tiles: range) -> None:
+        self.folder, self.size, self.known = folder, head.size, dict[tuple[int, int], list[bytes]]()
+        self.paths: set[str] = set()
+        if tiles:
+            edge = [(level, head.size >> 8 * level + 8) for level in reversed(range(8)) if (head.size >> 8 * level) % WIDTH]
             self.known = {place: self._read(*place) for place in edge}
-            if fold([peak for place in edge for peak in peaks_of(self.known[place])]) != head.root:
-                raise Failure("the tiles do not lead to the root of the checkpoint")
-
-    def width(self, level: int, index: int) -> int:
-        return min(WIDTH, (self.size >> 8 * level) - index * WIDTH)
-
-    def paths(self) -> set[str]:
-        return {tile_path(str(level), index, self.width(level, index)) for level, index in self.needed}
+            is_tree = fold([peak for place in edge for peak in peaks_of(self.known[place])]) == head.root
+            need(is_tree, "the tiles do not lead to the root of the checkpoint")
 
     def tile(self, level: int, index: int) -> list[bytes]:
         if (level, index) not in self.known:
             hashes = self._read(level, index)
-            if fold(peaks_of(hashes)) != self.tile(level + 1, index // WIDTH)[index % WIDTH]:
-                raise Failure(f"{tile_path(str(level), index, WIDTH)} does not belong to the tree of the checkpoint")
-            if level == 0:
-                return hashes
+            is_known = fold(peaks_of(hashes)) == self.tile(level + 1, index // WIDTH)[index % WIDTH]
+            need(is_known, f"the tile {index} of level {level} does not belong to the tree of the checkpoint")
             self.known[level, index] = hashes
-        return self.known[level, index]
+        return self.known[level, index] if level else self.known.pop((level, index))
 
     def _read(self, level: int, index: int) -> list[bytes]:
-        width = self.width(level, index)
-        data = self.folder.read(tile_path(str(level), index, width))
-        if len(data) != 32 * width:
-            raise Failure("a tile has not the length that its name says")
+        width = min(WIDTH, (self.size >> 8 * level) - index * WIDTH)
+        self.paths.add(tile_path(level, index, width))
+        data = self.folder.read(tile_path(level, index, width))
+        need(len(data) == 32 * width, "a tile has not the length that its name says")
         return [data[at : at + 32] for at in range(0, len(data), 32)]
-
-
-def read_bundle(folder: Folder, index: int, size: int) -> list[bytes]:
-    width = min(WIDTH, size - index * WIDTH)
-    data, entries, at = folder.read(tile_path("entries", index, width)), [], 0
-    while at < len(data):
-        end = at + 2 + int.from_bytes(data[at : at + 2], "big")
-        entries.append(data[at + 2 : end])
-        at = end
-    if at != len(data) or len(entries) != width:
-        raise Failure(f"{tile_path('entries', index, width)} does not consist of {width} whole entries")
-    return entries
 
 
 # ---- entries: what they say, and who signed them ----------------------------------------------------------------------
@@ -528,145 +451,108 @@ class Session:
     key: Ed25519PublicKey | None = None
 
 
-@dataclass
 class Entries:
     """Follows the entries that the bundle shows, in the order of the log.
 
-    Those of the range and of the context are checked in full. The others, which merely share an entry bundle with the range, are
-    checked as far as the bundle shows what they depend on.
+    Those of the range and of the context are checked in full; the others, which merely share an entry bundle with them, as far as the
+    bundle shows what they depend on.
     """
 
-    log_keys: LogKeys
-    asked: range
-    contained: range
-    context: set[int]
-    problems: list[str] = field(default_factory=list)
-    sessions: dict[str, Session] = field(default_factory=dict)
-    intents: dict[str, tuple[int, str]] = field(default_factory=dict)  # id: index, then "", "given up" or "closed"
-    policies: set[str] = field(default_factory=set)
-    signed: dict[str, int] = field(default_factory=lambda: {"session": 0, "log": 0, "revoked": 0, "none": 0})
-    outcomes: int = 0
-    last_time: str = ""
-    first_times: dict[int, str] = field(default_factory=dict)
+    def __init__(self, log_keys: LogKeys, spans: Spans) -> None:
+        self.log_keys, self.spans = log_keys, spans
+        self.sessions: dict[str, Session] = {}
+        self.intents: dict[str, tuple[int, str]] = {}  # by id: index, then "" or the type of its outcome
+        self.policies: set[str] = set()
+        self.signed = {"session": 0, "log": 0, "revoked": 0, "none": 0}
+        self.outcomes, self.last_time, self.times = 0, "", dict[int, str]()
 
     def take(self, index: int, data: bytes) -> None:
-        try:
-            entry = read_entry(data)
-            is_full = index in self.asked or index in self.context
-            version = entry.get("v")
-            if (
-                type(version) is not int
-                or version not in (1, 2)
-                or (version == 1 and self.signed["session"] + self.signed["log"])
-            ):
-                raise Failure("its format is not version 2")
-            entry_id = entry.get("id")
-            if not isinstance(entry_id, str) or not re.fullmatch(r"[0-9a-f]{32}", entry_id, re.ASCII):
-                raise Failure("its id is not 32 hexadecimal digits")
-            if version == 2 and int(entry_id[:16], 16) != index:
-                raise Failure("its id is that of another place in the log")
-            if entry.get("type") in KEY_CHANGES and index not in self.context:
-                raise Failure("it changes the log's keys, but is not among the context entries")
-            self._stamps(index, entry)
-            session = self._session(index, entry, is_full)
-            if version == 2:
-                self._signature(index, entry, session, is_full)
-            else:
-                self.signed["none"] += 1
-            self._link(index, entry, entry_id, is_full)
-            if is_full:
-                self._policy(entry)
-        except Failure as failure:
-            self.problems.append(f"entry {index}: {failure}")
+        entry = read_entry(data)
+        version, entry_id, kind = entry.get("v"), str(entry.get("id")), entry.get("type")
+        is_full = index in self.spans.asked or index in self.spans.context
+        is_first_format = type(version) is int and version == 1 and not self.signed["session"] + self.signed["log"]
+        need(is_first_format or (type(version) is int and version == 2), "its format is not version 2")
+        need(re.fullmatch("[0-9a-f]{32}", entry_id) and entry["id"] == entry_id, "its id is not 32 hexadecimal digits")
+        need(is_first_format or int(entry_id[:16], 16) == index, "its id is that of another place in the log")
+        need(kind not in KEY_CHANGES or index in self.spans.context, "it changes the log's keys, but is not in the context")
+        self._stamps(index, entry)
+        session = self._session(index, entry)
+        need(session.has_begun or not is_full, "the first entry of its session is not shown, so the session's key is not known")
+        if is_first_format:
+            self.signed["none"] += 1
+        elif is_full or session.has_begun:
+            self._signature(index, entry, session)
+        intent = entry.get("intent")
+        if kind == "intent":
+            self.intents[entry_id] = (index, "")
+        elif kind == "outcome" or str(kind).startswith("outcome."):
+            at, state = self.intents.get(str(intent), (-1, ""))
+            need(at >= 0 or not is_full, "it is the outcome of an intent that is not shown before it")
+            need(state in ("", "outcome.unknown") and (not state or kind != state), "it is a second outcome of one intent")
+            self.intents[str(intent)] = (at, str(kind))
+            self.outcomes += at >= 0
+        decision = entry.get("decision") if is_full else None
+        named = [
+            decision.get("policy") if isinstance(decision, dict) else "",
+            entry.get("policy") if kind == "key.bind" else "",
+        ]
+        self.policies |= {str(digest) for digest in named if is_full and is_digest(digest)}
 
-    def _stamps(self, index: int, entry: dict[str, Any]) -> None:
-        time = entry.get("time")
+    def _stamps(self, index: int, entry: Json) -> None:
+        time, writer, commitments = entry.get("time"), entry.get("writer"), entry.get("commitments", {})
         digits = re.fullmatch(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)\.(\d{6})Z", str(time), re.ASCII)
         try:
-            datetime(*map(int, digits.groups() if digits else ()))  # type: ignore[arg-type]
+            datetime(*map(int, digits.groups() if digits else ()), tzinfo=timezone.utc)  # type: ignore[arg-type, misc]
         except (TypeError, ValueError) as error:
             raise Failure("its time is not RFC 3339 in UTC with microseconds") from error
-        if str(time) < self.last_time:
-            raise Failure("its time is before that of an earlier entry")
-        self.last_time = self.first_times[index] = str(time)
-        writer, commitments = entry.get("writer"), entry.get("commitments", {})
-        if not isinstance(writer, dict) or {n: type(v) for n, v in writer.items()} != {"host": str, "pid": int, "start": str}:
-            raise Failure("its writer is not host, pid and start")
-        if not isinstance(commitments, dict) or not all(is_digest(value) for value in commitments.values()):
-            raise Failure("its commitments are not SHA-256 digests")
+        need(str(time) >= self.last_time, "its time is before that of an earlier entry")
+        self.last_time = str(time)
+        if index in (self.spans.asked.start - 1, self.spans.asked.start, self.spans.asked.stop - 1, self.spans.asked.stop):
+            self.times[index] = self.last_time
+        fields = {name: type(value) for name, value in writer.items()} if isinstance(writer, dict) else {}
+        need(fields == {"host": str, "pid": int, "start": str}, "its writer is not host, pid and start")
+        is_sound = isinstance(commitments, dict) and all(map(is_digest, commitments.values()))
+        need(is_sound, "its commitments are not SHA-256 digests")
 
-    def _session(self, index: int, entry: dict[str, Any], is_full: bool) -> Session:
+    def _session(self, index: int, entry: Json) -> Session:
         name, seq = entry.get("session", ""), entry.get("seq")
-        if not isinstance(name, str) or type(seq) is not int:
-            raise Failure("its session or its place in it is malformed")
-        session = self.sessions.setdefault(name, Session())
-        is_seamless = self.contained.start <= session.last_index + 1 and index in self.contained
-        hidden = 0 if is_seamless else index - session.last_index - 1  # entries between that the bundle does not show
-        gap = seq - session.next_seq
-        session.next_seq, session.last_index = seq + 1, index
-        if not 0 <= gap <= hidden:
-            raise Failure(f"its place in the session is {seq}, not {seq - gap}: an entry of the session is missing or doubled")
+        need(isinstance(name, str) and type(seq) is int, "its session or its place in it is malformed")
+        session = self.sessions.setdefault(str(name), Session())
+        is_seamless = self.spans.contained.start <= session.last_index + 1 and index in self.spans.contained
+        hidden = 0 if is_seamless else index - session.last_index - 1  # at most so many entries between are not shown
+        expected, session.next_seq, session.last_index = session.next_seq, int(seq or 0) + 1, index
+        need(
+            0 <= session.next_seq - 1 - expected <= hidden,
+            f"its place in the session is {seq}, not {expected}: one is missing or double",
+        )
+        session.has_begun = session.has_begun or seq == 0
         if entry.get("type") == "key.bind":
             key = entry.get("key")
-            if seq != 0 or not isinstance(key, dict) or key.get("algorithm") != "ed25519":
-                raise Failure("it binds no Ed25519 key at the beginning of a session")
-            public = strict_base64(key.get("public"))
+            need(seq == 0 and isinstance(key, dict), "it binds a key to a session that has begun")
+            public = strict_base64(dict(key or {}).get("public"))
             session.key, session.key_id = ed25519(public), hashlib.sha256(public).hexdigest()[:16]
-            if key.get("id") != session.key_id:
-                raise Failure("the key that it binds has another id")
-        session.has_begun = session.has_begun or seq == 0
-        if is_full and not session.has_begun:
-            raise Failure("the first entry of its session is not shown, so nobody can tell which key the session has")
+            is_said = dict(key or {}).get("algorithm") == "ed25519" and dict(key or {}).get("id") == session.key_id
+            need(is_said, "the key that it binds is not what it says")
         return session
 
-    def _signature(self, index: int, entry: dict[str, Any], session: Session, is_full: bool) -> None:
+    def _signature(self, index: int, entry: Json, session: Session) -> None:
         sig = entry.get("sig")
-        if not isinstance(sig, dict) or set(sig) != {"key", "ed25519"}:
-            raise Failure("it is not signed")
-        by_log = [key for key in self.log_keys.keys if key.entry_id == sig["key"]]
-        if session.key is not None and sig["key"] == session.key_id:
+        need(isinstance(sig, dict) and set(sig) == {"key", "ed25519"}, "it is not signed")
+        named, signature = dict(sig or {})["key"], strict_base64(dict(sig or {})["ed25519"])
+        by_log = [key for key in self.log_keys.keys if hashlib.sha256(key.public).hexdigest()[:16] == named]
+        if session.key is not None and named == session.key_id:
             public, kind = session.key, "session"
-        elif by_log and (session.key is None or entry.get("type") == "outcome.unknown"):
+        else:
+            may_log = session.key is None or entry.get("type") == "outcome.unknown"  # a lost outcome, found by the log's owner
+            need(by_log and may_log, "it is signed with a key that has no say in its session")
             public, kind = ed25519(by_log[0].public), "log"
             if index + 1 >= self.log_keys.revoked_from.get(by_log[0], 2**63):
                 kind = "revoked"  # the tree, which another key signed, still vouches for the entry
-            elif not self.log_keys.signs_for(by_log[0], index + 1):
-                raise Failure("it is signed with a key that the log did not have then")
-        elif is_full or session.has_begun:
-            raise Failure("it is signed with a key that has no say in its session")
-        else:
-            return
-        message = CONTEXT + canonical_entry({name: value for name, value in entry.items() if name != "sig"})
-        if not holds(public, strict_base64(sig["ed25519"]), message):
-            raise Failure("its signature does not hold")
+            else:
+                need(self.log_keys.signs_for(by_log[0], index + 1), "it is signed with a key that the log did not have then")
+        message = CONTEXT + canonical({name: value for name, value in entry.items() if name != "sig"})
+        need(holds(public, signature, message), "its signature does not hold")
         self.signed[kind] += 1
-
-    def _link(self, index: int, entry: dict[str, Any], entry_id: str, is_full: bool) -> None:
-        kind = entry.get("type")
-        if kind == "intent":
-            self.intents[entry_id] = (index, "")
-        if not isinstance(kind, str) or not (kind == "outcome" or kind.startswith("outcome.")):
-            return
-        intent = entry.get("intent")
-        if not isinstance(intent, str) or intent not in self.intents:
-            if is_full:
-                raise Failure("it is the outcome of an intent that is not shown before it")
-            return
-        at, state = self.intents[intent]
-        if state == "closed" or (state and kind == "outcome.unknown"):
-            raise Failure("it is a second outcome of one intent")
-        self.intents[intent] = (at, "given up" if kind == "outcome.unknown" else "closed")
-        self.outcomes += 1
-
-    def _policy(self, entry: dict[str, Any]) -> None:
-        decision = entry.get("decision")
-        named = [decision.get("policy")] if isinstance(decision, dict) else []
-        named += [entry.get("policy")] if entry.get("type") == "key.bind" else []
-        self.policies |= {str(digest) for digest in named if is_digest(digest)}
-
-
-def is_digest(value: Any) -> bool:
-    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value, re.ASCII) is not None
 
 
 # ---- the whole verification -------------------------------------------------------------------------------------------
@@ -680,17 +566,20 @@ class Report:
     problems: list[str] = field(default_factory=list)
     proven: list[str] = field(default_factory=list)
     not_proven: list[str] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: Json = field(default_factory=dict)
 
     @property
     def is_verified(self) -> bool:
         return not self.problems
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Returns the report for JSON."""
-        proven = self.proven if self.is_verified else []
-        lists = {"problems": self.problems[:MAX_SHOWN], "proven": proven, "not_proven": self.not_proven}
-        return {"verified": self.is_verified, "bundle": self.bundle, "problem_count": len(self.problems), **lists, **self.facts}
+        said = {
+            "proven": self.proven if self.is_verified else [],
+            "not_proven": self.not_proven,
+            "problems": self.problems[:100],
+        }
+        return {"verified": self.is_verified, "bundle": self.bundle, "problem_count": len(self.problems), **said, **self.facts}
 
 
 def check(
@@ -701,25 +590,31 @@ def check(
     Args:
         bundle: The folder.
         keys: Texts of verifier keys, at least one of which is the log's; they come from elsewhere.
-        since: An earlier checkpoint of the log that the auditor kept, as a signed note; empty where there is none.
+        since: An earlier checkpoint of the log that the auditor kept, a signed note; empty where there is none.
         witnesses: Texts of the verifier keys of witnesses.
         quorum: How many of them must have cosigned; by default all.
 
     Raises:
         Usage: There is no key, or one is malformed; there is no such folder; the earlier checkpoint is not a signed note.
     """
-    trusted, named = _keys(keys, 1, "--key"), _keys(witnesses, 4, "--witness")
-    if not trusted:
-        raise Usage(
-            "--key is missing: a key that comes with the bundle proves nothing, so you must know the log's key from elsewhere"
-        )
-    if quorum is not None and not 1 <= quorum <= len(named):
-        raise Usage("--quorum is from 1 to the number of --witness keys")
-    if not os.path.isdir(bundle):
-        raise Usage(f"{bundle} is not a folder")
     report = Report(bundle)
     try:
-        _check(report, trusted, since, named, len(named) if quorum is None else quorum)
+        trusted, cosigners = [Key.parse(text) for text in keys], [Key.parse(text) for text in witnesses]
+        earlier = Checkpoint.parse(open_note(since, [])[0]) if since else None
+    except Failure as failure:
+        raise Usage(f"what was given is not usable: {failure}") from failure
+    if not trusted:
+        raise Usage(
+            "--key is missing: a key found with the bundle proves nothing, so you must have the log's key from elsewhere"
+        )
+    if any(key.kind != 1 for key in trusted) or any(key.kind != 4 for key in cosigners) or len(set(cosigners)) < len(cosigners):
+        raise Usage("a log's key begins with AQ after its second +, a witness's with BA, and each witness is named once")
+    if not os.path.isdir(bundle) or (quorum is not None and not 1 <= quorum <= len(cosigners)):
+        raise Usage("BUNDLE is a folder, and --quorum is from 1 to the number of witnesses")
+    try:
+        folder = Folder(bundle)
+        folder.check_names()
+        _check(report, folder, trusted, (since, earlier), cosigners, len(cosigners) if quorum is None else quorum)
     except Failure as failure:
         report.problems.append(str(failure))
     except OSError as error:
@@ -727,306 +622,234 @@ def check(
     return report
 
 
-def _check(report: Report, trusted: list[Key], since: str, witnesses: list[Key], quorum: int) -> None:
-    folder = Folder(report.bundle)
-    folder.check_names()
-    note = text_of(folder.read("checkpoint"), "the checkpoint")
+def _check(
+    report: Report, folder: Folder, trusted: list[Key], since: tuple[str, Checkpoint | None], witnesses: list[Key], quorum: int
+) -> None:
+    manifest, note = folder.manifest, folder.text("checkpoint")
     head = Checkpoint.parse(open_note(note, [])[0])
-    manifest = folder.manifest
-    if (manifest.get("origin"), manifest.get("size"), manifest.get("root")) != (head.origin, head.size, base64_text(head.root)):
-        raise Failure("the manifest is of another checkpoint")
-    asked, contained, cited, context = spans_of(manifest, head.size)
-    outside = _outside(folder, [index for index in context if index not in contained])
-
-    log_keys = _log_keys(folder, head, outside, context, trusted)
-    _, signers = open_note(note, [*log_keys.keys, *witnesses])
-    signed_by = [key for key in log_keys.keys if key in signers and log_keys.signs_for(key, head.size)]
-    if head.origin != log_keys.current.name or not signed_by:
-        raise Failure("the checkpoint is not signed by the trusted key, nor by one that the trusted key leads to")
-    report.proven.append(f"the checkpoint of {head.origin} with {head.size} entries is signed by {_key_list(signed_by)}")
-    if not any(key in trusted for key in signed_by):
-        report.proven.append(f"the trusted key leads to that key through {len(log_keys.keys) - 1} rotation(s) in the log")
-    _check_witnesses(report, signers, witnesses, quorum)
-    _check_since(report, folder, head, log_keys, since)
-
-    tree = Tree(folder, head, contained)
-    entries = Entries(log_keys, asked, contained, set(context))
-    proofs = set(cited) | set(context)
-    for index, data, hashed in _shown(folder, tree, contained, outside):
-        digest = leaf_hash(data)
-        if hashed is not None and hashed != digest:
-            entries.problems.append(f"entry {index}: it was changed: the tree has another hash for it")
-        if index in proofs:
-            try:
-                _check_proof(folder, index, digest, head, note)
-            except Failure as failure:
-                entries.problems.append(f"entry {index}: {failure}")
-        entries.take(index, data)
-    _check_times(manifest, asked, head.size, entries)
-    _check_policies(report, folder, manifest, entries)
-    for path in sorted(folder.unread):
-        folder.read(path)
-    bundles = range(contained.start // WIDTH, -(-contained.stop // WIDTH)) if contained else range(0)
-    expected = tree.paths() | {f"proofs/{index}.tlog-proof" for index in proofs}
-    expected |= {tile_path("entries", index, min(WIDTH, head.size - index * WIDTH)) for index in bundles}
-    expected |= {"checkpoint", "context.jsonl", "keys.json", "README.txt", "verify.py"}
-    expected |= {"consistency"} if manifest.get("since") is not None else set()
-    for path in sorted(set(folder.files) - expected):
-        if not path.startswith("policies/"):
-            raise Failure(f"{path} is not part of such a bundle")
-    for path in sorted(expected - set(folder.files)):
-        raise Failure(f"{path} is missing")
-    report.problems += entries.problems
-    _tell(report, folder, head, log_keys, entries, cited)
-
-
-def _outside(folder: Folder, indexes: list[int]) -> dict[int, bytes]:
-    """Returns the context entries that no entry bundle of the folder holds."""
-    data = folder.read("context.jsonl")
-    lines = data.split(b"\n")
-    if lines.pop() or len(lines) != len(indexes):
-        raise Failure("context.jsonl has not one line for each context entry outside of the entry bundles")
-    return dict(zip(indexes, lines))
-
-
-def _log_keys(folder: Folder, head: Checkpoint, outside: dict[int, bytes], context: list[int], trusted: list[Key]) -> LogKeys:
-    changes = []
-    for index in context:
-        data = outside[index] if index in outside else read_bundle(folder, index // WIDTH, head.size)[index % WIDTH]
-        if b'"key.r' in data:
-            entry = read_entry(data)
-            if entry.get("type") in KEY_CHANGES:
-                changes.append((index, entry))
-    rotations = [entry for _, entry in changes if entry["type"] == "key.rotate"]
-    # Where the log's key changed, the history begins with the oldest one; the keys endorse each other in both directions.
-    history = LogKeys(
-        Key.parse(rotations[0].get("old"))
-        if rotations
-        else _own(trusted, head.origin, text_of(folder.read("checkpoint"), "it"))
+    said = [manifest.get(name) for name in ("origin", "size", "root")]
+    need(
+        said == [head.origin, head.size, base64_text(head.root)] and type(said[1]) is int,
+        "the manifest is of another checkpoint",
     )
-    for index, entry in changes:
+    spans = Spans(manifest, head.size)
+    lines = folder.read("context.jsonl").split(b"\n")
+    outside = sorted(index for index in spans.context if index not in spans.contained)
+    need(
+        not lines.pop() and len(lines) == len(outside),
+        "context.jsonl has not one line for each entry outside of the entry bundles",
+    )
+    context = dict(zip(outside, lines))  # noqa: B905  equally long
+
+    log_keys = _log_keys(folder, head, spans, context, trusted, note)
+    _, signers = open_note(note, [*log_keys.keys, *witnesses])
+    valid = [key for key in log_keys.keys if key in signers and log_keys.signs_for(key, head.size) and key.name == head.origin]
+    need(valid, "the checkpoint is not signed by the trusted key, nor by one that the trusted key leads to")
+    names = ", ".join(f"{key.name}+{key.hash.hex()}" for key in valid)
+    report.proven.append(f"the checkpoint of {head.origin} with {head.size} entries is signed by {names}")
+    if not set(valid) & set(trusted):
+        report.proven.append(f"the trusted key leads to that key: {len(log_keys.keys) - 1} rotation(s) of keys are in the log")
+    _check_witnesses(report, signers, witnesses, quorum)
+    _check_since(report, folder, head, log_keys, *since)
+
+    tree, entries, proofs = Tree(folder, head, spans.tiles), Entries(log_keys, spans), spans.cited | spans.context
+    for index, data, hashed in _shown(folder, tree, spans, context):
         try:
-            history.change(index, entry)
+            need(hashed in (None, leaf_hash(data)), "it was changed: the tree has another hash for it")
+            if index in proofs:
+                _check_proof(folder.text(f"proofs/{index}.tlog-proof"), index, data, head, note)
+            entries.take(index, data)
         except Failure as failure:
-            raise Failure(f"entry {index}: {failure}") from failure
-    if not any(key in trusted for key in history.keys):
-        raise Failure("the log's keys do not include the trusted key")
-    return history
-
-
-def _own(trusted: list[Key], origin: str, note: str) -> Key:
-    for key in trusted:
-        if key.name == origin and f"\u2014 {key.name} {base64_text(key.hash)[:5]}" in note:
-            return key
-    raise Failure(f"the checkpoint of {origin} is not signed by the trusted key, and the log does not lead from it to another")
-
-
-def _check_witnesses(report: Report, signers: dict[Key, int | None], witnesses: list[Key], quorum: int) -> None:
-    found = {key: signers[key] for key in witnesses if key in signers}
-    if len(found) < quorum:
-        missing = ", ".join(key.name for key in witnesses if key not in found)
-        raise Failure(f"{len(found)} of the witnesses cosigned the checkpoint, {quorum} must have; missing: {missing}")
-    report.facts["witnesses"] = [{"name": key.name, "time_s": time_s} for key, time_s in found.items()]
-    if witnesses:
-        names = ", ".join(f"{key.name} (POSIX time {time_s})" for key, time_s in found.items())
-        report.proven.append(
-            f"{len(found)} of {len(witnesses)} witnesses saw this checkpoint grow from all earlier ones: {names}"
-        )
-    else:
-        report.not_proven.append(
-            "no witness was given: whoever holds the log's key could have made a second history, with entries left out or others"
-        )
-
-
-def _check_since(report: Report, folder: Folder, head: Checkpoint, log_keys: LogKeys, since: str) -> None:
-    proof: list[bytes] = []
-    said = folder.manifest.get("since")
-    if said is not None:
-        data = text_of(folder.read("consistency"), "the consistency proof")
-        proof = [strict_base64(line) for line in data.split("\n")[:-1]]
-        if (data and not data.endswith("\n")) or any(len(value) != 32 for value in proof):
-            raise Failure("the consistency proof is malformed")
-        if not isinstance(said, dict) or set(said) != {"size", "root"} or type(said["size"]) is not int:
-            raise Failure("the manifest's earlier checkpoint is malformed")
-        check_consistency(said["size"], head.size, strict_base64(said["root"]), head.root, proof)
-    if not since:
-        report.not_proven.append(
-            "no earlier checkpoint was given (--since): that nothing was taken out of what you saw before is not shown"
-        )
+            report.problems.append(f"entry {index}: {failure}")
+    if report.problems:
         return
-    try:
-        text, signers = open_note(since, log_keys.keys)
-        earlier = Checkpoint.parse(text)
-    except Failure as failure:
-        raise Usage(f"--since: {failure}") from failure
-    if earlier.origin != head.origin or not any(log_keys.signs_for(key, earlier.size) for key in signers):
-        raise Failure("the earlier checkpoint is not signed by a key of this log")
-    if 0 < earlier.size < head.size and (said is None or said["size"] != earlier.size):
-        raise Failure(f"the bundle has no proof from your checkpoint of {earlier.size} entries; ask for one with --since")
-    check_consistency(earlier.size, head.size, earlier.root, head.root, proof if 0 < earlier.size < head.size else [])
-    report.facts["since"] = earlier.size
-    report.proven.append(f"the log still contains, unchanged, the {earlier.size} entries of the checkpoint you gave")
-
-
-def _shown(
-    folder: Folder, tree: Tree, contained: range, outside: dict[int, bytes]
-) -> Iterator[tuple[int, bytes, bytes | None]]:
-    """Yields index, bytes and, where a tile has it, hash of every entry in the bundle, in the order of the log."""
-    for index in sorted(i for i in outside if i < contained.start):
-        yield index, outside[index], None
-    for at in range(contained.start // WIDTH, -(-contained.stop // WIDTH)) if contained else ():
-        entries = read_bundle(folder, at, tree.size)
-        for index, (data, hashed) in enumerate(zip(entries, tree.tile(0, at)), at * WIDTH):
-            yield index, data, hashed
-    for index in sorted(i for i in outside if i >= contained.start):
-        yield index, outside[index], None
-
-
-def _check_proof(folder: Folder, index: int, digest: bytes, head: Checkpoint, note: str) -> None:
-    """Checks one C2SP tlog-proof, which must carry the bundle's own checkpoint."""
-    path = f"proofs/{index}.tlog-proof"
-    text = text_of(folder.read(path), path)
-    before, after = f"c2sp.org/tlog-proof@v1\nindex {index}\n", f"\n{note}"
-    if not text.startswith(before) or not text.endswith(after) or len(text) < len(before) + len(after):
-        raise Failure(f"{path} is not a proof of this entry to the bundle's checkpoint")
-    lines = text[len(before) : len(text) - len(after)].split("\n")
-    if lines.pop():
-        raise Failure(f"{path} is malformed")
-    proof = [strict_base64(line) for line in lines]
-    if any(len(value) != 32 for value in proof):
-        raise Failure(f"{path} has a hash that is not 32 bytes")
-    check_inclusion(digest, index, head.size, proof, head.root)
-
-
-def _check_times(manifest: dict[str, Any], asked: range, size: int, entries: Entries) -> None:
-    """Where the range was asked for by time: its entries are within it, and the neighbours on both sides are not."""
-    if manifest.get("times") is None:
-        return
-    times = manifest["times"]
-    if not isinstance(times, dict) or set(times) != {"from", "to"}:
-        raise Failure("the manifest's times are malformed")
-    begin, end = str(times["from"] or ""), str(times["to"] or "9999")
-    for index, must_be_before in ((asked.start - 1, True), (asked.start, False), (asked.stop - 1, False), (asked.stop, True)):
-        if not 0 <= index < size or (index not in asked and not must_be_before):
-            continue
-        if index not in entries.first_times:
-            raise Failure(f"entry {index}, beside the range, is missing: that the range is complete in time cannot be seen")
-        is_within = begin <= entries.first_times[index] < end
-        if is_within is must_be_before:
-            raise Failure(f"the range is not that of the times it was asked for: see entry {index}")
-
-
-def _check_policies(report: Report, folder: Folder, manifest: dict[str, Any], entries: Entries) -> None:
+    _check_times(manifest.get("times"), spans.asked, head.size, entries.times)
     held = {path for path in folder.files if path.startswith("policies/")}
     for path in sorted(held):
-        digest = path[len("policies/") : -len(".json")]
-        if path != f"policies/{digest}.json" or digest not in entries.policies:
-            raise Failure(f"{path} is no policy that an entry names")
-        if hashlib.sha256(folder.read(path)).hexdigest() != digest:
-            raise Failure(f"{path} is not the policy that its name says")
+        digest = hashlib.sha256(folder.read(path)).hexdigest()
+        need(path == f"policies/{digest}.json" and digest in entries.policies, f"{path} is no policy that an entry names")
     missing = sorted(digest for digest in entries.policies if f"policies/{digest}.json" not in held)
-    if manifest.get("policies_missing") != missing:
-        raise Failure("the manifest does not say which policies are missing")
+    need(manifest.get("policies_missing") == missing, "the manifest does not say which policies are missing")
+    expected = {"checkpoint", "context.jsonl", "keys.json", "README.txt", "verify.py"} | held | tree.paths
+    expected |= {f"proofs/{index}.tlog-proof" for index in proofs} | ({"consistency"} if manifest.get("since") else set())
+    expected |= {tile_path("entries", index, min(WIDTH, head.size - index * WIDTH)) for index in spans.tiles}
+    strange = sorted(set(folder.files) ^ expected)
+    need(not strange, f"missing, or not part of such a bundle: {', '.join(strange[:5])}")
+    for path in sorted(folder.unread):
+        folder.read(path)
     report.facts["policies"] = {"held": len(held), "missing": missing}
     if held:
         report.proven.append(f"{len(held)} policy text(s) are those that the entries name as in force")
     if missing:
         report.not_proven.append(f"the text of {len(missing)} policy(s) in force is not in the bundle: {', '.join(missing)}")
+    _tell(report, folder, head, log_keys, entries)
 
 
-def _tell(report: Report, folder: Folder, head: Checkpoint, log_keys: LogKeys, entries: Entries, cited: list[int]) -> None:
-    asked, signed = entries.asked, entries.signed
-    times = [entries.first_times.get(index, "") for index in ((asked.start, asked.stop - 1) if asked else ())]
-    open_intents = [(index, state) for index, state in entries.intents.values() if index in asked and state != "closed"]
-    unknown = sorted(index for index, _ in open_intents)
-    report.facts.update(
-        origin=head.origin,
-        size=head.size,
-        root=base64_text(head.root),
-        range=[asked.start, asked.stop],
-        contained=[entries.contained.start, entries.contained.stop],
-        cited=len(cited),
-        times=times,
-        signatures=signed,
-        outcomes=entries.outcomes,
-        unknown=unknown,
-        manifest_sha256=folder.digest,
-        keys=[str(key) for key in log_keys.keys],
-    )
-    if asked:
-        span = f"entries {asked.start} to {asked.stop - 1} ({len(asked)}, from {times[0]} to {times[1]})"
-        report.proven.append(
-            f"{span} are in the log at these places, all of them, unchanged; {len(cited)} are cited with proofs"
-        )
+def _log_keys(
+    folder: Folder, head: Checkpoint, spans: Spans, context: dict[int, bytes], trusted: list[Key], note: str
+) -> LogKeys:
+    """Returns the log's keys. Where they changed, the history begins with the oldest: keys endorse each other both ways."""
+    changes = []
+    for index in sorted(spans.context):
+        data = context.get(index) or folder.entry_bundle(index // WIDTH, head.size)[index % WIDTH]
+        if b'"type":"key.r' in data:
+            changes.append((index, read_entry(data)))
+    changes = [(index, entry) for index, entry in changes if entry.get("type") in KEY_CHANGES]
+    rotations = [entry for _, entry in changes if entry["type"] == "key.rotate"]
+    signers = open_note(note, trusted)[1]
+    need(rotations or signers, "the checkpoint is not signed by the trusted key, and no entry leads from that to another key")
+    history = LogKeys(Key.parse(rotations[0].get("old")) if rotations else next(iter(signers)))
+    for index, entry in changes:
+        try:
+            history.change(index, entry)
+        except Failure as failure:
+            raise Failure(f"entry {index}: {failure}") from failure
+    need(set(trusted) & set(history.keys), "the trusted key is not among the keys of the log")
+    return history
+
+
+def _check_witnesses(report: Report, signers: dict[Key, int], witnesses: list[Key], quorum: int) -> None:
+    found = {key: signers[key] for key in witnesses if key in signers}
+    missing = ", ".join(key.name for key in witnesses if key not in found)
+    need(len(found) >= quorum, f"{len(found)} witnesses cosigned the checkpoint, {quorum} must have; missing: {missing}")
+    report.facts["witnesses"] = [{"name": key.name, "time_s": time_s} for key, time_s in found.items()]
+    if witnesses:
+        names = ", ".join(f"{key.name} at POSIX time {time_s}" for key, time_s in found.items())
+        report.proven.append(f"{len(found)} of {len(witnesses)} witnesses saw the log grow into this checkpoint: {names}")
     else:
-        report.proven.append(f"no entry lies between {asked.start} and {asked.stop}")
-    asked_times = folder.manifest.get("times")
-    if asked_times is not None:
-        end = f"before {asked_times['to']}" if asked_times["to"] else "up to the checkpoint"
-        report.proven.append(f"these are all entries from {asked_times['from'] or 'the beginning'} on, {end}")
+        report.not_proven.append(
+            "no witness was given: whoever holds the log's key could show you another history, with entries left out or replaced"
+        )
+
+
+def _check_since(
+    report: Report, folder: Folder, head: Checkpoint, log_keys: LogKeys, since: str, earlier: Checkpoint | None
+) -> None:
+    said = folder.manifest.get("since")
+    proof = read_proof(folder.text("consistency")) if said else []
+    for old in [Checkpoint.parse(f"{head.origin}\n{said.get('size')}\n{said.get('root')}\n")] if isinstance(said, dict) else []:
+        _check_grown(old, head, proof)
+    need(said is None or isinstance(said, dict), "the manifest's earlier checkpoint is malformed")
+    if earlier is None:
+        report.not_proven.append(
+            "no earlier checkpoint was given (--since): it may be that entries you saw before were taken out"
+        )
+        return
+    signers = open_note(since, log_keys.keys)[1]
+    is_ours = earlier.origin == head.origin and any(log_keys.signs_for(key, earlier.size) for key in signers)
+    need(is_ours, "the earlier checkpoint is not signed by a key of this log")
+    needs_proof = 0 < earlier.size < head.size
+    need(
+        not needs_proof or (said and said.get("size") == earlier.size),
+        "the bundle has no proof from your checkpoint: ask for one",
+    )
+    _check_grown(earlier, head, proof if needs_proof else [])
+    report.facts["since"] = earlier.size
+    report.proven.append(f"the log still contains, unchanged, the {earlier.size} entries of the checkpoint you gave")
+
+
+def _check_grown(old: Checkpoint, new: Checkpoint, proof: list[bytes]) -> None:
+    """Checks that the earlier tree is a prefix of the later one."""
+    need(old.size <= new.size, f"the log had {old.size} entries before and has {new.size} now: it was rolled back or cut off")
+    rest = list(proof)
+    try:
+        was, now = consistent_roots(rest, old.size, new.size, old.root) if old.size else (fold([]), new.root)
+    except IndexError as error:
+        raise Failure("the proof from the earlier checkpoint is too short") from error
+    is_prefix = not rest and (was, now) == (old.root, new.root)
+    need(is_prefix, f"the log does not contain what it contained at size {old.size}: it was forked or rewritten")
+
+
+def _shown(folder: Folder, tree: Tree, spans: Spans, context: dict[int, bytes]) -> Iterator[tuple[int, bytes, bytes | None]]:
+    """Yields index, bytes and, where a tile has it, hash of every entry in the bundle, in the order of the log."""
+    yield from ((index, data, None) for index, data in context.items() if index < spans.contained.start)
+    for at in spans.tiles:
+        hashes = tree.tile(0, at)
+        for offset, data in enumerate(folder.entry_bundle(at, tree.size)):
+            yield at * WIDTH + offset, data, hashes[offset]
+    yield from ((index, data, None) for index, data in context.items() if index >= spans.contained.start)
+
+
+def _check_proof(text: str, index: int, data: bytes, head: Checkpoint, note: str) -> None:
+    """Checks one C2SP tlog-proof, which must carry the bundle's own checkpoint."""
+    before, after = f"c2sp.org/tlog-proof@v1\nindex {index}\n", f"\n{note}"
+    is_form = text.startswith(before) and text.endswith(after) and len(text) >= len(before) + len(after)
+    need(is_form, "its proof is not one of this entry that leads to the bundle's checkpoint")
+    proof = read_proof(text[len(before) : len(text) - len(after)])
+    try:
+        root = included_root(proof, leaf_hash(data), index, head.size)
+    except IndexError as error:
+        raise Failure("its inclusion proof is too short") from error
+    need(not proof and root == head.root, "its inclusion proof does not lead to the checkpoint")
+
+
+def _check_times(times: Any, asked: range, size: int, found: dict[int, str]) -> None:
+    """Where the range was asked for by time: its entries are within it, and the neighbours on both sides are not."""
+    if times is None:
+        return
+    need(isinstance(times, dict) and set(times) == {"from", "to"}, "the manifest's times are malformed")
+    begin, end = str(times["from"] or ""), str(times["to"] or "9999")
+    for index in (asked.start - 1, asked.start, asked.stop - 1, asked.stop):
+        if 0 <= index < size:
+            need(index in found, f"entry {index}, beside the range, is missing, so nobody can tell that the range is complete")
+            need(
+                (begin <= found[index] < end) == (index in asked),
+                f"entry {index} shows that the range is not that of the times",
+            )
+
+
+def _tell(report: Report, folder: Folder, head: Checkpoint, log_keys: LogKeys, entries: Entries) -> None:
+    asked, contained, signed = entries.spans.asked, entries.spans.contained, entries.signed
+    unknown = sorted(at for at, state in entries.intents.values() if at in asked and state in ("", "outcome.unknown"))
+    times, cited = folder.manifest.get("times"), len(entries.spans.cited)
+    report.facts.update(origin=head.origin, size=head.size, root=base64_text(head.root), cited=cited, signatures=signed)
+    report.facts.update(range=[asked.start, asked.stop], contained=[contained.start, contained.stop], unknown=unknown)
+    report.facts.update(outcomes=entries.outcomes, manifest_sha256=folder.digest, keys=[str(key) for key in log_keys.keys])
+    span = f"between the places {asked.start} and {asked.stop} there is no entry"
+    if asked:
+        last = entries.times[asked.stop - 1]
+        span = f"entries {asked.start} to {asked.stop - 1} ({len(asked)}, from {entries.times[asked.start]} to {last})"
+        span += f" are in the log at these places, all of them, unchanged; {cited} are cited with a proof each"
+    report.proven.append(span)
+    if times:
+        until = f"before {times['to']}" if times["to"] else "up to the checkpoint"
+        report.proven.append(f"they are all entries of the log from {times['from'] or 'its beginning'} on and {until}")
     report.proven.append(
         f"{signed['session']} entries are signed with keys of sessions, {signed['log']} with the log's own key"
     )
     report.proven.append(
-        f"sessions have no gaps within the entries shown, times never go back, {entries.outcomes} outcomes have intents"
+        f"no session has a gap in what is shown, times never go back, {entries.outcomes} outcomes have their intents"
     )
     if unknown:
         listed = ", ".join(map(str, unknown[:20])) + (", …" if len(unknown) > 20 else "")
-        report.not_proven.append(f"{len(unknown)} intent(s) have no known outcome, what they did is unknown: entry {listed}")
+        report.not_proven.append(f"what {len(unknown)} intent(s) did, whose outcome is unknown: entry {listed}")
     if signed["revoked"]:
         report.not_proven.append(
-            f"{signed['revoked']} entries are signed with a key that was revoked: only the tree vouches for them"
+            f"who wrote {signed['revoked']} entries, signed with a revoked key: only the tree vouches for them"
         )
     if signed["none"]:
         report.not_proven.append(
-            f"{signed['none']} entries are of format 1 and carry no signature: only the tree vouches for them"
+            f"who wrote {signed['none']} entries of format 1, without signature: only the tree vouches for them"
         )
-    if len(entries.contained) < head.size:
-        report.not_proven.append(
-            "entries that are not shown: nothing is said of them, nor that no later one changes the log's keys"
-        )
-
-
-def _keys(texts: Sequence[str], kind: int, option: str) -> list[Key]:
-    try:
-        keys = [Key.parse(text) for text in texts]
-    except Failure as failure:
-        raise Usage(f"{option}: {failure}") from failure
-    if any(key.kind != kind for key in keys) or len({key.public for key in keys}) < len(keys):
-        raise Usage(
-            f"{option}: a key is given twice, or is of the wrong kind (a log's begins with AQ after the second +, a witness's with BA)"
-        )
-    return keys
-
-
-def _key_list(keys: Sequence[Key]) -> str:
-    return ", ".join(f"{key.name}+{key.hash.hex()}" for key in keys)
+    if len(contained) < head.size:
+        report.not_proven.append("anything of entries that are not shown, such as that none of them changes the log's keys")
 
 
 # ---- the command line -------------------------------------------------------------------------------------------------
 
 
-def _given(value: str, bundle: str, option: str) -> str:
-    """Returns a key's text, or that in a file, which must not lie in the bundle."""
-    if "+" in value and not os.path.exists(value):
+def _given(value: str, bundle: str, is_inline: bool) -> str:
+    """Returns a text that was given as such or as a file, which must not lie in the bundle."""
+    if is_inline and not os.path.exists(value):
         return value
-    return _file(value, bundle, option).rstrip("\n")
-
-
-def _file(path: str, bundle: str, option: str) -> str:
     inside = os.path.realpath(bundle)
-    if os.path.commonpath([inside, os.path.realpath(path)]) == inside:
-        raise Usage(f"{option}: {path} lies in the bundle, so it proves nothing about it")
+    if os.path.commonpath([inside, os.path.realpath(value)]) == inside:
+        raise Usage(f"{value} lies in the bundle, so it proves nothing about it")
     try:
-        with open(path, "rb") as file:
+        with open(value, "rb") as file:
             return file.read(1_000_001).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise Usage(f"{option}: {path} cannot be read as text") from error
-
-
-def printable(text: str) -> str:
-    # Names and texts in the bundle come from others: no control sequence of theirs reaches the terminal.
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text)
+        raise Usage(f"{value} cannot be read as text") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -1041,24 +864,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="write JSON")
     try:
         given = parser.parse_args(arguments)
-        keys = [_given(value, given.bundle, "--key") for value in given.key]
-        witnesses = [_given(value, given.bundle, "--witness") for value in given.witness]
-        since = _file(given.since, given.bundle, "--since") if given.since else ""
-        report = check(given.bundle, keys, since, witnesses, given.quorum)
+        keys, witnesses = ([_given(v, given.bundle, "+" in v).rstrip("\n") for v in vs] for vs in (given.key, given.witness))
+        report = check(
+            given.bundle, keys, _given(given.since, given.bundle, False) if given.since else "", witnesses, given.quorum
+        )
     except Usage as error:
-        print(printable(f"error: {error}"), file=sys.stderr)
+        print(f"error: {error}".encode("unicode_escape").decode("ascii"), file=sys.stderr)
         return 2
-    except SystemExit as error:  # argparse has said what is wrong, or printed its help
+    except SystemExit as error:  # argparse has said what is wrong, or has printed its help
         return error.code if isinstance(error.code, int) else 2
-    if given.json:
-        print(json.dumps(report.to_dict(), indent=1))
-        return 0 if report.is_verified else 1
     lines = ["VERIFIED" if report.is_verified else f"NOT VERIFIED: {len(report.problems)} problem(s)"]
-    lines += [f"  wrong: {problem}" for problem in report.problems[:MAX_SHOWN]]
+    lines += [f"  wrong: {problem}" for problem in report.problems[:100]]
     lines += [f"  proven: {line}" for line in report.proven if report.is_verified]
     lines += [f"  not proven: {line}" for line in report.not_proven]
-    lines += [f"  manifest: sha256 {report.facts['manifest_sha256']}"] if "manifest_sha256" in report.facts else []
-    print(printable("\n".join(lines)))
+    lines += [f"  manifest: sha256 {report.facts['manifest_sha256']}"] if report.is_verified else []
+    # Names and texts in the bundle come from others: no control sequence of theirs reaches the terminal.
+    shown = "\n".join("".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in lines)
+    print(json.dumps(report.to_dict(), indent=1) if given.json else shown)
     return 0 if report.is_verified else 1
 
 
