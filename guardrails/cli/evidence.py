@@ -92,15 +92,15 @@ def export(
 @click.option("--key", "keys", multiple=True, metavar="TEXT_OR_FILE", help="The log's verifier key, known from elsewhere.")
 @click.option("--since", metavar="FILE", help="The last checkpoint of this log that you kept.")
 @click.option("--witness", "witnesses", multiple=True, metavar="TEXT_OR_FILE", help="A witness's verifier key.")
-@click.option("--quorum", type=int, help="How many of the witnesses must have cosigned; by default all.")
+@click.option("--quorum", type=int, default=0, help="How many of the witnesses must have cosigned; by default all.")
 @json_option
 def verify_bundle(
-    directory: str, keys: tuple[str, ...], since: str | None, witnesses: tuple[str, ...], quorum: int | None, as_json: bool
+    directory: str, keys: tuple[str, ...], since: str | None, witnesses: tuple[str, ...], quorum: int, as_json: bool
 ) -> None:
     """Verify the evidence in DIRECTORY exactly as the bundle's own verify.py does."""
     arguments = [f"--key={key}" for key in keys] + [f"--witness={key}" for key in witnesses]
     arguments += [] if since is None else [f"--since={since}"]
-    arguments += [] if quorum is None else [f"--quorum={quorum}"]
+    arguments += [f"--quorum={quorum}"]
     arguments += ["--json"] if as_json else []
     sys.exit(verify_main([*arguments, "--", directory]))
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ SOURCE = Path(verifier.__file__)
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a ledger, its key, an auditor's checkpoint, and a bundle."""
     folder = tmp_path_factory.mktemp("audit")
     with Ledger.open(folder / "audit.db", origin="example.com/log") as log:
@@ -51,7 +52,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         folder / "cosigned",
     )
     assert result.exit_code == 0, result.output
-    yield folder
+    return folder
 
 
 def run(*arguments: object) -> Result:
@@ -73,6 +74,28 @@ def verify(script: Path, folder: Path, *arguments: object) -> subprocess.Complet
     )
 
 
+def lines_of_code(source: bytes, tree: ast.Module) -> int:
+    """Counts lines that hold code: neither blank nor only comment or docstring."""
+    texts: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            texts |= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+    blank = {
+        tokenize.COMMENT,
+        tokenize.NL,
+        tokenize.NEWLINE,
+        tokenize.INDENT,
+        tokenize.DEDENT,
+        tokenize.ENCODING,
+        tokenize.ENDMARKER,
+    }
+    lines: set[int] = set()
+    for token in tokenize.tokenize(io.BytesIO(source).readline):
+        if token.type not in blank:
+            lines |= set(range(token.start[0], token.end[0] + 1))
+    return len(lines - texts)
+
+
 def test_the_file_in_a_bundle_is_the_file_of_this_library_and_stands_alone(place: Path) -> None:
     source = SOURCE.read_bytes()
     assert (place / "bundle" / "verify.py").read_bytes() == source
@@ -81,7 +104,7 @@ def test_the_file_in_a_bundle_is_the_file_of_this_library_and_stands_alone(place
     imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     foreign = {name for name in imported if name.split(".")[0] not in sys.stdlib_module_names}
     assert {name.split(".")[0] for name in foreign} == {"cryptography"}
-    assert len(source.splitlines()) < 600
+    assert lines_of_code(source, tree) < 600  # an auditor reads it in an hour
 
 
 def test_an_auditor_verifies_with_the_file_alone(place: Path, tmp_path: Path) -> None:

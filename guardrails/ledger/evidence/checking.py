@@ -18,7 +18,7 @@ def verify_evidence(
     key: str | Path | Sequence[str | Path],
     since: str | Path | None = None,
     witnesses: Sequence[str | Path] = (),
-    quorum: int | None = None,
+    quorum: int = 0,
 ) -> Report:
     """Checks a folder that `export_evidence` wrote, as its ``verify.py`` does.
 
@@ -27,7 +27,7 @@ def verify_evidence(
         key: The log's verifier key or keys, as text or as paths; they come from elsewhere, never from the folder.
         since: The last checkpoint of the log that was kept, as text or as a path.
         witnesses: Verifier keys of witnesses, as text or as paths.
-        quorum: How many of the witnesses must have cosigned; by default all.
+        quorum: How many of the witnesses must have cosigned; 0 stands for all.
 
     Returns:
         What was proven and what was not; `Report.is_verified` tells whether everything fits.
