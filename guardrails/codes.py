@@ -29,6 +29,7 @@ _USAGE = {
     "usage.input_invalid": Code("The input is not of the expected form", "See the message for what is expected."),
     "usage.no_schema": Code("No schema is known", "Give --schema FILE or --database URL."),
     "usage.extra_missing": Code("An optional package is not installed", "Install the extra that the message names."),
+    "usage.signer_unknown": Code("The signer's URI is not understood", "See docs/keys.md for the known forms."),
     "usage.scratch_refused": Code(
         "No scratch database could be made", "Use a login that may create databases, or name another server with --scratch."
     ),
@@ -151,13 +152,29 @@ _INSTALL = {
 
 _LEDGER = {
     "ledger.unavailable": Code("The ledger cannot be opened or written", "Without a ledger nothing runs; mend it first."),
+    "ledger.connection_lost": Code("The connection to the ledger's database was lost", "Nothing was stored: append again."),
+    "ledger.commit_unknown": Code(
+        "It is not known whether the ledger's database stored a batch",
+        "Look for the entry by its id before appending it again.",
+    ),
     "ledger.entry_invalid": Code("An entry is outside the canonical profile", "ASCII keys, integers to 2^53, below 64 KiB."),
     "ledger.key_missing": Code("The log's signing key is missing", "Restore the key that opened this ledger."),
+    "ledger.signer_failed": Code(
+        "The signing key's keeper gave no signature", "See the evidence; nothing was signed, so it can be tried again."
+    ),
+    "ledger.key_history": Code(
+        "An entry about keys is not endorsed as it must be", "Sign it with the key that is current in the log before it."
+    ),
     "ledger.index_range": Code("There is no entry with this index", "Use an index below the tree size."),
+    "ledger.archive_open": Code("Entries cannot be archived yet", "See which intent waits; nothing was moved."),
     "ledger.archived": Code("The entry was moved to an archive", "Read it from the archive; proofs are still here."),
     "ledger.tampered": Code("The ledger was changed", "Keep the file as evidence and restore from a trusted copy."),
     "ledger.proof_invalid": Code("A Merkle proof does not hold", "Treat the log as not trustworthy."),
     "ledger.note_invalid": Code("A signed note is malformed or not signed by a trusted key", "Check the verifier key."),
+    "ledger.quorum_missing": Code(
+        "Too few witnesses cosigned a checkpoint", "See what each witness answered; the checkpoint does not count as published."
+    ),
+    "ledger.witness_policy": Code("The policy of logs and witnesses is malformed", "See c2sp.org/tlog-policy for its form."),
     "ledger.tile_invalid": Code("A tile, an entry bundle or its path is malformed", "See the message for what is expected."),
     "ledger.incomplete": Code(
         "A file that a signed checkpoint requires is not there", "Try again; where it stays away, do not trust the log."

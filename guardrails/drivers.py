@@ -14,12 +14,12 @@ from dataclasses import replace
 from typing import TypeAlias, cast
 
 from guardrails import flow
-from guardrails.model import Execution, Plan, Result, Value
+from guardrails.model import Execution, Result, Value
 
 __all__ = ["Perform", "Runner", "adrive", "drive"]
 
-Runner: TypeAlias = Callable[[Plan | None], object]
-"""Runs a plan, or calls an action when there is none."""
+Runner: TypeAlias = Callable[[flow.Execute], object]
+"""Runs a step's plan, or calls an action when there is none."""
 Perform: TypeAlias = Callable[[flow.Step], flow.Answer]
 """Performs any step but `flow.Execute`."""
 
@@ -29,7 +29,7 @@ def drive(steps: flow.Flow, perform: Perform, runner: Runner) -> Result:
     step = _next(steps, None, None)
     while not isinstance(step, Result):
         try:
-            answer = _execution(runner, step.plan) if isinstance(step, flow.Execute) else perform(step)
+            answer = _execution(runner, step) if isinstance(step, flow.Execute) else perform(step)
         except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - goes back into the flow, which raises it again
             step = _next(steps, None, error)
         else:
@@ -43,7 +43,7 @@ async def adrive(steps: flow.Flow, perform: Perform, runner: Runner) -> Result:
     while not isinstance(step, Result):
         try:
             if isinstance(step, flow.Execute):
-                answer: flow.Answer = await _aexecution(runner, step.plan)
+                answer: flow.Answer = await _aexecution(runner, step)
             else:
                 answer = await asyncio.to_thread(perform, step)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - goes back into the flow, which raises it again
@@ -61,15 +61,15 @@ def _next(steps: flow.Flow, answer: flow.Answer, error: BaseException | None) ->
         return cast(Result, stop.value)
 
 
-def _execution(runner: Runner, plan: Plan | None) -> Execution:
+def _execution(runner: Runner, step: flow.Execute) -> Execution:
     """Runs, and gives what a function returned the shape of an execution: one column `value`, one row."""
     started = time.perf_counter()
-    return _shaped(_drained(runner(plan)), started)
+    return _shaped(_drained(runner(step)), started)
 
 
-async def _aexecution(runner: Runner, plan: Plan | None) -> Execution:
+async def _aexecution(runner: Runner, step: flow.Execute) -> Execution:
     started = time.perf_counter()
-    returned = await asyncio.to_thread(runner, plan)
+    returned = await asyncio.to_thread(runner, step)
     if inspect.isawaitable(returned):
         returned = await returned
     if isinstance(returned, AsyncIterator):

@@ -32,6 +32,7 @@ Private: TypeAlias = dict[str, bytes]
 
 _TEXT_BYTES = 16_000
 """Longest normalised text in an entry; a longer one is represented by its fingerprint alone."""
+_CHANGING = frozenset({"insert", "update", "delete", "merge", "truncate"})
 _NAMES = 200
 """Most names listed of one kind; the count tells when there were more."""
 
@@ -122,6 +123,7 @@ def outcome_entry(
         "status": "ok",
         "rows": len(execution.rows),
         "rows_changed": execution.rows_changed,
+        "changed": _changed(execution, decision.access if decision else None),
         "truncated": execution.is_truncated,
         "duration_us": int(execution.duration_ms * 1000),
         "masks": [{"column": str(m.column), "mask": m.kind} for m in masks[:_NAMES]],
@@ -140,12 +142,18 @@ def _who(principal: Principal, context: Context) -> dict[str, JSON]:
             "verified": principal.verified,
             "token_digest": principal.token_digest,
         },
-        "agent": {"name": context.agent, "model": context.model},
+        "agent": _agent(context),
         "purpose": context.purpose,
         "conversation": context.conversation_id,
         "tool": context.tool,
         "tool_call": context.tool_call_id,
     }
+
+
+def _agent(context: Context) -> dict[str, JSON]:
+    agent: dict[str, JSON] = {"name": context.agent, "model": context.model}
+    further = {"version": context.agent_version, "instance": context.agent_instance}
+    return agent | {name: value for name, value in further.items() if value is not None}
 
 
 def _statement(statement: Statement, access: Access | None, normalised: str | None) -> dict[str, JSON]:
@@ -198,6 +206,15 @@ def _approval(grant: ApprovalGrant) -> dict[str, JSON]:
 def _names(names: Mapping[str, object] | Sequence[str] | set[str]) -> list[JSON]:
     listed = sorted(_short(n) for n in names)
     return [*listed[:_NAMES], *([f"… {len(listed) - _NAMES} more"] if len(listed) > _NAMES else [])]
+
+
+def _changed(execution: Execution, access: Access | None) -> list[JSON]:
+    """Rows changed by relation; where the engine counts only all of them, and one relation is the target, they are all of that."""
+    by_relation = dict(execution.changed_by)
+    targets = {use.relation for use in access.relations if use.action in _CHANGING} if access else set()
+    if not by_relation and execution.rows_changed and len(targets) == 1:
+        by_relation = {targets.pop(): execution.rows_changed}
+    return [{"relation": _short(name), "rows": rows} for name, rows in sorted(by_relation.items())[:_NAMES]]
 
 
 def _short(name: str) -> str:

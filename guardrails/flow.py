@@ -35,6 +35,8 @@ from guardrails.model import (
     Reason,
     Receipt,
     Result,
+    Row,
+    ScanFinding,
     Statement,
     StatementKind,
     Value,
@@ -130,9 +132,14 @@ class SeekApproval:
 
 @dataclass(frozen=True, slots=True)
 class Execute:
-    """Step: run the plan (None: call the action). Answered by an `Execution`."""
+    """Step: run the plan (None: call the action). Answered by an `Execution`.
+
+    `outcome` gives the outcome's entry for an execution, where it is to be written in the transaction of the change itself; the
+    execution then says where it was recorded.
+    """
 
     plan: Plan | None
+    outcome: Callable[[Execution], tuple[dict[str, JSON], Private]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,23 +385,32 @@ def _refuse(judgement: Judgement, principal: Principal, context: Context, databa
 def _perform(judgement: Judgement, plan: Plan | None, intent: Appended, context: Context, *, scan: bool) -> Flow:
     """Executes and records the outcome, whatever it is; a failure is recorded and raised again."""
     statement, decision = judgement.statement, judgement.decision
+
+    def scanned(execution: Execution) -> tuple[tuple[Row, ...], tuple[ScanFinding, ...]]:
+        if not scan:
+            return execution.rows, ()
+        rows, findings = scan_rows(execution.columns, execution.rows, skip_columns=judgement.declared)
+        return tuple(rows), tuple(findings)
+
+    def outcome(execution: Execution) -> tuple[dict[str, JSON], Private]:
+        findings = scanned(execution)[1]
+        return outcome_entry(intent.entry_id, context, execution=execution, findings=findings, decision=decision)
+
     try:
-        execution = yield Execute(plan if plan is None else (yield from _looked_up(plan)))
+        execution = yield Execute(plan if plan is None else (yield from _looked_up(plan)), outcome)
         if not isinstance(execution, Execution):
             raise Denied("usage.bug", "The execution gave no result.", decision=decision)
         yield Notify(Event("execute", statement, decision, plan))
-        if scan:
-            rows, findings = scan_rows(execution.columns, execution.rows, skip_columns=judgement.declared)
-        else:
-            rows, findings = execution.rows, ()
+        rows, findings = scanned(execution)
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         entry, private = outcome_entry(intent.entry_id, context, error=error)
         receipt = _receipt(_appended((yield Append(entry, private))), intent)
         known = error if isinstance(error, GuardrailsError) else None
         yield Notify(Event("outcome", statement, decision, plan, receipt=receipt, error=known))
         raise
-    entry, private = outcome_entry(intent.entry_id, context, execution=execution, findings=findings, decision=decision)
-    receipt = _receipt(_appended((yield Append(entry, private))), intent)
+    recorded = execution.recorded
+    appended = Appended(*recorded) if recorded else _appended((yield Append(*outcome(execution))))
+    receipt = _receipt(appended, intent)
     result = Result(execution.columns, rows, receipt, decision, execution.rows_changed, execution.is_truncated, tuple(findings))
     yield Notify(Event("outcome", statement, decision, plan, result, receipt))
     return result

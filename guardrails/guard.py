@@ -30,6 +30,7 @@ from guardrails.engines import Engine, open_engine
 from guardrails.entries import JSON, session_facts
 from guardrails.errors import IdentityError, UsageError
 from guardrails.install import trusted
+from guardrails.joint import JointOutcomes
 from guardrails.ledger import Ledger, Private, SessionKey
 from guardrails.masking import MaskKeyring, mask_expression, open_keyring, sqlite_functions
 from guardrails.model import (
@@ -40,7 +41,6 @@ from guardrails.model import (
     Mask,
     MaskExpression,
     Params,
-    Plan,
     Principal,
     Result,
     Statement,
@@ -90,6 +90,7 @@ class Guard:
         observer: Observer | None = None,
         scan: bool = True,
         crosscheck: bool = False,
+        joint: JointOutcomes | None = None,
     ) -> None:
         self.policy = policy
         self.engine = engine
@@ -99,6 +100,7 @@ class Guard:
         self._observer = observer
         self._scan = scan
         self._crosscheck = crosscheck
+        self._joint = joint
         self._session: ContextVar[Session | None] = ContextVar("guardrails_session", default=None)
         self._bound: BoundPolicy | None = None
         self._placed: tuple[BoundPolicy, bytes, Placements] | None = None
@@ -116,6 +118,8 @@ class Guard:
         observer: Observer | None = None,
         unsafe_without_scan: bool = False,
         crosscheck: bool = False,
+        joint_outcomes: bool = False,
+        state: str | Path | None = None,
     ) -> Guard:
         """Opens everything a guard needs and checks that the pieces fit together.
 
@@ -127,6 +131,10 @@ class Guard:
             observer: Called with every `flow.Event`, for progress display. It must not raise.
             unsafe_without_scan: Switches the second net over results off.
             crosscheck: PostgreSQL's own parser must agree about every statement; needs the extra `crosscheck`.
+            joint_outcomes: Write the outcome of every change in the transaction of the change itself: both happen or neither, so
+                no crash leaves a change whose outcome is unknown. Database and ledger must be the same PostgreSQL database.
+            state: The path beside which approvals (``.approvals``) and mask keys lie; the ledger's own file by default. A ledger in
+                a server needs one, on storage that the hosts share if several ask for approvals.
 
         Returns:
             The open guard. Intents that a crashed process left without outcome are now marked unknown in the ledger.
@@ -139,12 +147,16 @@ class Guard:
         loaded = policy if isinstance(policy, Policy) else Policy.load(policy)
         engine = cast(Engine, database) if hasattr(database, "catalog") else open_engine(database)
         log = ledger if isinstance(ledger, Ledger) else Ledger.open(ledger)
+        beside = state or log.path or ("sqlite:///:memory:" if log.is_memory else None)
+        if beside is None:
+            message = "A ledger in a server has no folder for approvals and mask keys."
+            raise UsageError("usage.input_invalid", message, hint="Give `state`, a path beside which they may lie.")
         log.recover()
-        beside = log.path or "sqlite:///:memory:"
         store = ApprovalStore.open(beside)
         keyring = open_keyring(beside)
         choices = {"scan": not unsafe_without_scan, "crosscheck": crosscheck}
-        guard = cls(loaded, engine, log, store, keyring, channel=approvals, observer=observer, **choices)
+        joint = JointOutcomes.of(engine, log) if joint_outcomes else None
+        guard = cls(loaded, engine, log, store, keyring, channel=approvals, observer=observer, joint=joint, **choices)
         guard._bind()
         return guard
 
@@ -169,6 +181,8 @@ class Guard:
         model: str | None = None,
         purpose: str | None = None,
         conversation_id: str | None = None,
+        agent_version: str | None = None,
+        agent_instance: str | None = None,
     ) -> Iterator[Session]:
         """Puts a principal, an agent and a purpose in force for the calls inside; recorded in the ledger.
 
@@ -179,7 +193,15 @@ class Guard:
         if not principal.id.strip():
             raise IdentityError("identity.principal_invalid", "The principal has no id.")
         self._bind().require_purpose(purpose)
-        context = Context(agent, model, purpose, uuid.uuid4().hex, conversation_id)
+        context = Context(
+            agent,
+            model,
+            purpose,
+            uuid.uuid4().hex,
+            conversation_id,
+            agent_version=agent_version,
+            agent_instance=agent_instance,
+        )
         session = Session(principal, context, ProbeBudget(), self._session_key(principal, context))
         _require_valid(session)
         self.ledger.bind(context.session_id, session.key)
@@ -258,7 +280,7 @@ class Guard:
         if is_stub(function):
             return self._drive(steps, session, self._run_plan).dicts()
         call = functools.partial(call_with_plan, function, dict(arguments), sql_argument, params_argument)
-        return _value(self._drive(steps, session, call))
+        return _value(self._drive(steps, session, lambda step: call(step.plan)))
 
     async def acall_tool(
         self,
@@ -277,7 +299,7 @@ class Guard:
         if is_stub(function):
             return (await self._adrive(steps, session, self._run_plan)).dicts()
         call = functools.partial(call_with_plan, function, dict(arguments), sql_argument, params_argument)
-        return _value(await self._adrive(steps, session, call))
+        return _value(await self._adrive(steps, session, lambda step: call(step.plan)))
 
     def call_action(
         self,
@@ -467,11 +489,15 @@ class Guard:
         return flow.run_action(name, dict(arguments), self._bind(), session.principal, session.context, scan=self._scan)
 
     def _database(self) -> dict[str, JSON]:
-        return {"name": self.engine.name, "dialect": self.engine.dialect}
+        role = getattr(self.engine, "role", None)
+        return {"name": self.engine.name, "dialect": self.engine.dialect} | ({"role": role} if role else {})
 
-    def _run_plan(self, plan: Plan | None) -> object:
+    def _run_plan(self, step: flow.Execute) -> object:
+        plan = step.plan
         if plan is None or plan.lookups:
             raise UsageError("usage.bug", "There is no plan that is ready to run.")
+        if self._joint is not None and step.outcome is not None and not plan.is_read_only:
+            return self._joint.execute(plan, step.outcome)
         return self.engine.execute(plan)
 
     def _drive(self, steps: flow.Flow, session: Session, runner: Runner) -> Result:

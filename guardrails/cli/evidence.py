@@ -17,6 +17,7 @@ from guardrails.cli.ledger_options import json_option, ledger_option, reports_er
 from guardrails.ledger import Ledger
 from guardrails.ledger.evidence import export_evidence
 from guardrails.ledger.evidence.verifier import main as verify_main
+from guardrails.ledger.publishing.places import open_reader
 from guardrails.policy import Policy
 
 __all__ = ["export", "verify_bundle"]
@@ -34,6 +35,7 @@ __all__ = ["export", "verify_bundle"]
 @click.option("--cite", "cited", type=click.IntRange(min=0), multiple=True, help="Prove this entry for itself; by default all.")
 @click.option("--since", type=click.Path(dir_okay=False), help="The auditor's last checkpoint, to be proven to be contained.")
 @click.option("--checkpoint", type=click.Path(dir_okay=False), help="A checkpoint with cosignatures to prove everything to.")
+@click.option("--archive", "archive_place", metavar="FOLDER_OR_URL", help="Where old entries were moved to.")
 @click.option(
     "--policy", "policies", type=click.Path(dir_okay=False), multiple=True, help="Add this policy where entries name it."
 )
@@ -49,6 +51,7 @@ def export(
     cited: tuple[int, ...],
     since: str | None,
     checkpoint: str | None,
+    archive_place: str | None,
     policies: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -65,6 +68,7 @@ def export(
             cited=cited or None,
             since=None if since is None else Path(since),
             checkpoint=None if checkpoint is None else Path(checkpoint),
+            archive=None if archive_place is None else open_reader(archive_place),
             policies=[Policy.load(path) for path in policies],
             progress=lambda step, total: progress.update(task, completed=step, total=total),
         )

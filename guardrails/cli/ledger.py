@@ -1,4 +1,4 @@
-"""`guardrails ledger`: verify, show, prove and export a ledger, reading only.
+"""`guardrails ledger`, and of its commands those that only read: verify, show and prove.
 
 Exit status: 0 verified or done, 1 tampered or incomplete, 2 usage. Results go to standard output, errors with their code to
 standard error.
@@ -6,13 +6,12 @@ standard error.
 
 from __future__ import annotations
 
-import functools
 import json
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
-from typing import ParamSpec
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -20,68 +19,88 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from guardrails.cli import evidence
-from guardrails.errors import GuardrailsError, LedgerError, UsageError
+from guardrails.cli.lazy import Command, LazyGroup
+from guardrails.cli.ledger_options import TAMPERED_STATUS, json_option, ledger_option, reports_errors
+from guardrails.errors import LedgerError, UsageError
 from guardrails.ledger import Ledger
 from guardrails.ledger.entry import decode
 from guardrails.ledger.location import Location
 from guardrails.ledger.merkle import leaf_hash
 from guardrails.ledger.note import base64_text, strict_base64
+from guardrails.ledger.pin import PinStore
 from guardrails.ledger.proof import EntryProof
-from guardrails.ledger.report import Report, TrustedKey
+from guardrails.ledger.report import Report, TrustedKey, read_small_file
+from guardrails.ledger.verify import Level
 from guardrails.ledger.verify import verify as verify_ledger
+from guardrails.ledger.witnessing.quorum import parse_policy
 
-__all__ = ["ledger"]
+__all__ = ["COMMANDS", "ledger", "prove", "show", "verify"]
 
-P = ParamSpec("P")
-
-_USAGE_STATUS = 2
-_TAMPERED_STATUS = 1
-_USAGE_CODES = frozenset({"ledger.index_range", "ledger.unavailable", "ledger.key_missing"})
 _LISTED_INDEXES = 20
 
+COMMANDS = {
+    "archive": Command("guardrails.cli.ledger_keep:archive", "Move old entries to an archive; their hashes stay."),
+    "cosign": Command("guardrails.cli.ledger_keep:cosign", "Have witnesses cosign the latest checkpoint."),
+    "erase": Command("guardrails.cli.ledger_keep:erase", "Destroy what is kept about one person; the tree still verifies."),
+    "export": Command("guardrails.cli.evidence:export", "Write the evidence for a range of entries into a new folder."),
+    "keys": Command("guardrails.cli.ledger_keys:keys", "Show the log's signing keys, and rotate, retire or revoke them."),
+    "migrate": Command("guardrails.cli.ledger_keep:migrate", "Bring a ledger of an earlier format up to this version's."),
+    "mirror": Command("guardrails.cli.publish:mirror", "Copy a published log while verifying it."),
+    "monitor": Command("guardrails.cli.publish:monitor", "Check that a published log only grew since it was last seen."),
+    "prove": Command(
+        "guardrails.cli.ledger:prove", "Print the proof (C2SP tlog-proof) that entry INDEX is in the ledger, and verify it."
+    ),
+    "publish": Command("guardrails.cli.publish:publish", "Publish the ledger as C2SP tiles into a folder or an object store."),
+    "recover": Command("guardrails.cli.ledger_keep:recover", "Record intents that crashed processes left without an outcome."),
+    "serve": Command("guardrails.cli.publish:serve", "Serve a ledger's tiles read-only over HTTP."),
+    "show": Command("guardrails.cli.ledger:show", "Print the latest entries, as a table or as JSON Lines."),
+    "verify": Command("guardrails.cli.ledger:verify", "Rebuild the whole ledger and compare it with its signed head."),
+    "verify-bundle": Command("guardrails.cli.evidence:verify_bundle", "Verify exported evidence, as its own verify.py does."),
+    "witness": Command("guardrails.cli.witness:witness", "Run a witness, which cosigns checkpoints of logs that only grow."),
+}
+"""Every command of the group, by name."""
 
-@click.group()
+
+@click.group(cls=LazyGroup, lazy=COMMANDS)
 def ledger() -> None:
-    """Verify, show, prove and export the signed ledger."""
+    """Verify, show, prove, publish and keep the signed ledger."""
 
 
-ledger.add_command(evidence.export)
-ledger.add_command(evidence.verify_bundle)
-
-
-_ledger_option = click.option("--ledger", "url", required=True, metavar="URL_OR_PATH", help="sqlite:///path, or a path.")
-_json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 _key_option = click.option(
     "--key", metavar="TEXT_OR_PATH", help="The verifier key to trust; by default the .pub file beside the ledger."
 )
 
 
-def _reports_errors(command: Callable[P, None]) -> Callable[P, None]:
-    """Turns the library's errors into a line on standard error and an exit status."""
-
-    @functools.wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except GuardrailsError as error:
-            click.echo(f"error: {error}", err=True)
-            is_usage = isinstance(error, UsageError) or error.code in _USAGE_CODES
-            sys.exit(_USAGE_STATUS if is_usage else _TAMPERED_STATUS)
-
-    return wrapped
-
-
-@ledger.command()
-@_ledger_option
+@click.command()
+@ledger_option
 @_key_option
 @click.option("--checkpoint", metavar="FILE", help="An earlier signed checkpoint that the ledger must contain.")
 @click.option(
     "--pin", nargs=2, type=(click.IntRange(min=0), str), metavar="SIZE ROOT", help="An earlier size and root (base64)."
 )
-@_json_option
-@_reports_errors
-def verify(url: str, key: str | None, checkpoint: str | None, pin: tuple[int, str] | None, as_json: bool) -> None:
+@click.option(
+    "--level",
+    type=click.Choice(["hash", "entries", "signatures"]),
+    default="signatures",
+    show_default=True,
+    help="How deep: the tree alone, what entries say too, or everything.",
+)
+@click.option("--archive", "archive_place", metavar="FOLDER_OR_URL", help="Where old entries were moved to.")
+@click.option("--witnesses", metavar="FILE", help="A C2SP tlog-policy: the published checkpoint must have its quorum.")
+@click.option("--pins", metavar="FOLDER", help="Where the last checkpoint seen is kept; refuse to go back behind it.")
+@json_option
+@reports_errors
+def verify(
+    url: str,
+    key: str | None,
+    checkpoint: str | None,
+    pin: tuple[int, str] | None,
+    level: Level,
+    archive_place: str | None,
+    witnesses: str | None,
+    pins: str | None,
+    as_json: bool,
+) -> None:
     """Rebuild the whole ledger and compare it with its signed head."""
     pinned = (pin[0], _root(pin[1])) if pin else None
     with Progress(console=Console(stderr=True), transient=True, disable=as_json or not sys.stderr.isatty()) as progress:
@@ -91,21 +110,25 @@ def verify(url: str, key: str | None, checkpoint: str | None, pin: tuple[int, st
             key=key,
             pin=pinned,
             checkpoint=checkpoint,
+            level=level,
+            archive=archive_place,
+            witnesses=None if witnesses is None else parse_policy(read_small_file(Path(witnesses))),
+            pins=None if pins is None else PinStore(Path(pins)),
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     if as_json:
         click.echo(json.dumps(report.to_dict()))
     else:
         _print_report(report)
-    sys.exit(0 if report.is_verified else _TAMPERED_STATUS)
+    sys.exit(0 if report.is_verified else TAMPERED_STATUS)
 
 
-@ledger.command()
-@_ledger_option
+@click.command()
+@ledger_option
 @click.option("--session", help="Only the entries of this session.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many, the latest.")
-@_json_option
-@_reports_errors
+@json_option
+@reports_errors
 def show(url: str, session: str | None, limit: int, as_json: bool) -> None:
     """Print the latest entries, as a table or as JSON Lines."""
     with Ledger.open(url, read_only=True) as log:
@@ -128,12 +151,12 @@ def show(url: str, session: str | None, limit: int, as_json: bool) -> None:
     _console().print(table)
 
 
-@ledger.command()
+@click.command()
 @click.argument("index", type=click.IntRange(min=0))
-@_ledger_option
+@ledger_option
 @_key_option
-@_json_option
-@_reports_errors
+@json_option
+@reports_errors
 def prove(index: int, url: str, key: str | None, as_json: bool) -> None:
     """Print the proof (C2SP tlog-proof) that entry INDEX is in the ledger, and verify it."""
     location = Location.parse(url)
@@ -179,8 +202,16 @@ def _print_report(report: Report) -> None:
         console.print(
             _printable(f"erased: {len(report.erased)} of the salts: {_some(f'entry {i} {name}' for i, name in report.erased)}")
         )
+    if report.archived:
+        console.print(f"archived: entries before {report.archived} were checked by their hashes; give --archive to check them")
+    if len(report.keys) > 1:
+        console.print(f"keys: {len(report.keys)}, the signing key was rotated; see `guardrails ledger keys show`")
+    if report.since and not report.is_verified:
+        console.print(f"sound until {report.since}: what is wrong is in entries after that")
     if report.pins:
         console.print("pinned: the ledger contains what it contained at the earlier checkpoint")
+    if report.witnessed is not None:
+        console.print(f"witnessed: enough witnesses cosigned the first {report.witnessed} entries")
     if report.caveat:
         console.print(f"note: {report.caveat}")
 

@@ -6,37 +6,30 @@ one line with a stable code; a traceback is printed only when GUARDRAILS_DEBUG i
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 from io import TextIOWrapper
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 import click
 
+from guardrails.cli.lazy import Command, LazyGroup
 from guardrails.errors import GuardrailsError, UsageError
 
-__all__ = ["COMMANDS", "Command", "cli", "main"]
+__all__ = ["COMMANDS", "cli", "main"]
 
 _FAILED_STATUS = 1
 _USAGE_STATUS = 2
 _INTERRUPTED_STATUS = 130
 
 
-class Command(NamedTuple):
-    """Where a command lives, as `module:name`, and what `--help` says of it without importing it."""
-
-    target: str
-    help: str
-
-
 COMMANDS = {
     "approvals": Command("guardrails.cli.approvals:approvals", "List, approve and deny what waits for a person."),
     "check": Command("guardrails.cli.check:check", "Decide about statements; run nothing, record nothing."),
     "demo": Command("guardrails.cli.demo:demo", "Show agents at work on a guarded shop database."),
-    "ledger": Command("guardrails.cli.ledger:ledger", "Verify, show, prove and export the signed ledger."),
+    "ledger": Command("guardrails.cli.ledger:ledger", "Verify, show, prove, publish and keep the signed ledger."),
     "mask-key": Command("guardrails.cli.mask_key:mask_key", "Show and rotate the keys behind tokens."),
     "policy": Command(
         "guardrails.cli.policy:policy",
@@ -48,26 +41,6 @@ COMMANDS = {
 """Every command of the root, by name."""
 
 
-class _Root(click.Group):
-    """A group that knows its commands by name and imports the one that is called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
-        return sorted(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  click's signature
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, name = COMMANDS[cmd_name].target.partition(":")
-        command = getattr(importlib.import_module(module), name)
-        if not isinstance(command, click.Command):
-            raise UsageError("usage.bug", f"The command {cmd_name} is not a command.")
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name].help) for name in self.list_commands(ctx)])
-
-
 def _print_version(ctx: click.Context, _: click.Parameter, is_asked: bool) -> None:
     if is_asked and not ctx.resilient_parsing:
         from importlib.metadata import version
@@ -76,7 +49,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, is_asked: bool) -> No
         ctx.exit()
 
 
-@click.group(cls=_Root, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version.")
 def cli() -> None:
     """Guard the SQL that agents write: understand it, judge it, mask it, run it safely and sign it into a ledger."""

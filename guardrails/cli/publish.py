@@ -7,26 +7,26 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import cast
 
 import click
 from rich.console import Console
 from rich.progress import Progress
 
 from guardrails.cli.ledger_options import json_option, ledger_option, reports_errors
-from guardrails.errors import UsageError
+from guardrails.errors import LedgerError, UsageError
 from guardrails.ledger import Ledger
 from guardrails.ledger.note import Verifier, base64_text
+from guardrails.ledger.publishing.archive import ArchivedSource, ArchiveReader
 from guardrails.ledger.publishing.client import TileClient
 from guardrails.ledger.publishing.client import mirror as mirror_log
 from guardrails.ledger.publishing.directory import DirectoryTarget
 from guardrails.ledger.publishing.exporter import Published
 from guardrails.ledger.publishing.exporter import publish as publish_log
 from guardrails.ledger.publishing.monitor import monitor as monitor_log
-from guardrails.ledger.publishing.places import open_target
+from guardrails.ledger.publishing.places import open_reader, open_target
 from guardrails.ledger.publishing.server import LogServer
 from guardrails.ledger.publishing.source import LogSource, Reader, SourceReader
 from guardrails.ledger.report import TrustedKey
@@ -35,28 +35,67 @@ __all__ = ["mirror", "monitor", "publish", "serve"]
 
 _LOOPBACK = "127.0.0.1"
 
-_trusted_key_option = click.option(
-    "--key", required=True, metavar="TEXT_OR_PATH", help="The log's verifier key, known from elsewhere."
+_trusted_keys_option = click.option(
+    "--key",
+    "keys",
+    required=True,
+    multiple=True,
+    metavar="TEXT_OR_PATH",
+    help="The log's verifier key, known from elsewhere; may be repeated where it had another before.",
 )
 _repair_option = click.option("--repair", is_flag=True, help="Go through all files and write those that are missing.")
+_no_entries_option = click.option("--no-entries", is_flag=True, help="Checkpoint and hashes only, no entries.")
 _keep_option = click.option("--keep-partials", is_flag=True, help="Keep partial files whose full ones are published.")
 
 
 @click.command()
 @click.argument("target", metavar="FOLDER_OR_URL")
 @ledger_option
-@click.option("--key", metavar="TEXT_OR_PATH", help="The verifier key to trust; by default the ledger's own.")
+@click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    metavar="TEXT_OR_PATH",
+    help="The verifier keys to trust, now and in what is published already; by default the ledger's own.",
+)
+@click.option("--cosigned", is_flag=True, help="Publish only what witnesses cosigned; see `guardrails ledger cosign`.")
+@click.option("--archive", "archive_place", metavar="FOLDER_OR_URL", help="Where old entries of the ledger were moved to.")
+@_no_entries_option
 @_repair_option
 @_keep_option
 @json_option
 @reports_errors
-def publish(target: str, url: str, key: str | None, repair: bool, keep_partials: bool, as_json: bool) -> None:
+def publish(
+    target: str,
+    url: str,
+    keys: tuple[str, ...],
+    cosigned: bool,
+    archive_place: str | None,
+    no_entries: bool,
+    repair: bool,
+    keep_partials: bool,
+    as_json: bool,
+) -> None:
     """Publish the ledger into a folder or an object store (s3://bucket/folder): what is new, and the checkpoint last."""
     place = open_target(target)
     with Ledger.open(url, read_only=True) as log, _progress("Publishing", as_json) as progress:
-        verifier = Verifier.parse(log.verifier_key) if key is None else _trusted(key)
-        source = cast(LogSource, log)
-        done = publish_log(source, place, verifier, repair=repair, keep_partials=keep_partials, progress=progress)
+        trusted = _trusted(keys) or [period.verifier for period in log.keys().periods if period.revoked_from is None]
+        source: LogSource = log
+        if archive_place is not None:
+            source = ArchivedSource(log, ArchiveReader(open_reader(archive_place), log.tile), log.archived)
+        note = log.published() if cosigned else None
+        if note == "":
+            raise LedgerError("ledger.quorum_missing", "No checkpoint of the ledger was cosigned yet.")
+        done = publish_log(
+            source,
+            place,
+            trusted,
+            note=note,
+            has_entries=not no_entries,
+            repair=repair,
+            keep_partials=keep_partials,
+            progress=progress,
+        )
     _print_published(done, target, as_json)
 
 
@@ -67,7 +106,7 @@ def publish(target: str, url: str, key: str | None, repair: bool, keep_partials:
 )
 @click.option("--host", default=_LOOPBACK, show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port; 0 for any free one.")
-@click.option("--no-entries", is_flag=True, help="Serve checkpoint and hashes only, no entries.")
+@_no_entries_option
 @click.option("--name", "names", multiple=True, metavar="HOST", help="A name under which a proxy in front is asked.")
 @json_option
 @reports_errors
@@ -81,7 +120,7 @@ def serve(
         reader: Reader
         if url is not None:
             log = opened.enter_context(Ledger.open(url, read_only=True))
-            reader = SourceReader(cast(LogSource, log))
+            reader = SourceReader(log)
         else:
             reader = DirectoryTarget(str(directory))
         server = opened.enter_context(
@@ -104,16 +143,17 @@ def serve(
 
 @click.command()
 @click.argument("log", metavar="URL_OR_FOLDER")
-@_trusted_key_option
+@_trusted_keys_option
 @click.option("--state", required=True, type=click.Path(dir_okay=False), help="File with the checkpoint that was seen last.")
 @click.option("--full", is_flag=True, help="Read all entries again, not only new ones.")
+@_no_entries_option
 @json_option
 @reports_errors
-def monitor(log: str, key: str, state: str, full: bool, as_json: bool) -> None:
+def monitor(log: str, keys: tuple[str, ...], state: str, full: bool, no_entries: bool, as_json: bool) -> None:
     """Compare a published log with the checkpoint seen last, check its new entries, and remember its checkpoint."""
     with _progress("Reading entries", as_json) as progress:
-        client = TileClient(log, _trusted(key))
-        seen = monitor_log(client, state, full=full, progress=progress)
+        client = TileClient(log, _trusted(keys))
+        seen = monitor_log(client, state, full=full, has_entries=not no_entries, progress=progress)
     if as_json:
         shown = {
             "verified": True,
@@ -132,17 +172,22 @@ def monitor(log: str, key: str, state: str, full: bool, as_json: bool) -> None:
 @click.command()
 @click.argument("log", metavar="URL_OR_FOLDER")
 @click.argument("target", metavar="FOLDER_OR_URL")
-@_trusted_key_option
+@_trusted_keys_option
+@_no_entries_option
 @_repair_option
 @_keep_option
 @json_option
 @reports_errors
-def mirror(log: str, target: str, key: str, repair: bool, keep_partials: bool, as_json: bool) -> None:
+def mirror(
+    log: str, target: str, keys: tuple[str, ...], no_entries: bool, repair: bool, keep_partials: bool, as_json: bool
+) -> None:
     """Copy a published log into a folder or an object store, checking all of it."""
     place = open_target(target)
     with _progress("Mirroring", as_json) as progress:
-        client = TileClient(log, _trusted(key))
-        done = mirror_log(client, place, repair=repair, keep_partials=keep_partials, progress=progress)
+        client = TileClient(log, _trusted(keys))
+        done = mirror_log(
+            client, place, has_entries=not no_entries, repair=repair, keep_partials=keep_partials, progress=progress
+        )
     _print_published(done, target, as_json)
 
 
@@ -164,9 +209,9 @@ def _print_published(done: Published, target: str, as_json: bool) -> None:
     click.echo(f"{done.head.size} entries in {target}{before}; {done.written} files written, {done.deleted} deleted")
 
 
-def _trusted(key: str) -> Verifier:
-    # The key is always given, so nothing beside the log is looked at.
-    return TrustedKey.find(key, Path()).verifier
+def _trusted(keys: Sequence[str]) -> list[Verifier]:
+    # Each key is given, so nothing beside the log is looked at.
+    return [TrustedKey.find(key, Path()).verifier for key in keys]
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -81,6 +81,11 @@ class PostgresEngine:
         self._pid = os.getpid()
         self._catalog: Catalog | None = None
 
+    @property
+    def role(self) -> str | None:
+        """The role that every statement runs as; None for the login's own."""
+        return self._role
+
     def checked(self) -> PostgresEngine:
         """Returns itself once the database has answered.
 
@@ -114,8 +119,16 @@ class PostgresEngine:
         self._catalog = known
         return known
 
-    def execute(self, plan: Plan) -> Execution:
-        """Runs a plan under lock-down."""
+    def execute(
+        self, plan: Plan, *, before_commit: Callable[[psycopg.Connection[Any], Execution], Execution] | None = None
+    ) -> Execution:
+        """Runs a plan under lock-down.
+
+        Args:
+            plan: The plan.
+            before_commit: Called with the connection, as the login's own role, when a change has run and was found good; what it
+                writes commits with the change. Its answer is returned.
+        """
         if plan.dialect != self.dialect:
             raise UsageError("usage.bug", "The plan is for another engine.")
         started = time.perf_counter()
@@ -123,17 +136,24 @@ class PostgresEngine:
             try:
                 with _translated():
                     self._begin(connection, plan)
+                    by_relation: tuple[tuple[str, int], ...]
                     if plan.is_read_only:
                         columns, collected = _read(connection, plan, started + plan.limits.seconds)
-                        changed = 0
+                        changed, by_relation = 0, ()
                     else:
-                        columns, collected, changed = _write(connection, plan, self._default_schema())
+                        columns, collected, (changed, by_relation) = _write(connection, plan, self._default_schema())
+                duration_ms = (time.perf_counter() - started) * 1000
+                execution = Execution(columns, tuple(collected.rows), changed, collected.is_truncated, duration_ms, by_relation)
                 if not plan.is_read_only:
+                    if before_commit is not None:
+                        with _translated():
+                            # What is deferred still runs as the role that it was asked under.
+                            connection.execute("SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL ROLE NONE")
+                        execution = before_commit(connection, execution)
                     _commit(connection)
             finally:
                 _end(connection)
-        duration_ms = (time.perf_counter() - started) * 1000
-        return Execution(columns, tuple(collected.rows), changed, collected.is_truncated, duration_ms)
+        return execution
 
     def _default_schema(self) -> str:
         return (self._catalog or self.catalog()).default_schema
@@ -260,7 +280,9 @@ def _require_unchanged(connection: psycopg.Connection[Any], plan: Plan) -> None:
         raise EngineError("engine.refused", "The statement would change something, and it may only read.")
 
 
-def _write(connection: psycopg.Connection[Any], plan: Plan, default_schema: str) -> tuple[tuple[str, ...], RowCollector, int]:
+def _write(
+    connection: psycopg.Connection[Any], plan: Plan, default_schema: str
+) -> tuple[tuple[str, ...], RowCollector, tuple[int, tuple[tuple[str, int], ...]]]:
     """Runs a change, then checks how much changed and where."""
     is_schema_change = not set(plan.actions) <= _DATA_ACTIONS
     if is_schema_change:

@@ -82,8 +82,8 @@ class Changes:
         if rows > most:
             raise _too_many(most, rows)
 
-    def checked(self, top_level: int) -> int:
-        """Returns the rows changed.
+    def checked(self, top_level: int) -> tuple[int, tuple[tuple[str, int], ...]]:
+        """Returns the rows changed, and how many of them in which relation.
 
         Args:
             top_level: Rows that the statement itself reports.
@@ -93,7 +93,7 @@ class Changes:
                 server does not count (``engine.refused``).
         """
         if not set(self._plan.actions) & _DATA_ACTIONS:
-            return top_level
+            return top_level, ()
         changed: dict[int, int] = {}
         names: dict[int, str] = {}
         for relation, count, name in self._connection.execute(_COUNTS):
@@ -115,7 +115,8 @@ class Changes:
         rows = max(top_level, sum(changed.values()))
         if rows > self._plan.limits.rows_changed:
             raise _too_many(self._plan.limits.rows_changed, rows)
-        return rows
+        by_relation = {names[relation].removeprefix(f"{self._default_schema}."): count for relation, count in changed.items()}
+        return rows, tuple(sorted(by_relation.items()))
 
     def _allowed(self) -> set[int]:
         names = {u.relation for u in self._plan.relations if u.action in _DATA_ACTIONS} | {

@@ -33,6 +33,8 @@ MAX_CLOCK_STEP_BACK_S = 5
 STAMPED = frozenset({"v", "id", "time", "seq", "writer", "commitments", "sig"})
 """Fields that the ledger writes itself."""
 _KNOWN_SESSIONS = 10_000
+_REFUSALS = frozenset({"ledger.entry_invalid", "ledger.key_history", "ledger.archive_open"})
+"""What is wrong with one request alone; any other error is one of the ledger, and of the whole batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +61,12 @@ class Request:
     Args:
         items: The entries; or a function that gives them, called inside the transaction with the head.
         change: Turns the head that would be written into another one, and may change the store further.
+        signers: What signs from this batch's checkpoint on, the current key first; None leaves it as it is.
     """
 
     items: list[Item] | Callable[[Head], list[Item]]
     change: Callable[[Head], Head] | None = None
+    signers: tuple[Signer, ...] | None = None
 
 
 class Appender:
@@ -72,24 +76,25 @@ class Appender:
         store: Where to.
         known: The head that is known to be good.
         tree: The stored tree.
-        signer: What signs checkpoints, and entries outside of sessions.
+        signers: What signs checkpoints: the current key, which also signs entries outside of sessions, and then those that it
+            replaced and that have not retired.
         vault: What seals kept values.
         clock_ns: Unix time in nanoseconds.
     """
 
     def __init__(
-        self, store: Store, known: KnownHead, tree: Tree, signer: Signer, vault: Vault, clock_ns: Callable[[], int]
+        self, store: Store, known: KnownHead, tree: Tree, signers: tuple[Signer, ...], vault: Vault, clock_ns: Callable[[], int]
     ) -> None:
         self._store = store
         self._known = known
-        self._signer = signer
+        self.signers = signers
         self._vault = vault
         self._clock_ns = clock_ns
-        self._log_key = LogKey(signer, key_id(signer.verifier().public_key))
         self._tiles = TileBuilder(tree, store)
         self._session_keys: WeakValueDictionary[str, SessionKey] = WeakValueDictionary()
         self._next_seq: dict[str, int] = {}
         self._written = ""
+        self._peaks: tuple[str, list[tuple[int, bytes]]] = ("", [])
         self._writer: dict[str, object] = {}
 
     def bind(self, session: str, key: SessionKey) -> None:
@@ -101,11 +106,30 @@ class Appender:
         if self._session_keys.setdefault(session, key) is not key:
             raise _invalid("The session has a key already.")
 
+    def peaks_of(self, head: Head) -> list[tuple[int, bytes]]:
+        """Returns the head's peaks, to be grown: those that were written last, or read from its frontier."""
+        return list(self._peaks[1]) if self._peaks[0] == head.note else peaks_of(head)
+
+    def joining(self, store: Store, seen: Head) -> Appender:
+        """Returns an appender that writes once, in a transaction of somebody else's, with the same keys.
+
+        What it writes may never become durable, so it remembers nothing for this one.
+        """
+        tree = Tree(store)
+        known = KnownHead(store, tree, self._known.verifier, seen)
+        joined = Appender(store, known, tree, self.signers, self._vault, self._clock_ns)
+        joined._session_keys = self._session_keys
+        return joined
+
     def commit(self, tickets: list[Ticket[Request, list[Appended]]]) -> None:
         """Appends what the tickets ask for, in one transaction under one checkpoint."""
         try:
             with self._store.transaction():
                 head = self._known.read()
+                if self._known.verifier != self.signers[0].verifier():
+                    raise LedgerError(
+                        "ledger.key_missing", "The log has another key now; open the ledger anew with its signer."
+                    )
                 if head.note != self._written:  # somebody else appended since, so nothing remembered need hold
                     self._forget()
                 draft = _Draft(self, head, self._time_us(head))
@@ -118,7 +142,9 @@ class Appender:
             self._forget()
             raise
         if batch is not None:
-            self._known.advance(batch.head)
+            self.signers = draft.signers
+            self._peaks = batch.head.note, draft.peaks
+            self._known.advance(batch.head, self.signers[0].verifier())
             self._written = batch.head.note
 
     def _forget(self) -> None:
@@ -152,9 +178,12 @@ class _Draft:
         self._time = entries.format_time(time_us)
         self._writer = appender._current_writer()
         self._batch = Batch(head.size, head)
+        self._log_key = _log_key(appender.signers)
+        self.signers = appender.signers
         self._digests: list[bytes] = []
         self._intents: dict[str, bool | None] = {}
         self._is_changed = False
+        self.peaks: list[tuple[int, bytes]] = []
         self._undo: list[Callable[[], object]] = []
         if len(appender._next_seq) > _KNOWN_SESSIONS:
             appender._next_seq.clear()
@@ -168,8 +197,12 @@ class _Draft:
             if request.change is not None:
                 self._batch.head = request.change(self._batch.head)
                 self._is_changed = True
+            if request.signers is not None:
+                self.signers, self._log_key = request.signers, _log_key(request.signers)
+                self._batch.head = replace(self._batch.head, verifier_key=str(request.signers[0].verifier()))
+                self._is_changed = True
         except LedgerError as error:
-            if error.code != "ledger.entry_invalid":
+            if error.code not in _REFUSALS:
                 raise
             for undo in reversed(self._undo):
                 undo()
@@ -180,7 +213,7 @@ class _Draft:
         batch, appender = self._batch, self._appender
         if not batch.leaves and not self._is_changed:
             return None
-        peaks = peaks_of(head)
+        peaks = appender.peaks_of(head)
         roots: dict[tuple[int, int], bytes] = {}
         for index, digest in enumerate(self._digests, head.size):
             roots.update({(level, idx): root for level, idx, root in grow(peaks, index, digest) if level and not level & 7})
@@ -188,14 +221,11 @@ class _Draft:
         note, size = head.note, head.size + len(batch.leaves)
         if batch.leaves:
             root = fold([digest for _, digest in peaks])
-            note = sign_checkpoint(Checkpoint(appender._known.verifier.name, size, root), appender._signer)
-        batch.head = replace(
-            batch.head,
-            note=note,
-            size=size,
-            frontier=join_peaks(peaks),
-            time_us=self._time_us if batch.leaves else head.time_us,
-        )
+            note = sign_checkpoint(Checkpoint(appender._known.verifier.name, size, root), *self.signers)
+        changed = batch.head
+        time_us = self._time_us if batch.leaves else head.time_us
+        batch.head = Head(changed.verifier_key, note, size, join_peaks(peaks), time_us, changed.archived, changed.published)
+        self.peaks = peaks
         return batch
 
     def _add(self, item: Item) -> Appended:
@@ -205,7 +235,7 @@ class _Draft:
         seq = self._next_seq(session)
         key = self._appender._session_keys.get(session)
         if key is None:
-            return self._write(item, session, seq, self._appender._log_key)
+            return self._write(item, session, seq, self._log_key)
         if seq == 0:
             self._write(Item(entries.check(key.binding(session)), key.private), session, 0, key)
             key.is_bound = True
@@ -276,6 +306,10 @@ class _Draft:
         if intent not in self._intents:
             self._intents[intent] = self._appender._store.intents_unknown([intent]).get(intent)
         return self._intents[intent]
+
+
+def _log_key(signers: tuple[Signer, ...]) -> LogKey:
+    return LogKey(signers[0], key_id(signers[0].verifier().public_key))
 
 
 def _invalid(message: str) -> LedgerError:

@@ -16,11 +16,14 @@ from guardrails.ledger.checkpoint import Checkpoint, open_checkpoint
 from guardrails.ledger.entry import decode, format_time, parse_time
 from guardrails.ledger.heads import peaks_of
 from guardrails.ledger.history import History, Signed
+from guardrails.ledger.keychain import KEY_SESSION, key_history
 from guardrails.ledger.merkle import EMPTY_ROOT, complete_subtrees, fold, grow, leaf_hash
+from guardrails.ledger.note import Note
 from guardrails.ledger.report import Problem, Report, TrustedKey
-from guardrails.ledger.signing import EntryKey
+from guardrails.ledger.rotation import KeyHistory
 from guardrails.ledger.stores.base import Head, Leaf, Store
 from guardrails.ledger.tree import TILE_WIDTH, pyramid, split_hashes
+from guardrails.ledger.witnessing.quorum import Policy
 
 __all__ = ["Audit", "Level"]
 
@@ -57,24 +60,52 @@ class Audit:
         self._store = store
         self._trusted = trusted
         self._pins = pins
+        self._given = list(pins)
         self._level = level
         self._progress = progress
         self._archive = archive
         self._problems: list[Problem] = []
         self._problem_count = 0
         self._erased: list[tuple[int, str]] = []
+        self._policy: Policy | None = None
+        self._witnessed: int | None = None
         self._recorded: set[tuple[object, object]] = set()
-        self._history = History(EntryKey(trusted.verifier.public_key))
+        self._keys = KeyHistory.trusting(trusted.verifier)
+        self._history = History(trusted.verifier)
         self._upper: list[tuple[int, bytes]] = []
         self._partial: list[bytes] = []
         self._roots: list[list[bytes]] = []
         self._size = 0
         self._has_all_entries = True
+        self._archived_size = 0
         self._signatures: deque[Future[list[int]]] = deque()
 
+    def read_keys(self) -> None:
+        """Follows the log's keys to the trusted one; what is wrong with them is reported. Called first, inside a snapshot."""
+        try:
+            self._keys = key_history(self._store, self._trusted.verifier, 2**62)
+            self._history = History(self._keys.periods[0].verifier)
+        except LedgerError as error:
+            index = error.evidence.get("index")
+            self._report(index if isinstance(index, int) else None, f"the log's keys do not follow: {_reason(error)}")
+
+    def require_witnesses(self, policy: Policy | None) -> None:
+        """Demands that the published checkpoint is cosigned by enough witnesses."""
+        self._policy = policy
+
+    def pin(self, name: str, note: str) -> None:
+        """Adds an earlier checkpoint that must be a prefix.
+
+        Raises:
+            LedgerError: No key of the log that counts for its size signed it (ledger.note_invalid).
+        """
+        checkpoint = self._open(note)
+        self._given.append(name)
+        self._pins = self._pins | {name: (checkpoint.size, checkpoint.root)}
+
     def run(self) -> Report:
-        """Returns what was found, on one state of the ledger, whatever is appended meanwhile."""
-        with ThreadPoolExecutor(_THREADS) as pool, self._store.snapshot():
+        """Returns what was found. Called inside a snapshot, so that it is about one state."""
+        with ThreadPoolExecutor(_THREADS) as pool:
             self._pool = pool
             try:
                 for what in self._store.damage():
@@ -93,13 +124,20 @@ class Audit:
             problem_count=self._problem_count,
             unknown=tuple(index for _, index, _ in self._history.open_intents),
             erased=tuple(self._erased),
-            pins=len(self._pins) if not self._problem_count else 0,
+            pins=len(self._given) if not self._problem_count else 0,
             level=self._level,
+            archived=0 if self._has_all_entries else self._archived_size,
+            witnessed=self._witnessed,
+            keys=tuple(str(period.verifier) for period in self._keys.periods),
             since=since,
         )
 
     def _check(self) -> None:
         head, checkpoint = self._head()
+        if head is not None and head.archived and self._archive is None:
+            self._history = History(self._keys.periods[0].verifier, head.archived)
+            for index, leaf in self._store.leaves(0, head.archived, KEY_SESSION):
+                self._history.take_key(index, decode(leaf))
         expected = dict(self._pins)
         if checkpoint is not None:
             expected["the signed checkpoint"] = (checkpoint.size, checkpoint.root)
@@ -120,13 +158,16 @@ class Audit:
         except LedgerError:
             self._report(None, "there is no signed checkpoint")
             return None, None
-        if head.verifier_key != str(self._trusted.verifier):
-            self._report(None, "the verifier key in the ledger is not the trusted one")
+        if head.verifier_key != str(self._keys.current):
+            self._report(None, "the verifier key in the ledger is not the trusted one, nor one that it leads to")
         checkpoint = self._opened(head.note, "the checkpoint")
         if head.published:
             published = self._opened(head.published, "the published checkpoint")
             if published is not None:
                 self._pins = self._pins | {"the published checkpoint": (published.size, published.root)}
+                self._check_witnesses(head.published, published.size)
+        elif self._policy is not None:
+            self._report(None, "no checkpoint was cosigned by witnesses")
         try:
             if checkpoint is not None:
                 peaks = peaks_of(head)
@@ -136,15 +177,31 @@ class Audit:
             self._report(None, "the frontier in the head is not of the signed tree")
         return head, checkpoint
 
+    def _check_witnesses(self, note: str, size: int) -> None:
+        if self._policy is None:
+            return
+        try:
+            self._policy.check(note)
+            self._witnessed = size
+        except LedgerError as error:
+            self._report(None, f"the published checkpoint has not the witnesses that are asked for: {error.message}")
+
     def _opened(self, note: str, what: str) -> Checkpoint | None:
         try:
-            return open_checkpoint(note, self._trusted.verifier)
+            return self._open(note)
         except LedgerError as error:
             self._report(None, f"{what} is not valid: {error.message}")
             return None
 
+    def _open(self, note: str) -> Checkpoint:
+        size = Checkpoint.parse(Note.parse(note).text).size
+        valid = self._keys.valid_for(size)
+        if not valid:
+            raise LedgerError("ledger.note_invalid", "No key of the log counts for a checkpoint of its size.")
+        return open_checkpoint(note, *valid)
+
     def _rebuild(self, head: Head | None, expected: dict[str, tuple[int, bytes]]) -> None:
-        archived = head.archived if head else 0
+        archived = self._archived_size = head.archived if head else 0
         total = head.size if head else 0
         while True:
             start = self._size

@@ -92,7 +92,8 @@ def is_outcome(entry: Mapping[str, object]) -> bool:
 
 def format_time(time_us: int) -> str:
     """Returns Unix microseconds as RFC 3339 in UTC with six decimals and ``Z``."""
-    return (_EPOCH + timedelta(microseconds=time_us)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    moment = _EPOCH + timedelta(microseconds=time_us)
+    return f"{moment.isoformat()[:19]}.{moment.microsecond:06d}Z"
 
 
 def parse_time(text: object) -> int:

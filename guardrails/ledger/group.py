@@ -31,7 +31,7 @@ class Ticket(Generic[T, R]):
         self.error: BaseException | None = None
         self.is_settled = False
         self._leads = False
-        self._woken = threading.Event()
+        self._woken: threading.Lock | None = None
 
 
 class GroupCommit(Generic[T, R]):
@@ -61,6 +61,9 @@ class GroupCommit(Generic[T, R]):
         with self._lock:
             self._queue.append(ticket)
             leads, self._is_busy = not self._is_busy, True
+            if not leads:
+                ticket._woken = threading.Lock()
+                ticket._woken.acquire()
         if not leads:
             self._wait(ticket)
         if not ticket.is_settled:
@@ -74,7 +77,8 @@ class GroupCommit(Generic[T, R]):
 
     def _wait(self, ticket: Ticket[T, R]) -> None:
         try:
-            ticket._woken.wait()
+            if ticket._woken is not None:
+                ticket._woken.acquire()
         except BaseException:
             # Interrupted: the entry may still be written. The lead, if it came meanwhile, must not be lost.
             with self._lock:
@@ -101,14 +105,19 @@ class GroupCommit(Generic[T, R]):
             if error is not None:
                 ticket.error = _own(error)
             ticket.is_settled = True
-            ticket._woken.set()
+            _wake(ticket)
 
     def _hand_over(self) -> None:
         if self._queue:
             self._queue[0]._leads = True
-            self._queue[0]._woken.set()
+            _wake(self._queue[0])
         else:
             self._is_busy = False
+
+
+def _wake(ticket: Ticket[T, R]) -> None:
+    if ticket._woken is not None and ticket._woken.locked():
+        ticket._woken.release()
 
 
 def _own(error: BaseException) -> BaseException:

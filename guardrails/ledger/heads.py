@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from guardrails.errors import LedgerError, TamperedError
 from guardrails.ledger.checkpoint import open_checkpoint
+from guardrails.ledger.keychain import current_key
 from guardrails.ledger.merkle import EMPTY_ROOT, HASH_BYTES, complete_subtrees, fold, grow, leaf_hash
 from guardrails.ledger.note import Verifier
 from guardrails.ledger.stores.base import Head, Store
@@ -44,13 +45,14 @@ class KnownHead:
         store: The ledger's store.
         tree: The stored tree.
         verifier: The key that must have signed.
+        seen: A head that is known to be good.
     """
 
-    def __init__(self, store: Store, tree: Tree, verifier: Verifier) -> None:
+    def __init__(self, store: Store, tree: Tree, verifier: Verifier, seen: Head | None = None) -> None:
         self._store = store
         self._tree = tree
         self.verifier = verifier
-        self._seen = Head(str(verifier), "")
+        self._seen = seen or Head(str(verifier), "")
 
     @property
     def seen(self) -> Head:
@@ -70,28 +72,31 @@ class KnownHead:
         head = self._store.head()
         if head == since:
             return head
+        verifier = self.verifier
+        if head.verifier_key != str(verifier):
+            verifier = current_key(self._store, verifier, since.size, head.size)
         try:
-            checkpoint = open_checkpoint(head.note, self.verifier)
+            checkpoint = open_checkpoint(head.note, verifier)
         except LedgerError as error:
             raise TamperedError("ledger.tampered", "The ledger's checkpoint is not signed by its key.") from error
         if checkpoint.size != head.size or checkpoint.root != fold([digest for _, digest in peaks_of(head)]):
             raise TamperedError("ledger.tampered", "The ledger's tree is not the one that was signed.")
-        if head.verifier_key != str(self.verifier) or head.size < since.size or not self._is_continued(since, head):
+        if head.verifier_key != str(verifier) or head.size < since.size or not self._is_continued(since, head):
             raise TamperedError("ledger.tampered", "The ledger does not contain what it contained before.")
-        self.advance(head)
+        self.advance(head, verifier)
         return head
 
-    def advance(self, head: Head) -> None:
-        """Takes a head that is known to be good and durable."""
+    def advance(self, head: Head, verifier: Verifier) -> None:
+        """Takes a head that is known to be good and durable, and the key that signed it."""
         if head.size >= self._seen.size:
-            self._seen = head
+            self._seen, self.verifier = head, verifier
 
     def _is_continued(self, since: Head, head: Head) -> bool:
         if since.size == 0:
             return True
         if head.size == since.size:
             return head.frontier == since.frontier
-        if head.size - since.size > _READ_ANEW:
+        if head.size - since.size > _READ_ANEW or head.archived > since.size:
             return self._tree.range_root(0, since.size, head) == root_of(since)
         grown = peaks_of(since)
         leaves = self._store.leaves(since.size, head.size)

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from guardrails.errors import LedgerError
 from guardrails.ledger.entry import VERSION, is_outcome, parse_time
-from guardrails.ledger.note import strict_base64
+from guardrails.ledger.keychain import KEY_SESSION
+from guardrails.ledger.note import Verifier, strict_base64
+from guardrails.ledger.rotation import KeyHistory
 from guardrails.ledger.signing import EntryKey, signed_part
 
 __all__ = ["History", "Signed"]
@@ -37,17 +39,23 @@ class Signed:
 class _Session:
     next_seq: int = 0
     key: EntryKey | None = None
+    is_older: bool = False
+    """It began among entries that are not shown, and with it the key that binds it."""
 
 
 class History:
     """Follows a log entry by entry from its first one; memory grows with sessions and open intents, not with entries.
 
     Args:
-        log_key: The log's own key, with which entries outside of sessions are signed.
+        first_key: The log's first key; the current one signs entries outside of sessions.
+        first_index: Entries below it are not shown (they are in an archive), so what would follow from them is not asked for.
     """
 
-    def __init__(self, log_key: EntryKey) -> None:
-        self._log_keys = {log_key.key_id: log_key}
+    def __init__(self, first_key: Verifier, first_index: int = 0) -> None:
+        self._first_index = first_index
+        self._keys = KeyHistory.trusting(first_key)
+        self._log_key = EntryKey(first_key.public_key)
+        self._next_log_key = self._log_key
         self._sessions: dict[str, _Session] = {}
         self._last_time_us = 0
         self._intents: dict[str, tuple[int, bool]] = {}
@@ -66,6 +74,7 @@ class History:
 
     def add(self, index: int, entry: Mapping[str, object]) -> Iterator[str]:
         """Takes the next entry and yields what is wrong with it."""
+        self._log_key = self._next_log_key
         version = entry.get("v")
         is_first_version = version == _FIRST_VERSION and type(version) is int and not self._is_past_first_version
         if not is_first_version:
@@ -75,6 +84,8 @@ class History:
         yield from self._add_id(index, entry.get("id"), is_first_version)
         yield from self._add_stamps(entry)
         yield from self._add_link(index, entry, str(entry.get("id")))
+        if str(entry.get("type")).startswith("key."):
+            yield from self._add_key(index, entry)
 
     def signature(self, index: int, entry: Mapping[str, object]) -> Signed | str | None:
         """Returns the signature of an entry that was added, or what is wrong with it; None where its version has none."""
@@ -87,12 +98,32 @@ class History:
         name = entry.get("session", "")
         session = self._sessions.get(name) if isinstance(name, str) else None
         own = session.key if session else None
-        log_key = self._log_keys.get(named)
+        log_key = self._log_key
+        if own is None and session is not None and session.is_older:
+            return None
         if own is not None and named == own.key_id:
             return Signed(index, own, signature, message)
-        if log_key is not None and (own is None or entry.get("type") == "outcome.unknown"):
+        if named == log_key.key_id and (own is None or entry.get("type") == "outcome.unknown"):
             return Signed(index, log_key, signature, message)
         return "it is signed with a key that has no say in its session"
+
+    def take_key(self, index: int, entry: Mapping[str, object]) -> None:
+        """Takes an entry about keys that lies among those that are not shown; it was checked otherwise."""
+        for _ in self._add_key(index, entry):
+            pass
+
+    def _add_key(self, index: int, entry: Mapping[str, object]) -> Iterator[str]:
+        """Takes what the entry says of the log's keys; from the next entry on, a new one signs."""
+        try:
+            changed = self._keys.after(index, entry)
+        except LedgerError as error:
+            yield error.message
+            return
+        if changed.periods != self._keys.periods and entry.get("session") != KEY_SESSION:
+            yield f"it is about the log's keys and not in the session {KEY_SESSION}"
+        if changed.current != self._keys.current:
+            self._next_log_key = EntryKey(changed.current.public_key)
+        self._keys = changed
 
     def _add_id(self, index: int, entry_id: object, is_first_version: bool) -> Iterator[str]:
         if not isinstance(entry_id, str) or not _ID.fullmatch(entry_id):
@@ -117,7 +148,9 @@ class History:
         if not isinstance(name, str):
             yield "its session is not a string"
         else:
-            session = self._sessions.setdefault(name, _Session())
+            session = self._sessions.setdefault(name, _Session(is_older=self._first_index > 0))
+            if session.is_older and session.next_seq == 0 and type(seq) is int:
+                session.next_seq, session.is_older = seq, seq > 0
             if type(seq) is not int or seq != session.next_seq:
                 yield f"its place in the session is {seq!r}, not {session.next_seq}"
             if entry.get("type") == "key.bind":
@@ -139,6 +172,8 @@ class History:
         if not is_outcome(entry):
             return
         intent = entry.get("intent")
+        if isinstance(intent, str) and intent not in self._intents and self._is_older(intent):
+            return
         if not isinstance(intent, str) or intent not in self._intents:
             yield "it is an outcome of no earlier intent, or a second outcome of one"
         elif entry["type"] != "outcome.unknown":
@@ -147,6 +182,9 @@ class History:
             yield "it gives up an intent that was given up before"
         else:
             self._intents[intent] = self._intents[intent][0], True
+
+    def _is_older(self, entry_id: str) -> bool:
+        return bool(_ID.fullmatch(entry_id)) and int(entry_id[:16], 16) < self._first_index
 
 
 def _bind(session: _Session, entry: Mapping[str, object]) -> Iterator[str]:

@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from guardrails.errors import LedgerError
 from guardrails.ledger.note import ED25519, Verifier, base64_text, strict_base64
 
-__all__ = ["Ed25519Signer", "create_key", "load_key", "sync_directory", "write_private"]
+__all__ = ["Ed25519Signer", "create_key", "load_key", "read_private", "sync_directory", "write_private"]
 
 _PREFIX = "PRIVATE+KEY+"
+_MAX_FILE_BYTES = 100_000
 
 
 class Ed25519Signer:
@@ -64,6 +65,10 @@ class Ed25519Signer:
     def sign(self, message: bytes) -> bytes:
         return self._key.sign(message)
 
+    def private_key(self) -> Ed25519PrivateKey:
+        """Returns the private key itself, to be stored in another container."""
+        return self._key
+
     def secret_text(self) -> str:
         """Returns the private key as text, to be stored where only the writer reads it."""
         seed = self._key.private_bytes_raw()
@@ -77,20 +82,33 @@ def load_key(path: Path) -> Ed25519Signer:
         LedgerError: There is no such file (ledger.key_missing), others may read it (ledger.unavailable), or it is malformed
             (ledger.note_invalid).
     """
+    return Ed25519Signer.parse(read_private(path).removesuffix("\n"))
+
+
+def read_private(path: Path) -> str:
+    """Returns the text of a file that only its owner may read.
+
+    Raises:
+        LedgerError: There is no such file (ledger.key_missing), or others may read it or it cannot be read (ledger.unavailable).
+    """
     try:
-        mode = path.stat().st_mode
-        text = path.read_text("utf-8")
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = file.read(_MAX_FILE_BYTES)
     except FileNotFoundError as error:
         raise LedgerError("ledger.key_missing", f"The signing key {path.name} is missing.") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise LedgerError("ledger.unavailable", f"The signing key {path.name} cannot be read.") from error
     if os.name == "posix" and mode & 0o077:
         raise LedgerError(
             "ledger.unavailable",
             f"The signing key {path.name} is open to others than its owner (mode {mode & 0o777:o}).",
-            hint="Set its mode to 600; if others could read it, begin a new ledger with a new key.",
+            hint="Set its mode to 600; if others could read it, replace the key as docs/keys.md says.",
         )
-    return Ed25519Signer.parse(text.removesuffix("\n"))
+    text = content.decode("utf-8", errors="replace")
+    if "\ufffd" in text:  # the decoder's own error would carry the file's content
+        raise LedgerError("ledger.unavailable", f"The signing key {path.name} is not text.")
+    return text.replace("\r\n", "\n")
 
 
 def create_key(path: Path, name: str) -> Ed25519Signer:

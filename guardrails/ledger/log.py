@@ -8,7 +8,7 @@ last.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -16,13 +16,16 @@ from types import TracebackType
 from guardrails.errors import LedgerError, ProofError, TamperedError, UsageError
 from guardrails.ledger import entry as entries
 from guardrails.ledger.appending import STAMPED, Appended, Appender, Item, Request
-from guardrails.ledger.group import GroupCommit
+from guardrails.ledger.group import GroupCommit, Ticket
 from guardrails.ledger.heads import KnownHead, root_of
+from guardrails.ledger.keychain import key_history
 from guardrails.ledger.location import Location
 from guardrails.ledger.merkle import consistency_ranges, inclusion_ranges, leaf_hash
 from guardrails.ledger.note import Signer, Verifier
 from guardrails.ledger.opening import begin_or_resume, open_store, publish
+from guardrails.ledger.pin import PinStore
 from guardrails.ledger.private import Given, Private, as_private, commit
+from guardrails.ledger.rotation import KeyHistory
 from guardrails.ledger.signing import SessionKey
 from guardrails.ledger.stores.base import Head, Store
 from guardrails.ledger.tree import TILE_WIDTH, Tree
@@ -50,7 +53,7 @@ class Ledger:
         self,
         store: Store,
         verifier: Verifier,
-        signer: Signer | None,
+        signers: tuple[Signer, ...],
         vault: Vault,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -58,18 +61,21 @@ class Ledger:
         self._vault = vault
         self._tree = Tree(store)
         self._known = KnownHead(store, self._tree, verifier)
-        self._appender = Appender(store, self._known, self._tree, signer, vault, clock_ns) if signer else None
+        self._appender = Appender(store, self._known, self._tree, signers, vault, clock_ns) if signers else None
         self._group = GroupCommit(self._appender.commit) if self._appender else None
+        self._pins: PinStore | None = None
 
     @classmethod
     def open(
         cls,
         url: str | Path,
         *,
-        signer: Signer | None = None,
+        signer: Signer | str | None = None,
+        previous: Sequence[Signer] = (),
         origin: str | None = None,
         read_only: bool = False,
         vault_key: bytes | None = None,
+        pins: PinStore | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> Ledger:
         """Opens a ledger, and begins a new one where there is none.
@@ -77,10 +83,14 @@ class Ledger:
         Args:
             url: ``sqlite:///relative/path``, ``sqlite:////absolute/path``, ``sqlite:///:memory:``, a plain path, or
                 ``postgresql://…``.
-            signer: What signs checkpoints; by default the key in ``<path>.key``, made with a new ledger.
+            signer: What signs checkpoints, or its URI (see `guardrails.ledger.signers`); by default the key in ``<path>.key``, made
+                with a new ledger, and for a ledger in a server the URI in GUARDRAILS_LEDGER_SIGNER.
+            previous: Signers of keys that were rotated out and have not retired: they sign too.
             origin: The log's name in checkpoints; by default the key's name, for a new key ``ledger.local/<random>``.
             read_only: Only read: needs no private key, and the file must exist.
             vault_key: 32 bytes that kept values are sealed with; by default the key in ``<path>.vault``, made when it is needed.
+            pins: Where the last checkpoint seen of each log is kept, outside of this one: the ledger must contain it. It moves on
+                when the ledger is opened and closed.
             clock_ns: Unix time in nanoseconds.
 
         Raises:
@@ -89,6 +99,7 @@ class Ledger:
             TamperedError: The stored tree is not the one that was signed, or the file was emptied while its keys remained.
         """
         location = Location.parse(url)
+        signers: tuple[Signer, ...] = ()
         store = open_store(location, read_only=read_only)
         try:
             with store.snapshot() if read_only else store.transaction():
@@ -97,17 +108,20 @@ class Ledger:
                         raise LedgerError("ledger.unavailable", "The file is not a ledger.")
                     verifier = Verifier.parse(store.head().verifier_key)
                 else:
-                    signer = begin_or_resume(store, location, signer, origin)
-                    verifier = signer.verifier()
+                    signers = begin_or_resume(store, location, signer, previous, origin)
+                    verifier = signers[0].verifier()
                 if origin not in (None, verifier.name):
                     raise UsageError("usage.input_invalid", f"This ledger's origin is {verifier.name}, not {origin}.")
                 vault = Vault(location.beside(".vault"), key=vault_key)
-                ledger = cls(store, verifier, None if read_only else signer, vault, clock_ns)
+                ledger = cls(store, verifier, signers, vault, clock_ns)
                 head = ledger._known.read()
                 if not read_only:
                     ledger._tree.check_tail(head)
             if not read_only:
-                publish(location, verifier)
+                with store.snapshot():
+                    publish(location, store, verifier)
+            ledger._pins = pins
+            ledger.pin()
         except BaseException:
             store.close()
             raise
@@ -129,11 +143,55 @@ class Ledger:
             LedgerError: The entry is invalid, the clock went backwards, or the ledger cannot be written.
             TamperedError: The stored tree is not the one that was signed last.
         """
-        return self._submit(Request([_item(entry, private)]))[0]
+        return self.submit(Request([_item(entry, private)]))[0]
+
+    @property
+    def is_joinable(self) -> bool:
+        """Whether entries can be written in the transaction of a connection to the same database; see `append_within`."""
+        return self._appender is not None and hasattr(self._store, "joined")
+
+    def append_within(self, connection: object, entry: Mapping[str, object], *, private: Given | None = None) -> Appended:
+        """Appends one entry in a transaction that is open on a connection to the ledger's own PostgreSQL database.
+
+        It is durable when that transaction commits, and never happened when it is rolled back. The ledger's lock is held until
+        then, so commit at once.
+
+        Args:
+            connection: A psycopg connection.
+            entry: As for `append`.
+            private: As for `append`.
+
+        Raises:
+            UsageError: The ledger is not in PostgreSQL.
+            LedgerError: As `append`; the transaction can only be rolled back then.
+        """
+        if self._appender is None:
+            raise _read_only()
+        joined = getattr(self._store, "joined", None)
+        if joined is None:
+            raise UsageError("usage.database_unsupported", "Only a ledger in PostgreSQL shares the transaction of a change.")
+        ticket: Ticket[Request, list[Appended]] = Ticket(Request([_item(entry, private)]))
+        with joined(connection) as store:
+            self._appender.joining(store, self._known.seen).commit([ticket])
+        if ticket.error is not None or not ticket.result:
+            raise ticket.error or _invalid("The entry was not appended.")
+        return ticket.result[0]
+
+    def has(self, index: int, entry_id: str) -> bool:
+        """Tells whether the entry is there, after waiting for transactions that may still write it."""
+        found = []
+
+        def look(head: Head) -> list[Item]:
+            leaf = self._store.leaf(index) if index < head.size else None
+            found.append(leaf is not None and entries.decode(leaf).get("id") == entry_id)
+            return []
+
+        self.submit(Request(look))
+        return found[0]
 
     def append_many(self, entries: Iterable[Mapping[str, object]]) -> list[Appended]:
         """Appends all entries, or none, in one transaction under one checkpoint. See `append`."""
-        return self._submit(Request([_item(entry, None) for entry in entries]))
+        return self.submit(Request([_item(entry, None) for entry in entries]))
 
     def bind(self, session: str, key: SessionKey) -> None:
         """Has the entries of a session signed with a key of its own, which an entry of type ``key.bind`` introduces.
@@ -146,6 +204,11 @@ class Ledger:
         if self._appender is None:
             raise _read_only()
         self._appender.bind(session, key)
+
+    def keys(self) -> KeyHistory:
+        """Returns the log's signing keys from its first one on, with the tree sizes for which each counts."""
+        with self.snapshot() as head:
+            return key_history(self._store, self._known.verifier, head.size)
 
     def recover(self, *, force: bool = False) -> tuple[Appended, ...]:
         """Appends an ``outcome.unknown`` for each intent without outcome whose writer has ended.
@@ -167,7 +230,7 @@ class Ledger:
                     found.append(Item({"type": "outcome.unknown", "intent": entry_id, **session}, {}))
             return found
 
-        return tuple(self._submit(Request(lost)))
+        return tuple(self.submit(Request(lost)))
 
     @property
     def path(self) -> Path | None:
@@ -175,15 +238,20 @@ class Ledger:
         return self._store.path
 
     @property
+    def is_memory(self) -> bool:
+        """Whether it ends with this process."""
+        return not self._store.is_shared
+
+    @property
     def size(self) -> int:
         """Number of entries now."""
-        with self._snapshot() as head:
+        with self.snapshot() as head:
             return head.size
 
     @property
     def root(self) -> bytes:
         """Root hash now."""
-        with self._snapshot() as head:
+        with self.snapshot() as head:
             return root_of(head)
 
     @property
@@ -198,8 +266,19 @@ class Ledger:
 
     def checkpoint(self) -> str:
         """Returns the latest checkpoint, a signed note."""
-        with self._snapshot() as head:
+        with self.snapshot() as head:
             return head.note
+
+    def published(self) -> str:
+        """Returns the latest checkpoint that witnesses cosigned as a signed note; empty when none did yet."""
+        with self.snapshot() as head:
+            return head.published
+
+    @property
+    def archived(self) -> int:
+        """Entries before this index are in an archive; their hashes are here."""
+        with self.snapshot() as head:
+            return head.archived
 
     def leaf(self, index: int) -> bytes:
         """Returns the canonical bytes of an entry.
@@ -208,7 +287,7 @@ class Ledger:
             LedgerError: There is no such entry (ledger.index_range), or it is in an archive (ledger.archived).
             TamperedError: It does not have its leaf hash.
         """
-        with self._snapshot() as head:
+        with self.snapshot() as head:
             return self._leaf(index, head)
 
     def entry(self, index: int) -> dict[str, object]:
@@ -240,7 +319,7 @@ class Ledger:
             ProofError: `index` or `size` is out of range (ledger.index_range).
             TamperedError: What is stored is not what was signed.
         """
-        with self._snapshot() as head:
+        with self.snapshot() as head:
             size = _checked_size(size, head)
             return [self._tree.range_root(start, end, head) for start, end in inclusion_ranges(index, size)]
 
@@ -251,13 +330,13 @@ class Ledger:
             ProofError: A size is out of range (ledger.index_range).
             TamperedError: What is stored is not what was signed.
         """
-        with self._snapshot() as head:
+        with self.snapshot() as head:
             size = _checked_size(new_size, head)
             return [self._tree.range_root(start, end, head) for start, end in consistency_ranges(old_size, size)]
 
     def root_at(self, size: int) -> bytes:
         """Returns the root hash when the ledger had `size` entries."""
-        with self._snapshot() as head:
+        with self.snapshot() as head:
             return self._root_at(_checked_size(size, head), head)
 
     def tile(self, level: int, index: int, width: int = TILE_WIDTH) -> bytes:
@@ -266,7 +345,7 @@ class Ledger:
         Raises:
             ProofError: The current tree has no such hashes (ledger.index_range).
         """
-        with self._snapshot() as head:
+        with self.snapshot() as head:
             covered = (index * TILE_WIDTH + width) << (8 * level) if 0 <= level <= 7 else head.size + 1
             if index < 0 or not 1 <= width <= TILE_WIDTH or covered > head.size:
                 raise ProofError("ledger.index_range", f"The tree of {head.size} entries has no such tile.")
@@ -274,7 +353,7 @@ class Ledger:
 
     def commitment_holds(self, index: int, name: str, value: bytes) -> bool | None:
         """Tells whether `value` is what an entry committed to under `name`; None when there is no such salt (any more)."""
-        with self._snapshot() as head:
+        with self.snapshot() as head:
             leaf = self._leaf(index, head)
             salts = {secret.name: secret.salt for secret in self._store.secrets(index)}
         commitments = entries.decode(leaf).get("commitments")
@@ -288,7 +367,7 @@ class Ledger:
         Raises:
             TamperedError: It is not what the entry committed to.
         """
-        with self._snapshot() as head:
+        with self.snapshot() as head:
             leaf = self._leaf(index, head)
             found = [secret for secret in self._store.secrets(index) if secret.name == name]
         value = self._vault.value(found[0]) if found else None
@@ -306,8 +385,9 @@ class Ledger:
         Returns:
             How many there were; nothing is recorded where there were none.
         """
-        with self._snapshot() as head:
-            self._leaf(index, head)
+        with self.snapshot() as head:
+            if not 0 <= index < head.size:
+                raise LedgerError("ledger.index_range", f"There is no entry {index}: the ledger has {head.size}.")
             names = [secret.name for secret in self._store.secrets(index) if name in (None, secret.name)]
         return self._erase([(index, found) for found in names], {}, {})
 
@@ -324,31 +404,66 @@ class Ledger:
         Returns:
             How many values there were. The request is recorded also where there were none.
         """
-        with self._snapshot():
+        with self.snapshot():
             found = self._store.secrets_of(self._vault.subject(subject))
         private = {"subject": Private(subject.encode("utf-8", "surrogatepass"))}
         return self._erase(found, {"by": by, "reason": reason, "asked": "subject"}, private)
 
+    def submit(self, request: Request) -> list[Appended]:
+        """Appends what a request asks for, with whatever it changes beside the tree; for the library's own modules.
+
+        Raises:
+            LedgerError: As `append`.
+        """
+        if self._group is None:
+            raise _read_only()
+        return self._group.submit(request)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Head]:
+        """Reads one state: yields its head, which was checked; for the library's own modules."""
+        since = self._known.seen
+        with self._store.snapshot():
+            yield self._known.read(since)
+
+    @property
+    def store(self) -> Store:
+        """The database that the ledger lives in; for the library's own modules."""
+        return self._store
+
+    @property
+    def signers(self) -> tuple[Signer, ...]:
+        """What signs checkpoints: the current key, then those that it replaced and that have not retired.
+
+        Raises:
+            LedgerError: The ledger was opened for reading only.
+        """
+        if self._appender is None:
+            raise _read_only()
+        return self._appender.signers
+
+    def pin(self) -> None:
+        """Holds the ledger against the checkpoint seen last, where it was opened with pins, and pins the latest one.
+
+        Raises:
+            TamperedError: It went back, or is another log; the evidence holds both checkpoints.
+        """
+        if self._pins is not None:
+            self._pins.check(self.checkpoint, self.keys().valid_for(self.size), self.consistency_proof)
+
     def close(self) -> None:
         """Closes the ledger. Closing twice is allowed."""
-        self._store.close()
+        try:
+            self.pin()
+        finally:
+            self._pins = None
+            self._store.close()
 
     def __enter__(self) -> Ledger:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-    def _submit(self, request: Request) -> list[Appended]:
-        if self._group is None:
-            raise _read_only()
-        return self._group.submit(request)
-
-    @contextmanager
-    def _snapshot(self) -> Iterator[Head]:
-        since = self._known.seen
-        with self._store.snapshot():
-            yield self._known.read(since)
 
     def _erase(self, found: list[tuple[int, str]], facts: dict[str, object], private: Mapping[str, Private]) -> int:
         if self._group is None:
@@ -367,7 +482,7 @@ class Ledger:
         for page in pages:
             listed = [{"index": index, "name": name} for index, name in page]
             items.append(Item(entries.check({"type": "erasure", "count": len(page), "erased": listed, **facts}), private))
-        self._submit(Request(items, change))
+        self.submit(Request(items, change))
         self._store.drop_old_pages()
         return count
 
@@ -387,7 +502,7 @@ class Ledger:
     def _leaves(self, start: int, stop: int, session: str | None) -> Iterator[tuple[int, bytes]]:
         while start < stop:
             end = stop if session is not None else min(start + _PAGE, stop)
-            with self._snapshot() as head:
+            with self.snapshot() as head:
                 if session is None and start < head.archived:
                     raise _archived(start)
                 page = self._store.leaves(start, end, session)

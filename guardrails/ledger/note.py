@@ -1,31 +1,46 @@
 """Signed notes: text with signature lines under it, as C2SP signed-note (c2sp.org/signed-note) and Go's sumdb/note write them.
 
-Only Ed25519 (signature type 0x01) is spoken. Signing is a Protocol of two methods, so that a key may live in a file, an agent
-or a hardware module.
+A note may carry several signatures: two keys of one log while they rotate, an ML-DSA-44 line beside the Ed25519 one, cosignatures of
+witnesses. Signing is a Protocol of two methods, so that a key may live in a file, an agent or a hardware module.
 """
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
-from binascii import Error as Base64Error
+import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Protocol
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from guardrails.ledger.signature_types import ED25519, MAX_TIME_S
+from guardrails.ledger.text import base64_text, check_name, note_error, strict_base64
+from guardrails.ledger.verifier import Verifier, key_hash
 
-from guardrails.errors import LedgerError
+__all__ = [
+    "ED25519",
+    "MAX_NOTE_BYTES",
+    "Note",
+    "Opened",
+    "Signature",
+    "SignatureLine",
+    "Signer",
+    "Verifier",
+    "add_signatures",
+    "base64_text",
+    "check_name",
+    "key_hash",
+    "open_note",
+    "parse_lines",
+    "sign_note",
+    "signature_lines",
+    "signed_by",
+    "strict_base64",
+]
 
-__all__ = ["ED25519", "Signer", "Verifier", "base64_text", "check_name", "key_hash", "open_note", "sign_note", "strict_base64"]
-
-ED25519 = b"\x01"
-"""Signature type byte of plain Ed25519 signatures."""
 MAX_NOTE_BYTES = 1_000_000
 MAX_SIGNATURES = 100
-_SIGNATURE_BYTES = 64
 _MARK = "\u2014 "
+_FORBIDDEN = re.compile("[\x00-\x09\x0b-\x1f\ud800-\udfff]")
 
 
 class Signer(Protocol):
@@ -35,158 +50,207 @@ class Signer(Protocol):
         """Returns the public half, whose name is the log's origin."""
 
     def sign(self, message: bytes) -> bytes:
-        """Returns the Ed25519 signature (64 bytes) of `message`."""
+        """Returns the signature of `message`, of the verifier's type and without a time (64 bytes for Ed25519)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verifier:
-    """A key that notes are checked with; its text form is ``name+hash+base64(0x01 || public key)``.
+class SignatureLine:
+    """One line under a note. Name and key id together name the key.
 
     Args:
-        name: Key name: not empty, neither Unicode spaces nor plus.
-        public_key: Ed25519 public key, 32 bytes.
+        name: Key name.
+        key_id: 4 bytes.
+        signature: What the key's type puts there, a time included; not empty.
     """
 
     name: str
-    public_key: bytes
-
-    def __post_init__(self) -> None:
-        check_name(self.name)
-        if len(self.public_key) != 32:
-            raise _invalid("An Ed25519 public key has 32 bytes.")
-
-    @property
-    def key_hash(self) -> bytes:
-        """The key id of 4 bytes that signature lines carry."""
-        return key_hash(self.name, self.public_key)
+    key_id: bytes
+    signature: bytes
 
     def __str__(self) -> str:
-        return f"{self.name}+{self.key_hash.hex()}+{base64_text(ED25519 + self.public_key)}"
+        return f"{_MARK}{self.name} {base64_text(self.key_id + self.signature)}"
 
     @classmethod
-    def parse(cls, text: str) -> Verifier:
-        """Reads a verifier key's text; only its canonical form, without surrounding white space, is accepted.
+    def parse(cls, line: str) -> SignatureLine:
+        """Reads a line without its newline.
 
         Raises:
-            LedgerError: It is malformed or its hash does not fit the key (ledger.note_invalid).
+            LedgerError: It is not in canonical form (ledger.note_invalid).
         """
-        name, _, rest = text.partition("+")
-        encoded = rest.partition("+")[2]
-        decoded = strict_base64(encoded)
-        if decoded[:1] != ED25519:
-            raise _invalid("The verifier key is not an Ed25519 key.")
-        verifier = cls(name, decoded[1:])
-        if str(verifier) != text:
-            raise _invalid("The verifier key's hash does not fit its name and key.")
-        return verifier
-
-    def is_valid(self, message: bytes, signature: bytes) -> bool:
-        """Tells whether `signature` is this key's signature of `message`."""
-        try:
-            Ed25519PublicKey.from_public_bytes(self.public_key).verify(signature, message)
-        except (InvalidSignature, ValueError):
-            return False
-        return True
+        if not line.startswith(_MARK):
+            raise note_error("A signature line does not start with an em dash and a space.")
+        name, separator, encoded = line.removeprefix(_MARK).partition(" ")
+        check_name(name)
+        data = strict_base64(encoded) if separator else b""
+        if len(data) < 5:
+            raise note_error("A signature line is too short.")
+        return cls(name, data[:4], data[4:])
 
 
-def key_hash(name: str, public_key: bytes) -> bytes:
-    """Returns SHA-256(name || 0x0A || 0x01 || public key)[:4], the key id of signature lines."""
-    return sha256(name.encode() + b"\n" + ED25519 + public_key).digest()[:4]
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A note as it is written, nothing about it verified. `str()` gives its bytes back.
+
+    Args:
+        text: What is signed; it ends in a newline.
+        lines: At least one signature line.
+    """
+
+    text: str
+    lines: tuple[SignatureLine, ...]
+
+    def __str__(self) -> str:
+        return f"{self.text}\n" + "".join(f"{line}\n" for line in self.lines)
+
+    @classmethod
+    def parse(cls, note: str) -> Note:
+        """Reads a note.
+
+        Raises:
+            LedgerError: It is too large or not in canonical form (ledger.note_invalid).
+        """
+        if len(note) > MAX_NOTE_BYTES:
+            raise note_error("The note is too large.")
+        body, separator, tail = note.rpartition("\n\n")
+        text = body + "\n"
+        if not separator:
+            raise note_error("The note has no signature lines after an empty line.")
+        _check_text(text)
+        return cls(text, parse_lines(tail))
 
 
-def sign_note(text: str, signer: Signer) -> str:
-    """Returns the note: `text` (which ends in a newline), an empty line and the signer's signature line.
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A signature that was verified: whose it is and, for cosignatures, the time in POSIX seconds that it states."""
+
+    verifier: Verifier
+    time_s: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The text of a note and who of those asked for signed it, in the order of the note's lines."""
+
+    text: str
+    signatures: tuple[Signature, ...]
+
+    @property
+    def signers(self) -> tuple[Verifier, ...]:
+        """The keys that signed."""
+        return tuple(s.verifier for s in self.signatures)
+
+
+def sign_note(text: str, signer: Signer, *more: Signer, time_s: int | None = None) -> str:
+    """Returns the note: `text` (which ends in a newline), an empty line and one signature line for each signer.
+
+    Args:
+        text: What is signed.
+        signer: The first signer; `more` may be another key of the same name (rotation), or a key of another type.
+        more: Further signers.
+        time_s: POSIX time for signers whose type carries one; now unless given.
 
     Raises:
-        LedgerError: The text cannot be part of a note, or the signer returned no Ed25519 signature (ledger.note_invalid).
+        LedgerError: The text cannot be part of a note, a signer returned no signature of its type, or two signers are one key
+            (ledger.note_invalid).
     """
     _check_text(text)
-    verifier, signature = signer.verifier(), signer.sign(text.encode())
-    if len(signature) != _SIGNATURE_BYTES:
-        raise _invalid("The signer did not return an Ed25519 signature.")
-    return f"{text}\n{_MARK}{verifier.name} {base64_text(verifier.key_hash + signature)}\n"
+    lines = signature_lines(text, (signer, *more), time_s=time_s)
+    if len({(line.name, line.key_id) for line in lines}) < len(lines):
+        raise note_error("Two signers of a note are the same key.")
+    return str(Note(text, lines))
+
+
+def signature_lines(text: str, signers: Sequence[Signer], *, time_s: int | None = None) -> tuple[SignatureLine, ...]:
+    """Returns the signature line of each signer for a note's text, to be put under a note that has this text.
+
+    Raises:
+        LedgerError: A type cannot cover the text, or a signer returned no signature of its type (ledger.note_invalid).
+    """
+    stamp = int(time.time()) if time_s is None else time_s
+    if not 0 <= stamp <= MAX_TIME_S:
+        raise note_error("The time of a cosignature is from 0 to 2^63 - 1.")
+    return tuple(_sign(text, signer, stamp) for signer in signers)
 
 
 def open_note(note: str, verifiers: Sequence[Verifier]) -> str:
-    """Returns the text of a note that at least one of `verifiers` signed.
-
-    Signatures of unknown keys are ignored; a wrong one of a known key makes the whole note invalid, as the specification says.
+    """Returns the text of a note that at least one of `verifiers` signed; see `signed_by`, which also tells who did.
 
     Raises:
         LedgerError: The note is malformed, wrongly signed or signed by no trusted key (ledger.note_invalid).
     """
-    if len(note) > MAX_NOTE_BYTES:
-        raise _invalid("The note is too large.")
-    body, separator, tail = note.rpartition("\n\n")
-    text = body + "\n"
-    if not separator or not tail.endswith("\n"):
-        raise _invalid("The note has no signature lines after an empty line.")
-    _check_text(text)
-    lines = tail[:-1].split("\n")
-    if len(lines) > MAX_SIGNATURES:
-        raise _invalid("The note has too many signatures.")
-    known = {(v.name, v.key_hash): v for v in verifiers}
-    is_signed = False
-    for line in lines:
-        name, signature = _signature(line)
-        verifier = known.get((name, signature[:4]))
-        if verifier is None:
+    return signed_by(note, verifiers).text
+
+
+def signed_by(note: str | Note, verifiers: Sequence[Verifier]) -> Opened:
+    """Returns the text of a note and which of `verifiers` signed it, at least one.
+
+    Signatures of unknown keys are ignored; a wrong one of a known key makes the whole note invalid, as the specification says, and
+    so does a second line of a known key.
+
+    Raises:
+        LedgerError: The note is malformed, wrongly signed or signed by no trusted key (ledger.note_invalid).
+        UsageError: This installation cannot check a signature of a known key (usage.extra_missing).
+    """
+    parsed = Note.parse(note) if isinstance(note, str) else note
+    known: dict[tuple[str, bytes], Verifier] = {}
+    for verifier in verifiers:
+        if known.setdefault((verifier.name, verifier.key_hash), verifier) != verifier:
+            raise note_error("Two trusted keys have the same name and key id.", key=verifier.name)
+    signatures: list[Signature] = []
+    for line in parsed.lines:
+        found = known.get((line.name, line.key_id))
+        if found is None:
             continue
-        if not verifier.is_valid(text.encode(), signature[4:]):
-            raise _invalid("A signature of a trusted key does not hold.", key=verifier.name)
-        is_signed = True
-    if not is_signed:
-        raise _invalid("The note is not signed by a trusted key.", keys=[v.name for v in verifiers])
-    return text
+        time_s, bare = found.split(line.signature)
+        if not found.is_valid(found.message(parsed.text, time_s or 0), bare):
+            raise note_error("A signature of a trusted key does not hold.", key=found.name)
+        if any(s.verifier == found for s in signatures):
+            raise note_error("A trusted key signed the note twice.", key=found.name)
+        signatures.append(Signature(found, time_s))
+    if not signatures:
+        raise note_error("The note is not signed by a trusted key.", keys=[v.name for v in verifiers])
+    return Opened(parsed.text, tuple(signatures))
 
 
-def check_name(name: str) -> None:
-    """Refuses a key name that a note cannot carry.
+def add_signatures(note: str, lines: Sequence[SignatureLine]) -> str:
+    """Returns the note with further signature lines; its text stays byte for byte, a new line of a key takes the old one's place.
 
-    Raises:
-        LedgerError: It is empty, or holds white space, plus, control or surrogate characters (ledger.note_invalid).
-    """
-    if not name or any(c == "+" or c < " " or c.isspace() or "\ud800" <= c <= "\udfff" for c in name):
-        raise _invalid("A key name is not empty and holds neither white space nor a plus sign.")
-
-
-def base64_text(data: bytes) -> str:
-    """Returns standard base64 with padding (RFC 4648, section 4)."""
-    return b64encode(data).decode("ascii")
-
-
-def strict_base64(text: str) -> bytes:
-    """Decodes base64, accepting only the text that `base64_text` would have written.
+    Nothing is verified here.
 
     Raises:
-        LedgerError: It is not canonical (ledger.note_invalid).
+        LedgerError: The note is malformed (ledger.note_invalid).
     """
-    try:
-        data = b64decode(text, validate=True)
-    except (Base64Error, ValueError) as error:
-        raise _invalid("The text is not base64.") from error
-    if base64_text(data) != text:  # loose last bits or inner padding
-        raise _invalid("The base64 is not canonical.")
-    return data
+    parsed = Note.parse(note)
+    merged = {(line.name, line.key_id): line for line in (*parsed.lines, *lines)}
+    return str(Note(parsed.text, tuple(merged.values())))
 
 
-def _signature(line: str) -> tuple[str, bytes]:
-    if not line.startswith(_MARK):
-        raise _invalid("A signature line does not start with an em dash and a space.")
-    name, separator, encoded = line.removeprefix(_MARK).partition(" ")
-    check_name(name)
-    signature = strict_base64(encoded) if separator else b""
-    if len(signature) < 5:
-        raise _invalid("A signature line is too short.")
-    return name, signature
+def parse_lines(text: str) -> tuple[SignatureLine, ...]:
+    """Reads one or more signature lines, each ended by a newline, as they stand under a note or come from a witness.
+
+    Raises:
+        LedgerError: There are none, too many, or one is not in canonical form (ledger.note_invalid).
+    """
+    if not text.endswith("\n"):
+        raise note_error("The note has no signature lines after an empty line.")
+    lines = text[:-1].split("\n")
+    if len(lines) > MAX_SIGNATURES:
+        raise note_error("The note has too many signatures.")
+    return tuple(SignatureLine.parse(line) for line in lines)
+
+
+def _sign(text: str, signer: Signer, time_s: int) -> SignatureLine:
+    verifier = signer.verifier()
+    kind = verifier.type
+    bare = signer.sign(verifier.message(text, time_s))
+    if len(bare) != kind.signature_bytes:
+        raise note_error(f"The signer did not return an {kind.label} signature.")
+    stamp = time_s.to_bytes(8, "big") if kind.is_timestamped else b""
+    return SignatureLine(verifier.name, verifier.key_hash, stamp + bare)
 
 
 def _check_text(text: str) -> None:
     if not text.endswith("\n") or text == "\n":
-        raise _invalid("A note's text ends in a newline.")
-    if any((c < " " and c != "\n") or "\ud800" <= c <= "\udfff" for c in text):
-        raise _invalid("A note holds no control characters and only valid Unicode.")
-
-
-def _invalid(message: str, **evidence: object) -> LedgerError:
-    return LedgerError("ledger.note_invalid", message, evidence=evidence)
+        raise note_error("A note's text ends in a newline.")
+    if _FORBIDDEN.search(text):
+        raise note_error("A note holds no control characters and only valid Unicode.")

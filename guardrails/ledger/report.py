@@ -70,7 +70,10 @@ class Report:
         unknown: Indexes of intents whose outcome is not known: the process died, or they are running now.
         erased: (index, name) of commitments whose salt was erased.
         pins: How many earlier states, known from elsewhere, are contained in this ledger.
+        archived: Entries before this index were checked by their hashes alone, since the archive was not given; 0 for none.
+        witnessed: Size of the published checkpoint, where it has the cosignatures that were asked for; None where none were.
         level: How deep it was checked: ``hash``, ``entries`` or ``signatures``.
+        keys: The log's verifier keys in the order of their coming; more than one after a rotation.
         since: Time of the last entry before anything was wrong: the change is of an entry after it. Empty where nothing is.
     """
 
@@ -83,7 +86,10 @@ class Report:
     unknown: tuple[int, ...] = ()
     erased: tuple[tuple[int, str], ...] = ()
     pins: int = 0
+    archived: int = 0
+    witnessed: int | None = None
     level: str = "signatures"
+    keys: tuple[str, ...] = ()
     since: str = ""
 
     @property
@@ -101,6 +107,11 @@ class Report:
         """What this verification cannot tell; empty when an earlier state was pinned."""
         if self.pins:
             return ""
+        if self.witnessed is not None:
+            return (
+                "Witnesses vouch for the entries that they cosigned, not for those after them; whoever holds the signing key could"
+                " still show an older cosigned state. Pin a checkpoint, or ask a witness for the latest it saw."
+            )
         return (
             "Without a witness or a pinned checkpoint, whoever holds the signing key can cut off or rewrite the end unnoticed."
         )
@@ -121,7 +132,10 @@ class Report:
             "unknown": list(self.unknown),
             "erased": [{"index": index, "name": name} for index, name in self.erased],
             "pins": self.pins,
+            "archived": self.archived,
+            "witnessed": self.witnessed,
             "level": self.level,
+            "keys": list(self.keys),
             "sound_until": self.since,
             "caveat": self.caveat,
         }

@@ -7,10 +7,14 @@ from pathlib import Path
 
 from guardrails.errors import UsageError
 from guardrails.ledger.auditing import Audit, Level
-from guardrails.ledger.checkpoint import open_checkpoint
 from guardrails.ledger.location import Location
 from guardrails.ledger.opening import open_store
+from guardrails.ledger.pin import PinStore
+from guardrails.ledger.publishing.archive import ArchiveReader
+from guardrails.ledger.publishing.places import open_reader
 from guardrails.ledger.report import Problem, Report, TrustedKey, read_small_file
+from guardrails.ledger.stores.base import Store
+from guardrails.ledger.witnessing.quorum import Policy
 
 __all__ = ["Level", "Problem", "Report", "TrustedKey", "verify"]
 
@@ -23,7 +27,9 @@ def verify(
     checkpoint: str | Path | None = None,
     level: Level = "signatures",
     progress: Callable[[int, int], None] | None = None,
-    archive: Callable[[int, int], list[bytes]] | None = None,
+    archive: str | Path | None = None,
+    witnesses: Policy | None = None,
+    pins: PinStore | None = None,
 ) -> Report:
     """Checks a ledger completely.
 
@@ -35,7 +41,9 @@ def verify(
         level: How deep: ``hash`` rebuilds the tree, ``entries`` also reads what they say, ``signatures`` (everything) also checks
             each entry's signature.
         progress: Called now and then with (entries checked, entries in all).
-        archive: Gives the bytes of archived entries `start` to `end`; without it they are only checked by their hashes.
+        archive: Where archived entries are, a folder or a URL; without it they are only checked by their hashes.
+        witnesses: Which cosignatures the published checkpoint must have.
+        pins: Where the last checkpoint seen of each log is kept: the ledger must contain it. Moved on when everything fits.
 
     Raises:
         UsageError: A file is missing, no key is given where none lies beside, or the URL is of memory or of another database.
@@ -48,11 +56,26 @@ def verify(
     store = open_store(location, read_only=True)
     try:
         trusted = TrustedKey.find(key, location.beside(".pub"))
-        pins = {} if pin is None else {"the pinned root": pin}
-        if checkpoint is not None:
-            text = checkpoint if isinstance(checkpoint, str) and "\n" in checkpoint else read_small_file(Path(checkpoint))
-            earlier = open_checkpoint(text, trusted.verifier)
-            pins["the earlier checkpoint"] = (earlier.size, earlier.root)
-        return Audit(store, trusted, pins, level=level, progress=progress, archive=archive).run()
+        roots = {} if pin is None else {"the pinned root": pin}
+        reader = None if archive is None else _archived(store, archive)
+        audit = Audit(store, trusted, roots, level=level, progress=progress, archive=reader)
+        with store.snapshot():  # one state, whatever is appended meanwhile
+            audit.read_keys()
+            audit.require_witnesses(witnesses)
+            if checkpoint is not None:
+                text = checkpoint if isinstance(checkpoint, str) and "\n" in checkpoint else read_small_file(Path(checkpoint))
+                audit.pin("the earlier checkpoint", text)
+            pinned = pins.pinned(trusted.verifier.name) if pins is not None else None
+            if pinned is not None:
+                audit.pin("the checkpoint seen last", pinned)
+            report = audit.run()
+            if pins is not None and report.is_verified:
+                pins.replace(trusted.verifier.name, store.head().note)
+            return report
     finally:
         store.close()
+
+
+def _archived(store: Store, place: str | Path) -> Callable[[int, int], list[bytes]]:
+    reader = ArchiveReader(open_reader(place), lambda level, index, _: store.tile(level, index) or b"")
+    return lambda start, end: [leaf for _, leaf in reader.leaves(start, end)]

@@ -55,13 +55,19 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """What an engine returned for a plan, before the scan: `duration_ms` is the engine's wall time in milliseconds."""
+    """What an engine returned for a plan, before the scan: `duration_ms` is the engine's wall time in milliseconds.
+
+    `recorded` is the entry id, index and leaf hash of the outcome, where it was written in the transaction of the change itself.
+    `changed_by` tells the rows changed by relation, where the engine counts them so; `rows_changed` is all of them.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     rows_changed: int = 0
     is_truncated: bool = False
     duration_ms: float = 0.0
+    changed_by: tuple[tuple[str, int], ...] = ()
+    recorded: tuple[str, int, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

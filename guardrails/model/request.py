@@ -57,3 +57,5 @@ class Context:
     conversation_id: str | None = None
     tool: str | None = None
     tool_call_id: str | None = None
+    agent_version: str | None = None
+    agent_instance: str | None = None

@@ -439,3 +439,11 @@ def test_reopening_keeps_the_log_and_its_pseudonyms(url: str, tmp_path: Path) ->
 def test_keys_are_private(guard: Guard, tmp_path: Path) -> None:
     for name in ("audit.db.key", "audit.db.mask-key"):
         assert (tmp_path / name).stat().st_mode & 0o077 == 0
+
+
+def test_an_outcome_tells_what_changed_where_and_an_intent_which_instance_asked(guard: Guard) -> None:
+    with guard.session(principal=ANA, agent="bot", agent_version="1.4", agent_instance="pod-7"):
+        guard.execute("DELETE FROM orders WHERE id = 1")
+    intent, outcome = entries(guard)[-2:]
+    assert intent["agent"] == {"name": "bot", "model": None, "version": "1.4", "instance": "pod-7"}
+    assert (outcome["changed"], outcome["rows_changed"]) == ([{"relation": "orders", "rows": 1}], 1)

@@ -85,6 +85,11 @@ class HandMade:
 class HandMadeLog(MemoryLog):
     """A log in memory that evidence can be exported from."""
 
+    archived = 0
+
+    def published(self) -> str:
+        return ""
+
     @property
     def verifier_key(self) -> str:
         return str(self.verifier)

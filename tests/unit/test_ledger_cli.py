@@ -115,7 +115,7 @@ def test_prove_refuses_a_changed_entry_and_another_key(path: Path) -> None:
     ("arguments", "code"),
     [
         (("verify", "--ledger", "none.db"), "usage.file_missing"),
-        (("verify", "--ledger", "postgresql://x"), "usage.database_unsupported"),
+        (("verify", "--ledger", "mysql://x"), "usage.database_unsupported"),
         (("verify", "--ledger", "sqlite:///:memory:"), "usage.database_unsupported"),
         (("show", "--ledger", "none.db"), "usage.file_missing"),
         (("show", "--ledger", "sqlite:///:memory:"), "ledger.unavailable"),

@@ -19,6 +19,7 @@ from guardrails.ledger import Ledger, merkle
 from guardrails.ledger.checkpoint import open_checkpoint
 from guardrails.ledger.keys import Ed25519Signer
 from guardrails.ledger.note import Verifier
+from guardrails.ledger.pin import PinStore
 from guardrails.ledger.verify import verify
 
 
@@ -406,3 +407,22 @@ def test_a_long_log_is_proved_without_reading_it(ledger: Ledger) -> None:
     started = time.perf_counter()
     list(ledger.leaves())
     assert short < (time.perf_counter() - started) / 5
+
+
+def test_a_pin_outside_tells_of_an_old_backup(path: Path, tmp_path: Path) -> None:
+    pins = PinStore(tmp_path / "pins")
+    with Ledger.open(path, pins=pins) as ledger:
+        ledger.append({})
+    copy_database(path, tmp_path / "old.db")
+    with Ledger.open(path, pins=pins) as ledger:
+        ledger.append_many([{}] * 300)
+    with Ledger.open(path, pins=pins) as ledger:
+        assert ledger.size == 301
+    copy_database(tmp_path / "old.db", path)
+    with pytest.raises(TamperedError) as caught:
+        Ledger.open(path, pins=pins)
+    assert {"pinned", "note"} <= caught.value.evidence.keys()
+    with Ledger.open(path) as ledger:
+        ledger.append_many([{"another": "past"}] * 400)
+    with pytest.raises(TamperedError):
+        Ledger.open(path, pins=pins, read_only=True)

@@ -134,6 +134,8 @@ def test_another_checkpoint_of_the_same_tree_takes_its_place(target: Target) -> 
     done = publish(LOG.at(300), target, LOG.verifier, note=cosigned)
     assert done.written == 0
     assert files(target)["checkpoint"].decode() == cosigned
+    publish(LOG.at(300), target, LOG.verifier)  # the log itself has no cosignatures, and does not take them away
+    assert files(target)["checkpoint"].decode() == cosigned
     older = publish(LOG.at(500), target, LOG.verifier, note=LOG.at(400).checkpoint())
     assert older.head.size == 400
 
@@ -149,6 +151,22 @@ def test_the_key_decides(target: Target) -> None:
         publish(other, target, stranger.verifier())
     with pytest.raises(LedgerError, match="not signed by a trusted key"):
         TileClient(target, stranger.verifier())
+
+
+def test_a_log_whose_key_changed_goes_on(target: Target, tmp_path: Path) -> None:
+    newer = MemoryLog(LOG.entries, Ed25519Signer.generate(LOG.verifier.name))
+    publish(LOG.at(300), target, LOG.verifier)
+    monitor(TileClient(target, LOG.verifier), tmp_path / "seen")
+    with pytest.raises(LedgerError, match="not signed by a trusted key"):
+        publish(newer, target, newer.verifier)
+    keys = [LOG.verifier, newer.verifier]
+    assert publish(newer, target, keys).old_size == 300
+    assert monitor(TileClient(target, keys), tmp_path / "seen").old_size == 300
+    assert monitor(TileClient(target, newer.verifier), tmp_path / "seen").old_size == 2000
+    with pytest.raises(LedgerError, match="another log"):
+        TileClient(target, [newer.verifier, Ed25519Signer.generate("other.example").verifier()])
+    with pytest.raises(LedgerError):
+        TileClient(target, [])
 
 
 @pytest.mark.parametrize("index", [0, 255, 256, 699])
@@ -244,7 +262,6 @@ def test_a_folder_holds_nothing_but_whole_files(tmp_path: Path) -> None:
     publish(LOG.at(300), target, LOG.verifier)
     assert {p.name for p in folder.iterdir()} == {"checkpoint", "tile", ".incoming", ".lock"}
     assert list((folder / ".incoming").iterdir()) == []
-    assert (folder / "checkpoint").stat().st_mode & 0o777 == 0o644
     stale, fresh = folder / ".incoming" / "stale", folder / ".incoming" / "fresh"
     for left in (stale, fresh):
         left.write_bytes(b"half")
@@ -257,6 +274,16 @@ def test_a_folder_holds_nothing_but_whole_files(tmp_path: Path) -> None:
             target.get(path, 10)
         with pytest.raises(LedgerError):
             target.create(path, b"x")
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_who_may_read_the_files_is_as_everywhere(mask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(mask)
+    try:
+        publish(LOG.at(300), DirectoryTarget(tmp_path / "log"), LOG.verifier)
+    finally:
+        os.umask(before)
+    assert {p.stat().st_mode & 0o777 for p in (tmp_path / "log").rglob("[!.]*") if p.is_file()} == {mode}
 
 
 def test_a_folder_without_hard_links_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -390,6 +417,31 @@ def test_a_mirror_is_the_same_files(target: Target, tmp_path: Path) -> None:
     with pytest.raises(TamperedError):
         mirror(TileClient(target, LOG.verifier), DirectoryTarget(tmp_path / "second"))
     assert not (tmp_path / "second" / "checkpoint").exists()
+
+
+def test_entries_can_be_withheld_and_the_hashes_still_be_watched(target: Target, tmp_path: Path) -> None:
+    publish(LOG.at(700), target, LOG.verifier, has_entries=False)
+    assert not any(path.startswith("tile/entries") for path in files(target))
+    client = TileClient(target, LOG.verifier)
+    with pytest.raises(LedgerError) as caught:
+        monitor(client, tmp_path / "seen")
+    assert caught.value.code == "ledger.incomplete"
+    assert monitor(client, tmp_path / "seen", has_entries=False).checked == 0
+    publish(LOG.at(900), target, LOG.verifier, has_entries=False)
+    client.refresh()
+    observed = monitor(client, tmp_path / "seen", has_entries=False)
+    assert (observed.old_size, observed.head.size) == (700, 900)
+    assert client.prove(5).verify(LOG.entries[5], LOG.verifier).size == 900
+    copy = DirectoryTarget(tmp_path / "copy")
+    mirror(client, copy, has_entries=False)
+    assert files(copy).keys() == {p for p in expected_paths(900) if "entries" not in p}
+    target.delete("tile/0/001")
+    target.create("tile/0/001", bytes(8192))
+    with pytest.raises(TamperedError):
+        monitor(TileClient(target, LOG.verifier), tmp_path / "seen", has_entries=False, full=True)
+    # They can follow later.
+    assert publish(LOG.at(900), copy, LOG.verifier, repair=True).written == 4
+    assert list(TileClient(copy, LOG.verifier).leaves()) == list(LOG.leaves(0, 900))
 
 
 def test_a_live_log_reads_like_a_published_one(target: Target) -> None:

@@ -2,41 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
 
 from guardrails.ledger.entry import decode, is_outcome
+from guardrails.ledger.evidence.source import WholeLog
 
-__all__ = ["Context", "EvidenceSource", "gather"]
+__all__ = ["Context", "gather"]
 
 _KEY_CHANGES = frozenset({"key.rotate", "key.retire", "key.revoke"})
-
-
-class EvidenceSource(Protocol):
-    """A log that evidence is exported from; `guardrails.ledger.Ledger` is one."""
-
-    @property
-    def size(self) -> int:
-        """Number of entries now."""
-
-    @property
-    def verifier_key(self) -> str:
-        """Text of the key that signs checkpoints now."""
-
-    def checkpoint(self) -> str:
-        """Returns the latest checkpoint, a signed note."""
-
-    def leaf(self, index: int) -> bytes:
-        """Returns the canonical bytes of an entry."""
-
-    def leaves(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-        """Yields (index, canonical bytes) of the entries from `start` to `end` (exclusive), in order."""
-
-    def tile(self, level: int, index: int, width: int) -> bytes:
-        """Returns the first `width` hashes (32 bytes each) of a tile of C2SP tlog-tiles."""
-
-    def kept(self, index: int, name: str) -> bytes | None:
-        """Returns a private value that was kept, None when it was not, or was erased."""
 
 
 class Context:
@@ -134,7 +107,7 @@ class Context:
                 self.require(index, entry)
 
 
-def gather(source: EvidenceSource, range_: range, size: int, beside: list[int], read: Callable[[int], object]) -> Context:
+def gather(source: WholeLog, range_: range, size: int, beside: list[int], read: Callable[[int], object]) -> Context:
     """Reads a log of `size` entries once, or twice where sessions of the context began elsewhere, and returns what a range depends on.
 
     Args:
@@ -168,6 +141,6 @@ def gather(source: EvidenceSource, range_: range, size: int, beside: list[int], 
     return context
 
 
-def _settle(context: Context, source: EvidenceSource) -> None:
+def _settle(context: Context, source: WholeLog) -> None:
     while (index := context.pop_missing()) is not None:
         context.require(index, decode(source.leaf(index)))

@@ -26,14 +26,16 @@ from typing import Protocol
 
 from guardrails.errors import LedgerError, TamperedError, UsageError
 from guardrails.ledger.checkpoint import Checkpoint
-from guardrails.ledger.evidence.context import Context, EvidenceSource, gather
+from guardrails.ledger.evidence.context import Context, gather
 from guardrails.ledger.evidence.ranges import find_time, parse_moment
 from guardrails.ledger.evidence.readme import README
+from guardrails.ledger.evidence.source import EvidenceSource, WholeLog
 from guardrails.ledger.evidence.verifier import FORMAT, canonical_manifest
 from guardrails.ledger.evidence.writing import NewFolder, new_folder
 from guardrails.ledger.merkle import leaf_hash
 from guardrails.ledger.note import base64_text
 from guardrails.ledger.proof import EntryProof
+from guardrails.ledger.publishing.source import Reader
 from guardrails.ledger.report import read_small_file
 from guardrails.ledger.tile_tree import TileTree
 from guardrails.ledger.tiles import TILE_WIDTH, BundleId, edge_tiles, encode_bundle, tile_at
@@ -89,6 +91,7 @@ def export_evidence(
     cited: Iterable[int] | None = None,
     since: str | Path | None = None,
     checkpoint: str | Path | None = None,
+    archive: Reader | None = None,
     policies: Iterable[PolicyText] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Evidence:
@@ -103,8 +106,9 @@ def export_evidence(
         to_time: Instead of `end`: entries before this time.
         cited: The entries that get proofs of their own; by default all of the range.
         since: The auditor's last checkpoint of this log, as text or as a path.
-        checkpoint: A checkpoint of this log with cosignatures, as text or as a path, used if it covers the range; by default the
-            latest.
+        checkpoint: A checkpoint of this log, as text or as a path, by default the one that witnesses cosigned last; the latest one
+            where it does not cover the range.
+        archive: Where the ledger's oldest entries were moved to.
         policies: Policies whose texts are added where an entry names them; others are taken from what the ledger keeps.
         progress: Called now and then with (steps done, steps in all).
 
@@ -114,10 +118,12 @@ def export_evidence(
             a checkpoint is malformed or of another log (ledger.note_invalid).
         TamperedError: An entry was changed (ledger.tampered), or `since` contradicts the log (ledger.inconsistent).
     """
-    latest = ledger.checkpoint()
-    range_, times = _range(ledger, _opened(latest).size, start, end, from_time, to_time, cited)
-    given = latest if checkpoint is None else _note(checkpoint)
-    note = given if _opened(given).size >= range_.stop else latest
+    latest, log = ledger.checkpoint(), WholeLog(ledger, archive)
+    range_, times = _range(log, _opened(latest).size, start, end, from_time, to_time, cited)
+    old = None if since is None else _opened(_note(since))
+    note = (_note(checkpoint) if checkpoint is not None else ledger.published()) or latest
+    if _opened(note).size < max(range_.stop, old.size if old is not None else 0):
+        note = latest
     head = _opened(note)
     if head.origin != _opened(latest).origin:
         raise LedgerError("ledger.note_invalid", "The checkpoint is of another log.")
@@ -125,16 +131,16 @@ def export_evidence(
     if any(index not in range_ for index in wanted):
         raise LedgerError("ledger.index_range", "A cited entry is not within the range.")
     tree = TileTree(head, lambda tile: ledger.tile(tile.level, tile.index, tile.width))
-    earlier = None if since is None else _earlier(since, tree)
+    earlier = None if old is None else _contained_in(old, tree)
     contained = _contained(range_, head.size)
     steps = _Steps(progress, head.size + len(contained) + len(wanted))
     beside = [index for index in (range_.start - 1, range_.stop) if times is not None and 0 <= index < head.size]
-    context = gather(ledger, range_, head.size, beside, steps.take)
+    context = gather(log, range_, head.size, beside, steps.take)
     with new_folder(Path(directory).absolute()) as folder:
         folder.write("checkpoint", note.encode())
-        _write_entries(folder, ledger, tree, contained, steps)
+        _write_entries(folder, log, tree, contained, steps)
         _write_proofs(folder, tree, note, sorted({*wanted, *context.indexes}), steps)
-        outside = [ledger.leaf(index) for index in sorted(context.indexes) if index not in contained]
+        outside = [log.leaf(index) for index in sorted(context.indexes) if index not in contained]
         folder.write("context.jsonl", b"".join(leaf + b"\n" for leaf in outside))
         if earlier is not None:
             proof = tree.consistency_proof(earlier.size) if earlier.size else []
@@ -186,7 +192,7 @@ class _Steps:
 
 
 def _range(
-    ledger: EvidenceSource,
+    log: WholeLog,
     size: int,
     start: int | None,
     end: int | None,
@@ -203,8 +209,8 @@ def _range(
             raise UsageError("usage.input_invalid", "One bound is given as an index and one as a time.")
         times = {"from": from_time and parse_moment(from_time), "to": to_time and parse_moment(to_time)}
         low, high = times["from"], times["to"]
-        start = 0 if low is None else find_time(ledger.leaf, size, low)
-        end = size if high is None else find_time(ledger.leaf, size, high)
+        start = 0 if low is None else find_time(log.leaf, size, low)
+        end = size if high is None else find_time(log.leaf, size, high)
         if low is not None and high is not None and low >= high:
             raise UsageError("usage.input_invalid", "The range of times is empty.")
     named = list(cited) if cited is not None else []
@@ -234,8 +240,7 @@ def _note(given: str | Path) -> str:
     return given if isinstance(given, str) and "\n" in given else read_small_file(Path(given))
 
 
-def _earlier(since: str | Path, tree: TileTree) -> Checkpoint:
-    earlier = _opened(_note(since))
+def _contained_in(earlier: Checkpoint, tree: TileTree) -> Checkpoint:
     if earlier.origin != tree.head.origin:
         raise LedgerError("ledger.note_invalid", "The auditor's checkpoint is of another log.")
     if earlier.size > tree.head.size or tree.root_at(earlier.size) != earlier.root:
@@ -247,12 +252,12 @@ def _earlier(since: str | Path, tree: TileTree) -> Checkpoint:
     return earlier
 
 
-def _write_entries(folder: NewFolder, ledger: EvidenceSource, tree: TileTree, contained: range, steps: _Steps) -> None:
+def _write_entries(folder: NewFolder, log: WholeLog, tree: TileTree, contained: range, steps: _Steps) -> None:
     """Writes the entry bundles, and the tiles that lead from them to the root."""
     if not contained:
         return
     size, needed = tree.head.size, set(edge_tiles(tree.head.size))
-    leaves = ledger.leaves(contained.start, contained.stop)
+    leaves = log.leaves(contained.start, contained.stop)
     for index in range(contained.start // TILE_WIDTH, -(-contained.stop // TILE_WIDTH)):
         tile = tile_at(0, index, size)
         entries = []
@@ -284,7 +289,7 @@ def _write_policies(folder: NewFolder, ledger: EvidenceSource, context: Context,
     missing = []
     for digest in sorted(context.policies):
         text = texts.get(digest)
-        if text is None and digest in context.texts:
+        if text is None and context.texts.get(digest, -1) >= ledger.archived:  # of older entries the ledger keeps nothing else
             text = ledger.kept(context.texts[digest], "policy")
         if text is None or sha256(text).hexdigest() != digest:
             missing.append(digest)

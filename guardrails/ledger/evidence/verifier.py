@@ -473,13 +473,14 @@ class Entries:
         need(set(sig) == {"key", "ed25519"}, "it is not signed")
         if not public or sig["key"] != sha256(public).hex()[:16]:
             may_log = not public or entry.get("type") == "outcome.unknown"  # a lost outcome, found by the log's owner
-            by = [key for key in self.log_keys.keys if may_log and sha256(key.public).hex()[:16] == sig["key"]]
-            need(by, "it is signed with a key that has no say in its session")
+            current = [key for key, size in self.log_keys.valid_from.items() if size <= index][-1]
+            need(
+                may_log and sig["key"] == sha256(current.public).hex()[:16],
+                "it is signed with a key that has no say in its session",
+            )
             # Of an entry signed with a revoked key, the tree says that it is in the log, but nothing says who wrote it.
-            kind = "revoked" if index + 1 >= self.log_keys.revoked_from.get(by[0], 2**63) else "log"
-            is_valid = kind == "revoked" or self.log_keys.signs_for(by[0], index + 1)
-            need(is_valid, "it is signed with a key that the log did not have then")
-            public = by[0].public
+            kind = "revoked" if index + 1 >= self.log_keys.revoked_from.get(current, 2**63) else "log"
+            public = current.public
         message = CONTEXT + canonical({name: value for name, value in entry.items() if name != "sig"})
         need(has_signed(public, strict_base64(sig["ed25519"]), message), "its signature does not hold")
         self.signed[kind] += 1

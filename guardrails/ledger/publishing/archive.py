@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from guardrails.errors import LedgerError, TamperedError
-from guardrails.ledger.checkpoint import open_checkpoint
 from guardrails.ledger.merkle import HASH_BYTES, leaf_hash
-from guardrails.ledger.note import Verifier
 from guardrails.ledger.publishing.exporter import encode_checked, put_all
+from guardrails.ledger.publishing.heads import Keys, open_head
 from guardrails.ledger.publishing.source import LogSource, Reader, Target, read_bundle
 from guardrails.ledger.tile_tree import TileTree
 from guardrails.ledger.tiles import TILE_WIDTH, BundleId, split_hashes
@@ -34,7 +33,7 @@ def archive_bundles(
     source: LogSource,
     target: Target,
     end: int,
-    verifier: Verifier,
+    keys: Keys,
     *,
     start: int = 0,
     workers: int = 4,
@@ -48,7 +47,7 @@ def archive_bundles(
         source: The log.
         target: Where to.
         end: Entry to stop before, a multiple of 256.
-        verifier: The key that the log's checkpoint is signed with.
+        keys: The log's key or keys.
         start: First entry, a multiple of 256: where an earlier archive ended.
         workers: How many files are written at the same time.
         progress: Called with the number of bundles proven and of all.
@@ -57,7 +56,7 @@ def archive_bundles(
         LedgerError: The range is not of whole bundles within the log (ledger.index_range), or a place cannot be used.
         TamperedError: An entry has not its leaf hash, or a file is there with other content (ledger.tampered).
     """
-    head = open_checkpoint(source.checkpoint(), verifier)
+    head = open_head(source.checkpoint(), keys)
     if start % TILE_WIDTH or end % TILE_WIDTH or not 0 <= start <= end <= head.size:
         raise LedgerError(
             "ledger.index_range",
@@ -142,7 +141,8 @@ class ArchivedSource:
     def leaves(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
         middle = min(max(start, self._archived), end)
         yield from self._archive.leaves(start, middle)
-        yield from self._source.leaves(middle, end)
+        if middle < end:
+            yield from self._source.leaves(middle, end)
 
     def tile(self, level: int, index: int, width: int) -> bytes:
         return self._source.tile(level, index, width)

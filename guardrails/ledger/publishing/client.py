@@ -9,12 +9,11 @@ from itertools import islice
 from pathlib import Path
 
 from guardrails.errors import LedgerError, TamperedError
-from guardrails.ledger.checkpoint import Checkpoint, open_checkpoint
+from guardrails.ledger.checkpoint import Checkpoint
 from guardrails.ledger.merkle import leaf_hash
-from guardrails.ledger.note import Verifier
 from guardrails.ledger.proof import EntryProof
 from guardrails.ledger.publishing.exporter import Published, publish
-from guardrails.ledger.publishing.heads import require_extension
+from guardrails.ledger.publishing.heads import Keys, open_head, require_extension
 from guardrails.ledger.publishing.places import open_reader
 from guardrails.ledger.publishing.source import Reader, Target, read_bundle, read_checkpoint, read_tile
 from guardrails.ledger.tile_tree import TileTree
@@ -28,20 +27,20 @@ class TileClient:
 
     Args:
         place: An http or https prefix, a folder, the URL of an object store, or a reader.
-        verifier: The log's key, known from elsewhere.
+        keys: The log's key or keys, known from elsewhere.
         workers: How many entry bundles are fetched ahead at the same time.
 
     Raises:
         UsageError: The place is not understood.
         LedgerError: It cannot be read (ledger.unavailable), nothing is published there (ledger.incomplete), or the checkpoint is
-            not signed by the key (ledger.note_invalid).
+            not signed by any of the keys (ledger.note_invalid).
         TamperedError: The tiles do not lead to the checkpoint's root (ledger.tampered).
     """
 
-    def __init__(self, place: str | Path | Reader, verifier: Verifier, *, workers: int = 4) -> None:
+    def __init__(self, place: str | Path | Reader, keys: Keys, *, workers: int = 4) -> None:
         self._reader = open_reader(place) if isinstance(place, str | Path) else place
         self._workers = workers
-        self.verifier = verifier
+        self.keys = keys
         self.note, self.tree = self._read()
 
     @property
@@ -61,7 +60,7 @@ class TileClient:
             TamperedError: It does not (ledger.inconsistent, with both as evidence); the one before is kept.
         """
         note, tree = self._read()
-        require_extension(self.note, note, tree, self.verifier)
+        require_extension(self.note, note, tree, self.keys)
         self.note, self.tree = note, tree
         return tree.head
 
@@ -110,7 +109,7 @@ class TileClient:
         note = read_checkpoint(self._reader)
         if note is None:
             raise LedgerError("ledger.incomplete", "No log is published there.", hint="Check the place.")
-        head = open_checkpoint(note, self.verifier)
+        head = open_head(note, self.keys)
         return note, TileTree(head, lambda tile: read_tile(self._reader, tile))
 
     def _leaves(self, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
@@ -152,6 +151,7 @@ def mirror(
     client: TileClient,
     target: Target,
     *,
+    has_entries: bool = True,
     repair: bool = False,
     keep_partials: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -160,4 +160,12 @@ def mirror(
 
     The signed note is copied as it is, with all its signatures. Arguments and errors are those of `publish`.
     """
-    return publish(client, target, client.verifier, repair=repair, keep_partials=keep_partials, progress=progress)
+    return publish(
+        client,
+        target,
+        client.keys,
+        has_entries=has_entries,
+        repair=repair,
+        keep_partials=keep_partials,
+        progress=progress,
+    )

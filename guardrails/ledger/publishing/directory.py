@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from secrets import token_hex
 from threading import Lock
 
 from guardrails.errors import LedgerError
@@ -106,16 +106,15 @@ class DirectoryTarget:
         try:
             self._make_folder(place.parent)
             self._make_folder(self._root / _INCOMING)
-            with NamedTemporaryFile(dir=self._root / _INCOMING, delete=False) as file:
-                temporary = Path(file.name)
-                try:
+            temporary = self._root / _INCOMING / token_hex(16)
+            try:
+                with temporary.open("xb") as file:
                     file.write(data)
                     file.flush()
-                    os.fchmod(file.fileno(), 0o644)
                     os.fsync(file.fileno())
-                    yield temporary
-                finally:
-                    temporary.unlink(missing_ok=True)
+                yield temporary
+            finally:
+                temporary.unlink(missing_ok=True)
             with self._guard:
                 self._changed.add(place.parent)
         except OSError as error:

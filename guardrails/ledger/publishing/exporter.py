@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from guardrails.errors import LedgerError, TamperedError
-from guardrails.ledger.checkpoint import Checkpoint, open_checkpoint
+from guardrails.ledger.checkpoint import Checkpoint
 from guardrails.ledger.merkle import leaf_hash
-from guardrails.ledger.note import Verifier
-from guardrails.ledger.publishing.heads import require_extension
+from guardrails.ledger.publishing.heads import Keys, open_head, require_extension
 from guardrails.ledger.publishing.source import LogSource, Target, limit_of, read_checkpoint
 from guardrails.ledger.tile_tree import TileTree
 from guardrails.ledger.tiles import (
@@ -58,9 +57,10 @@ class Published:
 def publish(
     source: LogSource,
     target: Target,
-    verifier: Verifier,
+    keys: Keys,
     *,
     note: str | None = None,
+    has_entries: bool = True,
     repair: bool = False,
     keep_partials: bool = False,
     workers: int = 4,
@@ -71,8 +71,10 @@ def publish(
     Args:
         source: The log. It is read in this thread only.
         target: Where to.
-        verifier: The log's key: what is published before and after is signed by it.
-        note: The checkpoint to publish, such as one with cosignatures; by default the source's latest.
+        keys: The log's key or keys: what is published before and after is signed by one of them.
+        note: The checkpoint to publish, such as one with cosignatures; by default the source's latest, unless the same one is
+            published already, whatever further signatures it has there.
+        has_entries: Publish the entries too. Without them others can check that the log only grows, and read nothing of it.
         repair: Go through all files and write those that are missing, rather than only those that are new.
         keep_partials: Do not delete partial tiles and bundles whose full ones are published.
         workers: How many files are written at the same time.
@@ -81,20 +83,24 @@ def publish(
     Raises:
         TamperedError: What is published contradicts the log (ledger.inconsistent), a file there or the log itself is not what was
             signed (ledger.tampered). The published checkpoint is left as it was.
-        LedgerError: Source or target cannot be used (ledger.unavailable), a checkpoint is not signed by `verifier`
-            (ledger.note_invalid), or another publisher was faster (ledger.unavailable).
+        LedgerError: Source or target cannot be used (ledger.unavailable), a checkpoint is not signed by any of the
+            keys (ledger.note_invalid), or another publisher was faster (ledger.unavailable).
     """
-    note = source.checkpoint() if note is None else note
-    head = open_checkpoint(note, verifier)
-    tree = TileTree(head, lambda tile: source.tile(tile.level, tile.index, tile.width))
     old_note = read_checkpoint(target)
-    old = None if old_note is None else open_checkpoint(old_note, verifier)
+    old = None if old_note is None else open_head(old_note, keys)
+    if note is None:
+        note = source.checkpoint()
+        note = old_note if old_note is not None and open_head(note, keys) == old else note
+    head = open_head(note, keys)
+    tree = TileTree(head, lambda tile: source.tile(tile.level, tile.index, tile.width))
     old_size = 0 if old is None else old.size
     if old_note is not None:
-        require_extension(old_note, note, tree, verifier)
+        require_extension(old_note, note, tree, keys)
     start = 0 if repair else old_size
-    total = sum(1 for _ in new_bundles(start, head.size)) + sum(1 for _ in new_tiles(start, head.size))
-    written = put_all(target, _files(source, tree, start), workers, lambda done: progress and progress(done, total))
+    total = sum(1 for _ in _resources(start, head.size, has_entries))
+    written = put_all(
+        target, _files(source, tree, start, has_entries), workers, lambda done: progress and progress(done, total)
+    )
     if note != old_note and not target.replace(CHECKPOINT_PATH, note.encode(), None if old_note is None else old_note.encode()):
         raise LedgerError("ledger.unavailable", "Another publisher was faster.", hint="Publish again.")
     deleted = 0 if keep_partials else _delete_partials(target, old_size, head.size)
@@ -142,14 +148,20 @@ def encode_checked(bundle: BundleId, leaves: Iterator[tuple[int, bytes]], tree: 
     return encode_bundle(entries)
 
 
-def _files(source: LogSource, tree: TileTree, start: int) -> _Files:
+def _resources(start: int, size: int, has_entries: bool) -> Iterator[Resource]:
+    if has_entries:
+        yield from new_bundles(start, size)
+    yield from new_tiles(start, size)
+
+
+def _files(source: LogSource, tree: TileTree, start: int, has_entries: bool) -> _Files:
     size = tree.head.size
-    if start < size:
-        leaves = iter(source.leaves(start // TILE_WIDTH * TILE_WIDTH, size))
-        for bundle in new_bundles(start, size):
-            yield bundle, encode_checked(bundle, leaves, tree)
-    for tile in new_tiles(start, size):
-        yield tile, tree.tile(tile.level, tile.index)
+    leaves = iter(source.leaves(start // TILE_WIDTH * TILE_WIDTH, size)) if has_entries and start < size else iter(())
+    for resource in _resources(start, size, has_entries):
+        if isinstance(resource, TileId):
+            yield resource, tree.tile(resource.level, resource.index)
+        else:
+            yield resource, encode_checked(resource, leaves, tree)
 
 
 def _put(target: Target, resource: Resource, data: bytes) -> bool:

@@ -17,6 +17,7 @@ from guardrails.ledger.checkpoint import Checkpoint
 from guardrails.ledger.publishing.client import TileClient
 from guardrails.ledger.publishing.heads import require_extension
 from guardrails.ledger.report import read_small_file
+from guardrails.ledger.tiles import new_tiles
 
 __all__ = ["Observed", "monitor"]
 
@@ -28,7 +29,7 @@ class Observed:
     Args:
         head: The log now.
         old_size: Number of entries when it was looked at before; None the first time, which nothing could be compared with.
-        checked: How many entries were read and held to their leaf hashes.
+        checked: How many entries were read and held to their leaf hashes; 0 where only hashes were read.
     """
 
     head: Checkpoint
@@ -41,6 +42,7 @@ def monitor(
     state: str | Path,
     *,
     full: bool = False,
+    has_entries: bool = True,
     on_entry: Callable[[int, bytes], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Observed:
@@ -52,28 +54,44 @@ def monitor(
         client: The log.
         state: The file; the first time it does not exist, and all entries are read.
         full: Read all entries again, not only those that are new.
+        has_entries: Read the entries. Where a log withholds them, only its hashes can be checked.
         on_entry: Called with each entry's index and canonical bytes, in order; what it raises ends the look.
         progress: Called with the number of entries read and of all that will be.
 
     Raises:
         TamperedError: The log does not contain what it contained before (ledger.inconsistent, with both checkpoints as evidence), or
             an entry or a tile is not what was signed (ledger.tampered).
-        LedgerError: The kept checkpoint is not of this key (ledger.note_invalid), or the log cannot be read or lacks files.
+        LedgerError: The kept checkpoint is not of these keys (ledger.note_invalid), or the log cannot be read or lacks files.
         UsageError: The file cannot be read or written (usage.file_missing).
     """
     path = Path(state)
     seen = read_small_file(path) if path.exists() else None
-    old = None if seen is None else require_extension(seen, client.note, client.tree, client.verifier)
+    old = None if seen is None else require_extension(seen, client.note, client.tree, client.keys)
     start = 0 if full or old is None else old.size
+    if has_entries:
+        checked = _read_entries(client, start, on_entry, progress)
+    else:
+        checked = 0
+        for tile in new_tiles(start, client.size):
+            client.tree.tile(tile.level, tile.index)
+    if seen != client.note:
+        _write(path, client.note)
+    return Observed(client.head, None if old is None else old.size, checked)
+
+
+def _read_entries(
+    client: TileClient,
+    start: int,
+    on_entry: Callable[[int, bytes], None] | None,
+    progress: Callable[[int, int], None] | None,
+) -> int:
     total = client.size - start
     for index, leaf in client.leaves(start):
         if on_entry is not None:
             on_entry(index, leaf)
         if progress is not None:
             progress(index - start + 1, total)
-    if seen != client.note:
-        _write(path, client.note)
-    return Observed(client.head, None if old is None else old.size, total)
+    return total
 
 
 def _write(path: Path, text: str) -> None:

@@ -8,11 +8,14 @@ a proxy that ends TLS and keeps copies.
 from __future__ import annotations
 
 import gzip
+import sys
 from collections.abc import Callable, Collection
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
-from socket import AF_INET6
+from socket import AF_INET6, socket
+from threading import BoundedSemaphore
+from typing import Any
 
 from guardrails.errors import GuardrailsError, LedgerError, UsageError
 from guardrails.ledger.publishing.headers import cache_control, content_type
@@ -22,6 +25,7 @@ from guardrails.ledger.tiles import CHECKPOINT_PATH, BundleId, parse_path
 __all__ = ["LogServer"]
 
 _TIMEOUT_S = 30
+_MAX_CONNECTIONS = 128
 
 
 class LogServer(ThreadingHTTPServer):
@@ -41,6 +45,7 @@ class LogServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    request_queue_size = _MAX_CONNECTIONS
 
     def __init__(
         self,
@@ -55,6 +60,7 @@ class LogServer(ThreadingHTTPServer):
         self.reader = reader
         self.has_entries = has_entries
         self.on_error = on_error
+        self._free = BoundedSemaphore(_MAX_CONNECTIONS)
         if ":" in host:
             self.address_family = AF_INET6
         try:
@@ -69,6 +75,24 @@ class LogServer(ThreadingHTTPServer):
         """The log's prefix."""
         host, port = str(self.server_address[0]), self.server_address[1]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def process_request(self, request: socket | tuple[bytes, socket], client_address: Any) -> None:
+        """Serves a connection in a thread; hangs up where there are too many."""
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: socket | tuple[bytes, socket], client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: socket | tuple[bytes, socket], client_address: Any) -> None:
+        """Prints what went wrong, except that a reader went away."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
     def answers_as(self, host: str) -> bool:
         """Tells whether requests may name this host (the Host header of HTTP)."""

@@ -33,7 +33,7 @@ __all__ = [
     "read_tile",
 ]
 
-MAX_CHECKPOINT_BYTES = 1_000_000
+MAX_CHECKPOINT_BYTES = 100_000
 
 
 class LogSource(Protocol):

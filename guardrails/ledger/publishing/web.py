@@ -51,6 +51,8 @@ class WebReader:
                 data = answer.read(limit_bytes + 1)
                 if answer.status != _OK:
                     raise _failed(path, f"the server answered {answer.status}")
+                if len(data) <= limit_bytes and answer.length:
+                    raise _failed(path, "the answer was cut off")
         except HTTPError as error:
             with error:
                 if error.code in _MISSING:
@@ -72,8 +74,8 @@ def _decoded(path: str, data: bytes, encoding: str, limit_bytes: int) -> bytes:
         plain = inflater.decompress(data, limit_bytes + 1)
     except zlib.error as error:
         raise _failed(path, "the answer is not gzip") from error
-    if not inflater.eof and len(plain) <= limit_bytes:
-        raise _failed(path, "the answer was cut off")
+    if len(plain) <= limit_bytes and (not inflater.eof or inflater.unused_data):
+        raise _failed(path, "the answer is not one whole gzip stream")
     return check_limit(path, plain, limit_bytes)
 
 

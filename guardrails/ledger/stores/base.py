@@ -181,8 +181,11 @@ class Store(Protocol):
     def drop_old_pages(self) -> None:
         """Sees to it that erased rows are not left in the database's files, as far as the database lets us."""
 
-    def drop_leaves(self, end: int) -> None:
-        """Deletes the entries' bytes before `end`, which an archive holds by then; tiles stay. The head is written by `write`."""
+    def drop_leaves(self, end: int, keep: str) -> None:
+        """Deletes the entries' bytes before `end`, which an archive holds by then, but for those of the session `keep`.
+
+        Tiles stay, and so does the next place in each session. The head is written by `write`.
+        """
 
     def close(self) -> None:
         """Closes it. Closing twice is allowed."""

@@ -177,7 +177,10 @@ class SqliteStore:
         return int(self._value("SELECT count(*) FROM tiles"))
 
     def next_seqs(self, sessions: Collection[str]) -> dict[str, int]:
-        query = "SELECT coalesce(max(seq) + 1, 0) FROM entries WHERE session = ?"
+        query = (
+            "SELECT coalesce(max(seq) + 1, (SELECT next_seq FROM archived_sessions AS a WHERE a.session = ?1), 0)"
+            " FROM entries WHERE session = ?1"
+        )
         return {session: int(self._value(query, session)) for session in sessions}
 
     def open_intents(self) -> list[tuple[str, int, bool]]:
@@ -208,8 +211,12 @@ class SqliteStore:
             self._run("DELETE FROM subjects WHERE idx = ? AND name = ?", index, name)
         return count
 
-    def drop_leaves(self, end: int) -> None:
-        self._run("DELETE FROM entries WHERE idx < ?", end)
+    def drop_leaves(self, end: int, keep: str) -> None:
+        self._run(
+            "INSERT OR REPLACE INTO archived_sessions SELECT session, max(seq) + 1 FROM entries WHERE idx < ? GROUP BY session",
+            end,
+        )
+        self._run("DELETE FROM entries WHERE idx < ? AND session <> ?", end, keep)
 
     def drop_old_pages(self) -> None:
         """Moves the write-ahead log into the file and empties it, so that erased rows are not left in it."""

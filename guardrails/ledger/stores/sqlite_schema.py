@@ -29,6 +29,9 @@ TABLES = {
     "head": "CREATE TABLE head (id INTEGER PRIMARY KEY CHECK (id = 1), verifier_key TEXT NOT NULL, note TEXT NOT NULL,"
     " size INTEGER NOT NULL, frontier BLOB NOT NULL, time_us INTEGER NOT NULL, archived INTEGER NOT NULL,"
     " published TEXT NOT NULL)",
+    # Where sessions go on whose entries were moved to an archive.
+    "archived_sessions": "CREATE TABLE archived_sessions (session TEXT NOT NULL PRIMARY KEY, next_seq INTEGER NOT NULL)"
+    " WITHOUT ROWID",
     # Derived from the entries, for finding what is open.
     "open_intents": "CREATE TABLE open_intents (entry_id TEXT NOT NULL PRIMARY KEY, idx INTEGER NOT NULL,"
     " is_unknown INTEGER NOT NULL) WITHOUT ROWID",
@@ -50,6 +53,7 @@ TYPES = {
         "archived": "integer",
         "published": "text",
     },
+    "archived_sessions": {"session": "text", "next_seq": "integer"},
     "open_intents": {"entry_id": "text", "idx": "integer", "is_unknown": "integer"},
     "secrets": {"idx": "integer", "name": "text", "salt": "blob"},
     "subjects": {"subject": "blob", "idx": "integer", "name": "text"},
