@@ -65,7 +65,7 @@ class HandMade:
             "new": base64_text(new.sign(text)),
         }
         entry = {"type": "key.rotate", "old": str(old), "new": str(new.verifier()), "reason": "", "endorsements": endorsements}
-        self.add(entry | replaced)
+        self.add({**entry, "session": "log.keys", **replaced})
         self.signer = new
 
     def end_key(self, kind: str, key: Verifier, from_size: int | None = None) -> None:
@@ -74,7 +74,7 @@ class HandMade:
         what = "retirement" if kind == "key.retire" else "revocation"
         size = "" if from_size is None else f"{from_size}\n"
         text = f"guardrails ledger key {what} v1\n{by.name}\n{key}\n{size}{by}\n"
-        entry: dict[str, object] = {"type": kind, "key": str(key), "reason": "", "signed_by": str(by)}
+        entry: dict[str, object] = {"session": "log.keys", "type": kind, "key": str(key), "reason": "", "signed_by": str(by)}
         entry["signature"] = base64_text(self.signer.sign(text.encode()))
         self.add(entry if from_size is None else entry | {"from_size": from_size})
 

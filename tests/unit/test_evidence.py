@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,12 +14,16 @@ import pytest
 
 from guardrails.errors import LedgerError, TamperedError, UsageError
 from guardrails.ledger import Ledger, Private, SessionKey
+from guardrails.ledger.administration import archive, retire_key, revoke_key, rotate_key
+from guardrails.ledger.appending import Request
 from guardrails.ledger.entry import decode
 from guardrails.ledger.evidence import Report, export_evidence, verify_evidence
 from guardrails.ledger.evidence.verifier import UNREADABLE, Folder, canonical_manifest
 from guardrails.ledger.keys import Ed25519Signer
 from guardrails.ledger.proof import EntryProof
+from guardrails.ledger.publishing import DirectoryTarget
 from guardrails.ledger.tiles import BundleId, decode_bundle, parse_path
+from tests.support.evidence import Witness
 
 SIGNER = Ed25519Signer("example.com/log", b"k" * 32)
 KEY = str(SIGNER.verifier())
@@ -454,3 +459,77 @@ def test_an_earlier_checkpoint_is_proven_to_be_contained(tmp_path: Path) -> None
         refused(copy)
     with pytest.raises(UsageError):
         verify_evidence(tmp_path / "some", key=KEY, since="no\nnote")
+
+
+def test_a_ledger_whose_key_was_rotated(tmp_path: Path) -> None:
+    second, third = (Ed25519Signer("example.com/log", letter * 32) for letter in (b"l", b"m"))
+    with Ledger.open("sqlite:///:memory:", signer=SIGNER) as ledger:
+        keys = fill(ledger)
+        since = ledger.checkpoint()
+        rotate_key(ledger, second, reason="yearly")
+        ledger.append({"type": "note"})
+        retire_key(ledger, SIGNER.verifier(), reason="done")
+        ledger.append_many({"type": "note"} for _ in range(300))
+        rotate_key(ledger, third, reason="leaked")
+        revoke_key(ledger, second.verifier(), from_size=ledger.size - 1, reason="leaked")
+        ledger.append_many({"type": "note"} for _ in range(300))
+        size = ledger.size
+        for start, end in ((0, size), (3, 5), (18, 25), (size - 310, size - 300), (size - 3, size)):
+            export_evidence(ledger, tmp_path / f"{start}", start=start, end=end, since=since)
+            for key in (SIGNER, second, third):
+                report = verify_evidence(tmp_path / f"{start}", key=str(key.verifier()), since=since)
+                assert report.is_verified, report.problems
+                assert len(report.facts["keys"]) == 3
+        del keys
+    copy = tmp_path / f"{size - 3}"
+    lines = (copy / "context.jsonl").read_bytes().splitlines(keepends=True)
+    indexes = [int(str(decode(line.rstrip())["id"])[:16], 16) for line in lines]
+    for place, index in enumerate(indexes):  # one of those that the rest depends on is left out
+        missing = Path(shutil.copytree(copy, tmp_path / f"without-{index}"))
+        (missing / "context.jsonl").write_bytes(b"".join(lines[:place] + lines[place + 1 :]))
+        (missing / f"proofs/{index}.tlog-proof").unlink()
+
+        def change(manifest: dict[str, object], index: int = index) -> None:
+            context = manifest["context"]
+            assert isinstance(context, list)
+            context.remove(index)
+
+        reseal(missing, change)
+        if decode(lines[place].rstrip()).get("type") == "key.revoke":
+            # It is the last one about keys. That no later one exists cannot be told from a part of the log; the report says so.
+            report = verify_evidence(missing, key=KEY)
+            assert "not shown" in "\n".join(report.not_proven)
+        else:
+            refused(missing)
+
+
+def test_a_ledger_whose_old_entries_are_in_an_archive(tmp_path: Path) -> None:
+    with Ledger.open("sqlite:///:memory:", signer=SIGNER) as ledger:
+        key = SessionKey({"policy": KEPT.digest}, {"policy": Private(KEPT.canonical.encode(), keep=True)})
+        ledger.bind("s", key)
+        ledger.append_many({"type": "note", "session": "s"} for _ in range(700))
+        archive(ledger, DirectoryTarget(tmp_path / "archive"), 600)
+        assert ledger.archived == 512
+        with pytest.raises(LedgerError, match="archive"):
+            export_evidence(ledger, tmp_path / "none", start=600, end=610)
+        for start, end in ((600, 610), (500, 520), (0, 10)):
+            done = export_evidence(
+                ledger, tmp_path / f"{start}", start=start, end=end, archive=DirectoryTarget(tmp_path / "archive")
+            )
+            report = verify_evidence(done.directory, key=KEY)
+            assert report.is_verified, report.problems
+
+
+def test_what_witnesses_cosigned_is_what_everything_is_proven_to(tmp_path: Path) -> None:
+    witness = Witness("witness.example", b"w" * 32)
+    with Ledger.open("sqlite:///:memory:", signer=SIGNER) as ledger:
+        ledger.append_many({"type": "note"} for _ in range(20))
+        cosigned = witness.cosigned(ledger.checkpoint())
+        ledger.submit(Request([], lambda head: replace(head, published=cosigned)))
+        ledger.append_many({"type": "note"} for _ in range(20))
+        assert export_evidence(ledger, tmp_path / "some", start=3, end=20).checkpoint.size == 20
+        assert export_evidence(ledger, tmp_path / "more", start=3, end=21).checkpoint.size == 40
+        since = ledger.checkpoint()
+        assert export_evidence(ledger, tmp_path / "since", start=3, end=20, since=since).checkpoint.size == 40
+    assert verify_evidence(tmp_path / "some", key=KEY, witnesses=[witness.key]).is_verified
+    refused(tmp_path / "more", witnesses=[witness.key])

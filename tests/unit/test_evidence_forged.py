@@ -284,6 +284,18 @@ def test_a_key_that_nobody_brought_in(judge: Callable[..., Report]) -> None:
     problems(judge(made))
 
 
+def test_keys_change_in_their_own_session(judge: Callable[..., Report]) -> None:
+    made = conversation(2)
+    made.rotate(SECOND, session="other")
+    assert not judge(made).is_verified
+    made = rotated()
+    made.add({"type": "note", "session": "log.keys"})
+    assert judge(made, start=0, end=1).is_verified
+    made.next_seq["log.keys"] += 1
+    made.add({"type": "note", "session": "log.keys"})
+    assert "missing or double" in problems(judge(made, start=0, end=1))
+
+
 def test_a_retired_key_signs_nothing_any_more(judge: Callable[..., Report]) -> None:
     made = rotated()
     made.end_key("key.retire", FIRST.verifier())

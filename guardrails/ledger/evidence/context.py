@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 
 from guardrails.ledger.entry import decode, is_outcome
 from guardrails.ledger.evidence.source import WholeLog
+from guardrails.ledger.keychain import KEY_SESSION
 
 __all__ = ["Context", "gather"]
 
-_KEY_CHANGES = frozenset({"key.rotate", "key.retire", "key.revoke"})
+_MARKS = (b'"seq":0,', b'"session":"log.keys"', b'"type":"outcome')
 
 
 class Context:
@@ -51,13 +52,13 @@ class Context:
         """Looks at an entry, as often as it comes by."""
         is_within = index in self.range
         # Canonical JSON spells a field in one way, so most entries outside of the range need not be parsed.
-        if not is_within and not (b'"seq":0,' in leaf or b'"type":"key.' in leaf or b'"type":"outcome' in leaf):
+        if not is_within and not any(mark in leaf for mark in _MARKS):
             return
         entry = decode(leaf)
         kind, session = entry.get("type"), entry.get("session", "")
         if entry.get("seq") == 0 and isinstance(session, str):
             self._begin(index, session, entry)
-        if kind in _KEY_CHANGES:
+        if session == KEY_SESSION:
             if kind == "key.rotate":
                 self._rotations[index] = entry.get("old"), entry.get("new")
             self.require(index, entry)

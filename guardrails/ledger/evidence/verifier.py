@@ -36,6 +36,7 @@ MAX_SIZE = 2**63 - 1
 FORMAT = "guardrails-evidence/1"
 CONTEXT = b"guardrails ledger entry v2\n"  # stands before an entry's bytes in what is signed
 KEY_CHANGES = ("key.rotate", "key.retire", "key.revoke")
+KEY_SESSION = "log.keys"  # the session of those entries, of which all are shown
 NAME = re.compile(r"[^\s+\x00-\x1f\ud800-\udfff]+")
 DIGEST = re.compile("[0-9a-f]{64}")
 TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)\.(\d{6})Z", re.ASCII)
@@ -420,7 +421,9 @@ class Entries:
         need(type(version) is int and (version == 2 or is_first_format), "its format is not version 2")
         need(re.fullmatch("[0-9a-f]{32}", str(entry_id)), "its id is not 32 hexadecimal digits")
         need(is_first_format or int(entry_id[:16], 16) == index, "its id is that of another place in the log")
-        need(kind not in KEY_CHANGES or index in self.spans.context, "it changes the log's keys, but is not in the context")
+        is_of_keys = entry.get("session") == KEY_SESSION
+        need(is_of_keys or kind not in KEY_CHANGES, "it changes the log's keys outside of the session for that")
+        need(not is_of_keys or index in self.spans.context, "it is about the log's keys, but is not in the context")
         self._stamps(index, entry)
         session = self._session(index, entry)
         need(session.has_begun or not is_full, "the first entry of its session is not shown, so the session's key is not known")
@@ -456,7 +459,9 @@ class Entries:
         need(isinstance(name, str) and type(seq) is int, "its session or its place in it is malformed")
         session = self.sessions.setdefault(name, Session())
         is_seamless = self.spans.contained.start <= session.last_index + 1 and index in self.spans.contained
-        hidden = 0 if is_seamless else index - session.last_index - 1  # at most so many entries between are not shown
+        hidden = (
+            0 if is_seamless or name == KEY_SESSION else index - session.last_index - 1
+        )  # at most so many entries between are not shown
         expected, session.next_seq, session.last_index = session.next_seq, seq + 1, index
         need(0 <= seq - expected <= hidden, f"its place in the session is {seq}, not {expected}: one is missing or double")
         session.has_begun = session.has_begun or seq == 0
@@ -706,7 +711,7 @@ def _tell(report: Report, folder: Folder, head: Checkpoint, log_keys: LogKeys, e
         f"what {len(unknown)} intent(s) did, whose outcome is unknown: entry {listed}": unknown,
         f"who wrote {signed['revoked']} entries that are signed with a revoked key: {only}": signed["revoked"],
         f"who wrote {signed['none']} entries of format 1, which have no signature: {only}": signed["none"],
-        "anything of entries that are not shown, such as that none of them changes the log's keys": len(contained) < head.size,
+        "anything of entries that are not shown, such as that no later one revokes a key": len(contained) < head.size,
     }
     report.proven += [line for line, is_so in proven.items() if is_so]
     report.not_proven += [line for line, is_so in not_proven.items() if is_so]
