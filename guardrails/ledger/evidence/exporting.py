@@ -16,43 +16,27 @@ Salts and private values are never part of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from hashlib import sha256
 from importlib.resources import files
-from itertools import islice
 from pathlib import Path
-from typing import Protocol
 
 from guardrails.errors import LedgerError, TamperedError, UsageError
 from guardrails.ledger.checkpoint import Checkpoint
-from guardrails.ledger.evidence.context import Context, gather
+from guardrails.ledger.evidence.contents import PolicyText, Steps, write_entries, write_policies, write_proofs
+from guardrails.ledger.evidence.context import gather
 from guardrails.ledger.evidence.ranges import find_time, parse_moment
 from guardrails.ledger.evidence.readme import README
 from guardrails.ledger.evidence.source import EvidenceSource, WholeLog
 from guardrails.ledger.evidence.verifier import FORMAT, canonical_manifest
-from guardrails.ledger.evidence.writing import NewFolder, new_folder
-from guardrails.ledger.merkle import leaf_hash
+from guardrails.ledger.evidence.writing import new_folder
 from guardrails.ledger.note import base64_text
-from guardrails.ledger.proof import EntryProof
 from guardrails.ledger.publishing.source import Reader
 from guardrails.ledger.report import read_small_file
 from guardrails.ledger.tile_tree import TileTree
-from guardrails.ledger.tiles import TILE_WIDTH, BundleId, edge_tiles, encode_bundle, tile_at
+from guardrails.ledger.tiles import TILE_WIDTH
 
-__all__ = ["Evidence", "PolicyText", "export_evidence"]
-
-
-class PolicyText(Protocol):
-    """A policy as evidence holds it; `guardrails.policy.Policy` is one."""
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 (hex) of the text."""
-
-    @property
-    def canonical(self) -> str:
-        """The text."""
+__all__ = ["Evidence", "export_evidence"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,19 +117,19 @@ def export_evidence(
     tree = TileTree(head, lambda tile: ledger.tile(tile.level, tile.index, tile.width))
     earlier = None if old is None else _contained_in(old, tree)
     contained = _contained(range_, head.size)
-    steps = _Steps(progress, head.size + len(contained) + len(wanted))
+    steps = Steps(progress, head.size + len(contained) + len(wanted))
     beside = [index for index in (range_.start - 1, range_.stop) if times is not None and 0 <= index < head.size]
     context = gather(log, range_, head.size, beside, steps.take)
     with new_folder(Path(directory).absolute()) as folder:
         folder.write("checkpoint", note.encode())
-        _write_entries(folder, log, tree, contained, steps)
-        _write_proofs(folder, tree, note, sorted({*wanted, *context.indexes}), steps)
+        write_entries(folder, log, tree, contained, steps)
+        write_proofs(folder, tree, note, sorted({*wanted, *context.indexes}), steps)
         outside = [log.leaf(index) for index in sorted(context.indexes) if index not in contained]
         folder.write("context.jsonl", b"".join(leaf + b"\n" for leaf in outside))
         if earlier is not None:
             proof = tree.consistency_proof(earlier.size) if earlier.size else []
             folder.write("consistency", "".join(f"{base64_text(value)}\n" for value in proof).encode())
-        missing = _write_policies(folder, ledger, context, policies)
+        missing = write_policies(folder, ledger, context, policies)
         keys = {"for_information_only": True, "keys": context.keys or [ledger.verifier_key]}
         folder.write("keys.json", (json.dumps(keys, indent=1) + "\n").encode())
         folder.write("README.txt", README.encode())
@@ -175,20 +159,6 @@ def export_evidence(
         tuple(missing),
         digest,
     )
-
-
-class _Steps:
-    """Counts what is done, and tells now and then."""
-
-    def __init__(self, progress: Callable[[int, int], None] | None, total: int) -> None:
-        self._progress = progress
-        self._total = total
-        self._done = 0
-
-    def take(self, _index: int) -> None:
-        self._done += 1
-        if self._progress is not None and (self._done % 256 == 0 or self._done == self._total):
-            self._progress(min(self._done, self._total), self._total)
 
 
 def _range(
@@ -250,49 +220,3 @@ def _contained_in(earlier: Checkpoint, tree: TileTree) -> Checkpoint:
             evidence={"old": str(earlier), "new": str(tree.head)},
         )
     return earlier
-
-
-def _write_entries(folder: NewFolder, log: WholeLog, tree: TileTree, contained: range, steps: _Steps) -> None:
-    """Writes the entry bundles, and the tiles that lead from them to the root."""
-    if not contained:
-        return
-    size, needed = tree.head.size, set(edge_tiles(tree.head.size))
-    leaves = log.leaves(contained.start, contained.stop)
-    for index in range(contained.start // TILE_WIDTH, -(-contained.stop // TILE_WIDTH)):
-        tile = tile_at(0, index, size)
-        entries = []
-        for at, leaf in islice(leaves, tile.width):
-            entries.append(leaf)
-            steps.take(at)
-        hashes = tree.tile(0, index)
-        if len(entries) != tile.width or b"".join(map(leaf_hash, entries)) != hashes:
-            raise TamperedError("ledger.tampered", f"Entries of the bundle {index} are not those that were signed.")
-        folder.write(BundleId(index, tile.width).path, encode_bundle(entries))
-        needed.add(tile)
-        while tile.is_full:  # its root stands in the tile above
-            tile = tile_at(tile.level + 1, tile.index // TILE_WIDTH, size)
-            needed.add(tile)
-    for tile in sorted(needed):
-        folder.write(tile.path, tree.tile(tile.level, tile.index))
-
-
-def _write_proofs(folder: NewFolder, tree: TileTree, note: str, indexes: Sequence[int], steps: _Steps) -> None:
-    for index in indexes:
-        proof = EntryProof(index, tuple(tree.inclusion_proof(index)), note)
-        folder.write(f"proofs/{index}.tlog-proof", str(proof).encode())
-        steps.take(index)
-
-
-def _write_policies(folder: NewFolder, ledger: EvidenceSource, context: Context, given: Iterable[PolicyText]) -> list[str]:
-    """Writes the texts of the policies that entries name; returns the digests of those that are not to be had."""
-    texts = {policy.digest: policy.canonical.encode("utf-8", "surrogatepass") for policy in given}
-    missing = []
-    for digest in sorted(context.policies):
-        text = texts.get(digest)
-        if text is None and context.texts.get(digest, -1) >= ledger.archived:  # of older entries the ledger keeps nothing else
-            text = ledger.kept(context.texts[digest], "policy")
-        if text is None or sha256(text).hexdigest() != digest:
-            missing.append(digest)
-        else:
-            folder.write(f"policies/{digest}.json", text)
-    return missing
