@@ -702,7 +702,7 @@ def _tell(report: Report, folder: Folder, head: Checkpoint, log_keys: LogKeys, e
         f"no session has a gap in what is shown, times never go back, {entries.outcomes} outcomes have their intents": True,
         f"{held} policy text(s) are those that the entries name as in force": held,
     }
-    listed, only = ", ".join(map(str, unknown[:20])) + (", …" if len(unknown) > 20 else ""), "only the tree vouches for them"
+    listed, only = ", ".join(map(str, unknown[:20])) + (", ..." if len(unknown) > 20 else ""), "only the tree vouches for them"
     has_witness, has_since = bool(report.facts["witnesses"]), "since" in report.facts
     not_proven = {
         "no witness was given: whoever holds the log's key could show you another history, entries out or replaced": not has_witness,
@@ -722,8 +722,7 @@ def _given(value: str, bundle: str, is_inline: bool) -> str:
     """Returns a text that was given as such or as a file, which must not lie in the bundle."""
     if is_inline and not os.path.exists(value):
         return value
-    inside = os.path.realpath(bundle)
-    if os.path.commonpath([inside, os.path.realpath(value)]) == inside:
+    if os.path.realpath(value).startswith(os.path.realpath(bundle) + os.sep):
         raise Usage(f"{value} lies in the bundle, so it proves nothing about it")
     try:
         with open(value, "rb") as file:
@@ -759,7 +758,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lines += [f"  {title}: {line}" for line in found]
     lines += [f"  manifest: sha256 {report.facts['manifest_sha256']}"] if report.is_verified else []
     # Names and texts in the bundle come from others: no control sequence of theirs reaches the terminal.
-    shown = "\n".join("".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in lines)
+    shown = "\n".join(line.encode("unicode_escape").decode("ascii") for line in lines)
     print(json.dumps(report.to_dict(), indent=1) if given.json else shown)
     return 0 if report.is_verified else 1
 
