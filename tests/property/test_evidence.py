@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import tempfile
+from hashlib import sha256
 from pathlib import Path
 
 import orjson
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +16,7 @@ from guardrails.errors import LedgerError
 from guardrails.ledger import Ledger, SessionKey
 from guardrails.ledger.entry import decode, encode
 from guardrails.ledger.evidence import export_evidence, verify_evidence
-from guardrails.ledger.evidence.verifier import UNREADABLE, read_entry
+from guardrails.ledger.evidence.verifier import UNREADABLE, canonical_manifest, read_entry
 from guardrails.ledger.keys import Ed25519Signer
 
 SIGNER = Ed25519Signer("example.com/log", b"k" * 32)
@@ -96,3 +98,69 @@ def test_the_verifier_accepts_what_the_ledger_accepts(entry: dict[str, object], 
 def test_the_verifier_refuses_what_the_ledger_refuses(data: bytes) -> None:
     agrees(data)
     agrees(b'{"a":' + data + b"}")
+
+
+MANIFEST_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2**70) | st.floats() | st.text(max_size=4) | st.just("all"),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["from", "to", "size", "root", "x"]), inner),
+    max_leaves=6,
+)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("evidence") / "out"
+    with Ledger.open("sqlite:///:memory:", signer=SIGNER) as ledger:
+        ledger.append_many({"type": "note", "session": f"s{n % 2}"} for n in range(6))
+        since = ledger.checkpoint()
+        ledger.append_many({"type": "note", "session": f"s{n % 2}"} for n in range(6))
+        export_evidence(ledger, folder, from_time="2000-01-01", since=since)
+    return folder
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_whatever_the_manifest_says_the_verifier_answers(bundle: Path, data: st.DataObject) -> None:
+    original = (bundle / "manifest.json").read_bytes()
+    manifest = json.loads(original)
+    name = data.draw(st.sampled_from(sorted(set(manifest) - {"sha256"})))
+    value = data.draw(MANIFEST_VALUES)
+    changed = {key: item for key, item in manifest.items() if key != "sha256"} | {name: value}
+    if changed[name] == manifest[name] and type(changed[name]) is type(manifest[name]):
+        return
+    try:
+        changed["sha256"] = sha256(canonical_manifest(changed)).hexdigest()
+        (bundle / "manifest.json").write_bytes(canonical_manifest(changed))
+        report = verify_evidence(bundle, key=str(SIGNER.verifier()))
+        # What the manifest cites may be less than the range; what it says of times and of an earlier tree may be nothing.
+        is_true = (name, value) in (("cited", []), ("times", None), ("times", {"from": None, "to": None}))
+        assert not report.is_verified or is_true, (name, value)
+    finally:
+        (bundle / "manifest.json").write_bytes(original)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_whatever_a_file_holds_the_verifier_answers(bundle: Path, data: st.DataObject) -> None:
+    taken_for_true = sorted(
+        path.relative_to(bundle).as_posix()
+        for path in bundle.rglob("*")
+        if path.is_file() and path.name not in ("manifest.json", "README.txt", "keys.json", "verify.py")
+    )
+    path = bundle / data.draw(st.sampled_from(taken_for_true))
+    manifest, original = (bundle / "manifest.json").read_bytes(), path.read_bytes()
+    at = data.draw(st.integers(0, len(original)))
+    inserted = data.draw(st.binary(max_size=4) | st.text(max_size=4).map(str.encode) | st.just(original))
+    content = original[:at] + inserted + original[at + data.draw(st.integers(0, 40)) :]
+    if content == original:
+        return
+    try:
+        path.write_bytes(content)
+        changed = {key: item for key, item in json.loads(manifest).items() if key != "sha256"}
+        changed["files"][path.relative_to(bundle).as_posix()] = sha256(content).hexdigest()
+        changed["sha256"] = sha256(canonical_manifest(changed)).hexdigest()
+        (bundle / "manifest.json").write_bytes(canonical_manifest(changed))
+        assert not verify_evidence(bundle, key=str(SIGNER.verifier())).is_verified
+    finally:
+        path.write_bytes(original)
+        (bundle / "manifest.json").write_bytes(manifest)

@@ -420,6 +420,8 @@ def test_a_range_of_times_is_complete(tmp_path: Path) -> None:
         {"times": {"from": times[5], "to": times[8]}},
         {"times": {"from": times[5], "to": None}},
         {"times": {"from": times[5]}},
+        {"times": {"from": times[5][:-1], "to": times[9]}},
+        {"times": {"from": times[5], "to": times[9].replace("Z", "+00:00")}},
     ):
         copy = Path(shutil.copytree(tmp_path / "some", tmp_path / "changed"))
         reseal(copy, lambda manifest, change=change: manifest.update(change))  # type: ignore[misc]

@@ -75,6 +75,18 @@ def test_entries_left_out_by_the_holder_of_the_log_key(judge: Callable[..., Repo
     assert "does not hold" in problems(judge(cut, checkpoint=moved, witnesses=[witness.key]))
 
 
+def test_entries_of_a_session_with_a_key_cannot_be_left_out(judge: Callable[..., Report]) -> None:
+    made = HandMade(FIRST)
+    made.begin("s")
+    for n in range(6):
+        made.add({"type": "note", "session": "s", "n": n})
+    for place in range(6):
+        cut = HandMadeLog(made.entries[:place] + made.entries[place + 1 :], FIRST)
+        assert "another place" in problems(judge(cut))
+    # But their end can be cut off: that is what witnesses and earlier checkpoints are for.
+    assert judge(HandMadeLog(made.entries[:-1], FIRST)).is_verified
+
+
 def test_witnesses_and_quorum(judge: Callable[..., Report]) -> None:
     log = conversation().log()
     witnesses = [Witness(f"w{n}.example", bytes([n]) * 32) for n in range(3)]

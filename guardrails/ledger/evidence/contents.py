@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from itertools import islice
 from typing import Protocol
@@ -11,12 +12,14 @@ from guardrails.errors import TamperedError
 from guardrails.ledger.evidence.context import Context
 from guardrails.ledger.evidence.source import EvidenceSource, WholeLog
 from guardrails.ledger.evidence.writing import NewFolder
-from guardrails.ledger.merkle import leaf_hash
+from guardrails.ledger.merkle import complete_subtrees, fold, inclusion_ranges, leaf_hash
 from guardrails.ledger.proof import EntryProof
 from guardrails.ledger.tile_tree import TileTree
 from guardrails.ledger.tiles import TILE_WIDTH, BundleId, edge_tiles, encode_bundle, tile_at
 
 __all__ = ["PolicyText", "Steps", "write_entries", "write_policies", "write_proofs"]
+
+_KEPT_NODES = 10_000
 
 
 class PolicyText(Protocol):
@@ -70,9 +73,12 @@ def write_entries(folder: NewFolder, log: WholeLog, tree: TileTree, contained: r
 
 
 def write_proofs(folder: NewFolder, tree: TileTree, note: str, indexes: Sequence[int], steps: Steps) -> None:
+    """Writes the C2SP tlog-proof of each of these entries. Neighbours share most of their proofs, so those are made once."""
+    node = lru_cache(maxsize=_KEPT_NODES)(tree.subtree)
     for index in indexes:
-        proof = EntryProof(index, tuple(tree.inclusion_proof(index)), note)
-        folder.write(f"proofs/{index}.tlog-proof", str(proof).encode())
+        ranges = [complete_subtrees(*span) for span in inclusion_ranges(index, tree.head.size)]
+        hashes = tuple(fold([node(*place) for place in places]) for places in ranges)
+        folder.write(f"proofs/{index}.tlog-proof", str(EntryProof(index, hashes, note)).encode())
         steps.take(index)
 
 

@@ -677,6 +677,8 @@ def _check_times(times: Json | None, asked: range, size: int, found: dict[int, s
     """Where the range was asked for by time: its entries are within it, and the neighbours on both sides are not."""
     if times is None:
         return
+    is_form = set(times) == {"from", "to"} and all(time is None or TIME.fullmatch(time) for time in times.values())
+    need(is_form, "the manifest's times are malformed")
     for index in (i for i in (asked.start - 1, asked.start, asked.stop - 1, asked.stop) if 0 <= i < size):
         need(index in found, f"entry {index}, beside the range, is not shown, so nobody can tell that the range is complete")
         is_within = (times["from"] or "") <= found[index] < (times["to"] or "9999")
