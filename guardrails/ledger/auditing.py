@@ -7,7 +7,7 @@ of each other; then who signed each. Memory stays flat: nothing is kept of an en
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Literal, TypeAlias
 
@@ -78,6 +78,7 @@ class Audit:
         self._size = 0
         self._has_all_entries = True
         self._archived_size = 0
+        self._recorded_archive: object = 0
         self._signatures: deque[Future[list[int]]] = deque()
 
     def read_keys(self) -> None:
@@ -262,6 +263,10 @@ class Audit:
                     self._report(None, f"the root over {size} entries differs from {name}")
         if self._level != "hash":
             self._check_entries(start, chunk)
+        elif self._archived_size:
+            for leaf in chunk:
+                if not isinstance(leaf, bytes) and b'"type":"archive"' in leaf.data:
+                    self._take_archive(decode(leaf.data))
         self._size += len(chunk)
         if is_full:
             self._grow_upper(start // TILE_WIDTH, nodes[-1][0])
@@ -324,6 +329,7 @@ class Audit:
                 continue
             for problem in self._history.add(index, entry):
                 self._report(index, problem)
+            self._take_archive(entry)
             if leaf.seq >= 0 and (entry.get("session", ""), entry.get("seq")) != (leaf.session, leaf.seq):
                 self._report(index, "the row that it is in names another session or place")
             self._check_secrets(index, entry, secrets.get(index, set()))
@@ -336,6 +342,10 @@ class Audit:
         if signed:
             self._signatures.append(self._pool.submit(_wrongly_signed, signed))
             self._settle(2 * _THREADS)
+
+    def _take_archive(self, entry: Mapping[str, object]) -> None:
+        if entry.get("type") == "archive" and isinstance(entry.get("end"), int):
+            self._recorded_archive = entry["end"]
 
     def _check_secrets(self, index: int, entry: dict[str, object], found: set[str]) -> None:
         commitments = entry.get("commitments", {})
@@ -360,6 +370,8 @@ class Audit:
             self._report(None, f"there are {self._store.tile_count()} tiles, not {count}")
         if self._store.secret_names(self._size, 2**62):
             self._report(self._size, "there are salts of entries beyond the last one")
+        if head is not None and head.archived != self._recorded_archive:
+            self._report(None, f"entries before {head.archived} are missing, and their move to an archive is not recorded")
         if self._level == "hash" or not self._has_all_entries:
             return
         for index, name in self._erased:

@@ -518,6 +518,8 @@ class Ledger:
 def _item(entry: Mapping[str, object], private: Given | None) -> Item:
     if reserved := STAMPED & entry.keys():
         raise _invalid(f"The ledger stamps {', '.join(sorted(reserved))} itself.")
+    if str(entry.get("type", "")).startswith("key."):
+        raise _invalid("Entries about keys are written by the ledger itself; see `guardrails.ledger.administration`.")
     return Item(entries.check(entry), as_private(private or {}))
 
 

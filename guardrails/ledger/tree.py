@@ -11,11 +11,10 @@ from collections import OrderedDict
 from guardrails.errors import TamperedError
 from guardrails.ledger.merkle import HASH_BYTES, complete_subtrees, fold, leaf_hash, node_hash
 from guardrails.ledger.stores.base import Head, Store, Tile
+from guardrails.ledger.tiles import TILE_HEIGHT, TILE_WIDTH
 
 __all__ = ["TILE_WIDTH", "TileBuilder", "Tree", "pyramid", "split_hashes"]
 
-TILE_WIDTH = 256
-_TILE_LEVELS = 8
 _KEPT_PYRAMIDS = 512
 """Most tiles whose nodes are kept in memory, some 50 kB each."""
 
@@ -67,19 +66,19 @@ class Tree:
     def check_tail(self, head: Head) -> None:
         """Holds the last, partial tile of each level against the frontier. Raises as `range_root` does."""
         level = 0
-        while head.size >> _TILE_LEVELS * level:
-            self._tile(level, head.size >> _TILE_LEVELS * (level + 1), head)
+        while head.size >> TILE_HEIGHT * level:
+            self._tile(level, head.size >> TILE_HEIGHT * (level + 1), head)
             level += 1
 
     def _node(self, level: int, index: int, head: Head) -> bytes:
         """Returns the root over the leaves from index * 2**level on, 2**level of them."""
-        tile_level, height = divmod(level, _TILE_LEVELS)
+        tile_level, height = divmod(level, TILE_HEIGHT)
         tile, offset = divmod(index << height, TILE_WIDTH)
         return self._tile(tile_level, tile, head)[height][offset >> height]
 
     def _tile(self, level: int, index: int, head: Head) -> Pyramid:
         """Returns the nodes of a tile of the head's tree: a full one, or the last and partial one of its level."""
-        if index == head.size >> _TILE_LEVELS * (level + 1):
+        if index == head.size >> TILE_HEIGHT * (level + 1):
             return self._partial(level, index, head)
         key = level, index
         if key in self._pyramids:
@@ -89,7 +88,7 @@ class Tree:
         if hashes is None or len(hashes) != TILE_WIDTH * HASH_BYTES:
             raise _changed(level, index)
         made = pyramid(split_hashes(hashes))
-        if made[-1][0] != self._node(_TILE_LEVELS * (level + 1), index, head):
+        if made[-1][0] != self._node(TILE_HEIGHT * (level + 1), index, head):
             raise _changed(level, index)
         self._keep(key, made)
         return made
@@ -107,7 +106,7 @@ class Tree:
         if known is not None and known[:2] == (index, expected):
             return known[2]
         before = known[2][0] if known is not None and known[0] == index else []
-        width = (head.size >> _TILE_LEVELS * level) % TILE_WIDTH
+        width = (head.size >> TILE_HEIGHT * level) % TILE_WIDTH
         hashes = before[:width] + self._read(level, index * TILE_WIDTH + len(before[:width]), index * TILE_WIDTH + width)
         made = pyramid(hashes) if len(hashes) == width else []
         peaks = [made[height][offset] for height, offset in complete_subtrees(0, width)] if made else []
@@ -124,8 +123,8 @@ class Tree:
 
 def _peaks_in(level: int, head: Head) -> bytes:
     """Returns the part of the frontier that the partial tile of a level makes up."""
-    above = (head.size >> _TILE_LEVELS * (level + 1)).bit_count() * HASH_BYTES
-    own = ((head.size >> _TILE_LEVELS * level) % TILE_WIDTH).bit_count() * HASH_BYTES
+    above = (head.size >> TILE_HEIGHT * (level + 1)).bit_count() * HASH_BYTES
+    own = ((head.size >> TILE_HEIGHT * level) % TILE_WIDTH).bit_count() * HASH_BYTES
     return head.frontier[above : above + own]
 
 
@@ -190,12 +189,12 @@ class TileBuilder:
 
 def _checked(level: int, index: int, hashes: list[bytes], roots: dict[tuple[int, int], bytes]) -> Tile:
     root = pyramid(hashes)[-1][0]
-    if len(hashes) != TILE_WIDTH or root != roots[_TILE_LEVELS * (level + 1), index]:
+    if len(hashes) != TILE_WIDTH or root != roots[TILE_HEIGHT * (level + 1), index]:
         raise _changed(level, index)
     return Tile(level, index, b"".join(hashes), root)
 
 
 def _changed(level: int, index: int) -> TamperedError:
-    first = index * TILE_WIDTH << _TILE_LEVELS * level
-    evidence = {"level": level, "index": index, "from": first, "to": first + (TILE_WIDTH << _TILE_LEVELS * level)}
+    first = index * TILE_WIDTH << TILE_HEIGHT * level
+    evidence = {"level": level, "index": index, "from": first, "to": first + (TILE_WIDTH << TILE_HEIGHT * level)}
     return TamperedError("ledger.tampered", "The stored entries are not those that were signed.", evidence=evidence)

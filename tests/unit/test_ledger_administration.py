@@ -18,7 +18,7 @@ from guardrails.ledger.note import signed_by
 from guardrails.ledger.opening import KeyFiles
 from guardrails.ledger.publishing.archive import ArchiveReader
 from guardrails.ledger.publishing.directory import DirectoryTarget
-from guardrails.ledger.verify import verify
+from guardrails.ledger.verify import Level, verify
 
 FIRST, SECOND, THIRD = (Ed25519Signer("example.com/log", bytes([n]) * 32) for n in (1, 2, 3))
 
@@ -200,3 +200,29 @@ def test_what_is_open_is_not_archived(path: Path, tmp_path: Path) -> None:
         ledger.append({"type": "outcome", "intent": intent.entry_id})
         assert archive(ledger, DirectoryTarget(tmp_path / "old"), 256) == 256
     assert verify(path).is_verified
+
+
+@pytest.mark.parametrize("level", ["hash", "entries", "signatures"])
+def test_entries_that_vanish_without_an_archive_are_missed(path: Path, level: Level) -> None:
+    filled(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM entries WHERE idx < 256")
+        connection.execute("UPDATE head SET archived = 256")
+    report = verify(path, level=level)
+    assert any("not recorded" in str(p) for p in report.problems)
+
+
+def test_more_than_was_archived_is_missed(path: Path, tmp_path: Path) -> None:
+    filled(path)
+    with Ledger.open(path, signer=SECOND, previous=[FIRST]) as ledger:
+        archive(ledger, DirectoryTarget(tmp_path / "old"), 256)
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM entries WHERE idx < 512 AND session <> 'log.keys'")
+        connection.execute("UPDATE head SET archived = 512")
+    assert not verify(path).is_verified
+
+
+def test_entries_about_keys_cannot_be_appended_like_others(path: Path) -> None:
+    with Ledger.open(path) as ledger, pytest.raises(LedgerError) as caught:
+        ledger.append({"type": "key.rotate", "session": "log.keys"})
+    assert caught.value.code == "ledger.entry_invalid"

@@ -227,6 +227,9 @@ class SqliteStore:
         connection = self._open()
         found: list[str] = []
         if differing := schema_differences(connection):
+            if self._rows("SELECT 1 FROM sqlite_master WHERE type = 'view' OR sql LIKE 'CREATE VIRTUAL%' LIMIT 1"):
+                # Reading through one could go on for ever.
+                raise TamperedError("ledger.tampered", f"The tables {', '.join(differing)} are not as the ledger made them.")
             found.append(f"the tables {', '.join(differing)} are not as the ledger made them")
         for table, columns in TYPES.items():
             wrong = " OR ".join(f"typeof({name}) <> '{kind}'" for name, kind in columns.items())
