@@ -281,10 +281,8 @@ class LogKeys:
         what = "key retirement" if is_retired else "key revocation"
         lines = [f"guardrails ledger {what} v1", current.name, key, *([] if is_retired else [size]), current]
         text = "".join(f"{line}\n" for line in lines).encode()
-        need(
-            has_signed(current.public, strict_base64(entry["signature"]), text),
-            f"entry {index}: the current key did not sign it",
-        )
+        is_signed = has_signed(current.public, strict_base64(entry["signature"]), text)
+        need(is_signed, f"entry {index}: the current key did not sign it")
         ended = self.retired_at if is_retired else self.revoked_from
         ended[key] = index if is_retired else size
 
@@ -417,7 +415,7 @@ class Entries:
         entry = read_entry(data)
         version, entry_id, kind, intent = entry["v"], entry["id"], str(entry.get("type")), str(entry.get("intent"))
         is_full = index in self.spans.asked or index in self.spans.context
-        is_first_format = version == 1 and not self.signed["session"] + self.signed["log"]
+        is_first_format = version == 1 and self.signed["none"] == sum(self.signed.values())  # none of the second before it
         need(type(version) is int and (version == 2 or is_first_format), "its format is not version 2")
         need(re.fullmatch("[0-9a-f]{32}", str(entry_id)), "its id is not 32 hexadecimal digits")
         need(is_first_format or int(entry_id[:16], 16) == index, "its id is that of another place in the log")
@@ -459,9 +457,8 @@ class Entries:
         need(isinstance(name, str) and type(seq) is int, "its session or its place in it is malformed")
         session = self.sessions.setdefault(name, Session())
         is_seamless = self.spans.contained.start <= session.last_index + 1 and index in self.spans.contained
-        hidden = (
-            0 if is_seamless or name == KEY_SESSION else index - session.last_index - 1
-        )  # at most so many entries between are not shown
+        # At most so many entries of the session may lie between, not shown.
+        hidden = 0 if is_seamless or name == KEY_SESSION else index - session.last_index - 1
         expected, session.next_seq, session.last_index = session.next_seq, seq + 1, index
         need(0 <= seq - expected <= hidden, f"its place in the session is {seq}, not {expected}: one is missing or double")
         session.has_begun = session.has_begun or seq == 0
@@ -479,10 +476,8 @@ class Entries:
         if not public or sig["key"] != sha256(public).hex()[:16]:
             may_log = not public or entry.get("type") == "outcome.unknown"  # a lost outcome, found by the log's owner
             current = [key for key, size in self.log_keys.valid_from.items() if size <= index][-1]
-            need(
-                may_log and sig["key"] == sha256(current.public).hex()[:16],
-                "it is signed with a key that has no say in its session",
-            )
+            is_current = may_log and sig["key"] == sha256(current.public).hex()[:16]
+            need(is_current, "it is signed with a key that has no say in its session")
             # Of an entry signed with a revoked key, the tree says that it is in the log, but nothing says who wrote it.
             kind = "revoked" if index + 1 >= self.log_keys.revoked_from.get(current, 2**63) else "log"
             public = current.public
@@ -556,9 +551,7 @@ def _check(
     need(is_ours and type(manifest["size"]) is int, "the manifest is of another checkpoint")
     spans, lines = Spans(manifest, head.size), folder.read("context.jsonl").split(b"\n")
     outside = [index for index in sorted(spans.context) if index not in spans.contained]
-    need(
-        not lines.pop() and len(lines) == len(outside), "context.jsonl has not one line for each entry that is not in a bundle"
-    )
+    need(not lines.pop() and len(lines) == len(outside), "context.jsonl has not one line for each entry in no bundle")
     context = dict(zip(outside, lines))
 
     log_keys = _log_keys(folder, head, spans, context, trusted, note)
@@ -573,9 +566,8 @@ def _check(
     missing = ", ".join(key.name for key in witnesses if key not in found)
     need(len(found) >= quorum, f"{len(found)} witnesses cosigned the checkpoint, {quorum} must have; missing: {missing}")
     cosigned = ", ".join(f"{key.name} at POSIX time {time_s}" for key, time_s in found.items())
-    report.proven += (
-        [f"{len(found)} of {len(witnesses)} witnesses saw the log grow to this checkpoint: {cosigned}"] if found else []
-    )
+    if found:
+        report.proven.append(f"{len(found)} of {len(witnesses)} witnesses saw the log grow to this checkpoint: {cosigned}")
     _check_since(report, folder, head, log_keys, since, earlier)
 
     tree, entries, proofs = Tree(folder, head, spans.tiles), Entries(log_keys, spans), spans.cited | spans.context
