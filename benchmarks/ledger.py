@@ -240,7 +240,7 @@ def postgres(url: str) -> None:
     schema = f"benchmark_{os.getpid()}"
     separator = "&" if "?" in url else "?"
     signer = Ed25519Signer.generate("example.com/benchmark")
-    with Ledger.open(f"{url}{separator}schema={schema}", signer=signer) as ledger:
+    with Ledger.open(f"{url}{separator}ledger_schema={schema}", signer=signer) as ledger:
         note = INTENT | {"type": "note"}
         found = interleaved(
             {
@@ -248,6 +248,10 @@ def postgres(url: str) -> None:
                 "64 writers": (lambda: in_threads(64, lambda: [ledger.append(note) for _ in range(50)]), 3200),
             }
         )
+    import psycopg
+
+    with psycopg.connect(url) as connection:
+        connection.execute(f"DROP SCHEMA {schema} CASCADE")
     print(f"64 writers: {found['64 writers'] / found['1 writer']:.1f} of one by one ({found['1 writer']:,.0f}/s one by one)")
 
 

@@ -152,7 +152,7 @@ _INSTALL = {
 
 _LEDGER = {
     "ledger.unavailable": Code("The ledger cannot be opened or written", "Without a ledger nothing runs; mend it first."),
-    "ledger.connection_lost": Code("The connection to the ledger's database was lost", "Nothing was stored: append again."),
+    "ledger.connection_lost": Code("The connection to the ledger's database was lost", "Nothing was stored: try again."),
     "ledger.commit_unknown": Code(
         "It is not known whether the ledger's database stored a batch",
         "Look for the entry by its id before appending it again.",

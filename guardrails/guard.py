@@ -11,7 +11,7 @@ import functools
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -38,6 +38,7 @@ from guardrails.model import (
     Column,
     Context,
     Decision,
+    Execution,
     Mask,
     MaskExpression,
     Params,
@@ -69,6 +70,7 @@ class Session:
     context: Context
     budget: ProbeBudget
     key: SessionKey
+    subjects: tuple[str, ...] = ()
 
 
 class Guard:
@@ -91,6 +93,7 @@ class Guard:
         scan: bool = True,
         crosscheck: bool = False,
         joint: JointOutcomes | None = None,
+        keep: Collection[str] = (),
     ) -> None:
         self.policy = policy
         self.engine = engine
@@ -101,6 +104,7 @@ class Guard:
         self._scan = scan
         self._crosscheck = crosscheck
         self._joint = joint
+        self._keep = frozenset(keep)
         self._session: ContextVar[Session | None] = ContextVar("guardrails_session", default=None)
         self._bound: BoundPolicy | None = None
         self._placed: tuple[BoundPolicy, bytes, Placements] | None = None
@@ -120,6 +124,7 @@ class Guard:
         crosscheck: bool = False,
         joint_outcomes: bool = False,
         state: str | Path | None = None,
+        keep: Collection[str] = (),
     ) -> Guard:
         """Opens everything a guard needs and checks that the pieces fit together.
 
@@ -135,6 +140,8 @@ class Guard:
                 no crash leaves a change whose outcome is unknown. Database and ledger must be the same PostgreSQL database.
             state: The path beside which approvals (``.approvals``) and mask keys lie; the ledger's own file by default. A ledger in
                 a server needs one, on storage that the hosts share if several ask for approvals.
+            keep: Which of the values that entries commit to are kept too, sealed, beside the tree: of ``sql``, ``params``,
+                ``executed``, ``result`` and ``arguments``. `Ledger.kept` returns them; erasure destroys them.
 
         Returns:
             The open guard. Intents that a crashed process left without outcome are now marked unknown in the ledger.
@@ -156,7 +163,9 @@ class Guard:
         keyring = open_keyring(beside)
         choices = {"scan": not unsafe_without_scan, "crosscheck": crosscheck}
         joint = JointOutcomes.of(engine, log) if joint_outcomes else None
-        guard = cls(loaded, engine, log, store, keyring, channel=approvals, observer=observer, joint=joint, **choices)
+        guard = cls(
+            loaded, engine, log, store, keyring, channel=approvals, observer=observer, joint=joint, keep=keep, **choices
+        )
         guard._bind()
         return guard
 
@@ -183,8 +192,12 @@ class Guard:
         conversation_id: str | None = None,
         agent_version: str | None = None,
         agent_instance: str | None = None,
+        subjects: Collection[str] = (),
     ) -> Iterator[Session]:
         """Puts a principal, an agent and a purpose in force for the calls inside; recorded in the ledger.
+
+        `subjects` names the people that the work is about, such as a customer's id: `Ledger.erase_subject` of one of them, or of
+        the principal, destroys what the entries commit to.
 
         Raises:
             IdentityError: The principal has no id or has expired.
@@ -202,7 +215,13 @@ class Guard:
             agent_version=agent_version,
             agent_instance=agent_instance,
         )
-        session = Session(principal, context, ProbeBudget(), self._session_key(principal, context))
+        session = Session(
+            principal,
+            context,
+            ProbeBudget(),
+            self._session_key(principal, context),
+            tuple(dict.fromkeys((principal.id, *subjects))),
+        )
         _require_valid(session)
         self.ledger.bind(context.session_id, session.key)
         token = self._session.set(session)
@@ -237,7 +256,7 @@ class Guard:
             LedgerError: The ledger could not be written; nothing ran, or the rows are withheld.
         """
         session = self._current(tool, tool_call_id)
-        return self._drive(self._statement_flow(sql, params, session), session, self._run_plan)
+        return self._drive(self._statement_flow(sql, params, session), session, functools.partial(self._run_plan, session))
 
     async def aexecute(
         self, sql: str, params: Params | None = None, *, tool: str | None = None, tool_call_id: str | None = None
@@ -245,7 +264,7 @@ class Guard:
         """As `execute`, without blocking the event loop. A cancelled caller does not cancel the recording of the outcome."""
         session = self._current(tool, tool_call_id)
         steps = await asyncio.to_thread(self._statement_flow, sql, params, session)
-        return await self._adrive(steps, session, self._run_plan)
+        return await self._adrive(steps, session, functools.partial(self._run_plan, session))
 
     def call_tool(
         self,
@@ -278,7 +297,7 @@ class Guard:
         sql, params = sql_arguments(arguments, sql_argument, params_argument)
         steps = self._statement_flow(sql, params, session, is_ours=is_stub(function))
         if is_stub(function):
-            return self._drive(steps, session, self._run_plan).dicts()
+            return self._drive(steps, session, functools.partial(self._run_plan, session)).dicts()
         call = functools.partial(call_with_plan, function, dict(arguments), sql_argument, params_argument)
         return _value(self._drive(steps, session, lambda step: call(step.plan)))
 
@@ -297,7 +316,7 @@ class Guard:
         sql, params = sql_arguments(arguments, sql_argument, params_argument)
         steps = await asyncio.to_thread(self._statement_flow, sql, params, session, is_ours=is_stub(function))
         if is_stub(function):
-            return (await self._adrive(steps, session, self._run_plan)).dicts()
+            return (await self._adrive(steps, session, functools.partial(self._run_plan, session))).dicts()
         call = functools.partial(call_with_plan, function, dict(arguments), sql_argument, params_argument)
         return _value(await self._adrive(steps, session, lambda step: call(step.plan)))
 
@@ -353,13 +372,15 @@ class Guard:
             UsageError: There is no reason.
         """
         session = self._current()
-        return self._drive(self._reveal_flow(token, column, reason, session), session, self._run_plan).rows[0][0]
+        return self._drive(
+            self._reveal_flow(token, column, reason, session), session, functools.partial(self._run_plan, session)
+        ).rows[0][0]
 
     async def areveal(self, token: Value, *, column: str, reason: str) -> Value:
         """As `reveal`, without blocking the event loop."""
         session = self._current()
         steps = await asyncio.to_thread(self._reveal_flow, token, column, reason, session)
-        return (await self._adrive(steps, session, self._run_plan)).rows[0][0]
+        return (await self._adrive(steps, session, functools.partial(self._run_plan, session))).rows[0][0]
 
     @overload
     def tool(self, function: Callable[P, R], /) -> Callable[P, R]: ...
@@ -437,9 +458,15 @@ class Guard:
         if self._policy_keeper is not None and self._policy_keeper.is_bound:
             return SessionKey(facts)
         self._policy_keeper = SessionKey(
-            facts, {"policy": Private(self.policy.canonical.encode("utf-8", "surrogatepass"), keep=True)}
+            facts, {"policy": Private(self.policy.canonical.encode("utf-8", "surrogatepass"), keep=self.ledger.has_vault)}
         )
         return self._policy_keeper
+
+    def _private(self, values: Mapping[str, bytes], session: Session) -> dict[str, Private]:
+        """What entries commit to, marked with the people that it is about, and kept where that is asked for."""
+        if not self.ledger.has_vault:
+            return {name: Private(value) for name, value in values.items()}
+        return {name: Private(value, name in self._keep, session.subjects) for name, value in values.items()}
 
     def _bind(self) -> BoundPolicy:
         catalog = self.engine.catalog()
@@ -492,12 +519,18 @@ class Guard:
         role = getattr(self.engine, "role", None)
         return {"name": self.engine.name, "dialect": self.engine.dialect} | ({"role": role} if role else {})
 
-    def _run_plan(self, step: flow.Execute) -> object:
+    def _run_plan(self, session: Session, step: flow.Execute) -> object:
         plan = step.plan
         if plan is None or plan.lookups:
             raise UsageError("usage.bug", "There is no plan that is ready to run.")
         if self._joint is not None and step.outcome is not None and not plan.is_read_only:
-            return self._joint.execute(plan, step.outcome)
+            make = step.outcome
+
+            def outcome(execution: Execution) -> tuple[dict[str, JSON], dict[str, Private]]:
+                entry, private = make(execution)
+                return entry, self._private(private, session)
+
+            return self._joint.execute(plan, outcome)
         return self.engine.execute(plan)
 
     def _drive(self, steps: flow.Flow, session: Session, runner: Runner) -> Result:
@@ -513,7 +546,7 @@ class Guard:
     def _perform(self, session: Session, step: flow.Step) -> flow.Answer:
         match step:
             case flow.Append(entry, private):
-                appended = self.ledger.append(entry, private=private)
+                appended = self.ledger.append(entry, private=self._private(private, session))
                 return flow.Appended(appended.entry_id, appended.index, appended.leaf_hash.hex())
             case flow.SeekApproval(digest, judgement):
                 return self._approvals.seek(digest, judgement, session.principal, session.context)

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from guardrails.engines import Engine
-from guardrails.entries import JSON, Private
+from guardrails.entries import JSON
 from guardrails.errors import EngineError, UsageError
-from guardrails.ledger import Ledger
+from guardrails.ledger import Ledger, Private
 from guardrails.model import Execution, Plan
 
 __all__ = ["JointOutcomes"]
@@ -38,7 +38,7 @@ class JointOutcomes:
             raise UsageError("usage.database_unsupported", message, hint="Leave `joint_outcomes` out.")
         return cls(engine, ledger)
 
-    def execute(self, plan: Plan, outcome: Callable[[Execution], tuple[dict[str, JSON], Private]]) -> Execution:
+    def execute(self, plan: Plan, outcome: Callable[[Execution], tuple[dict[str, JSON], dict[str, Private]]]) -> Execution:
         """Runs a change and records its outcome in the same transaction.
 
         Raises:

@@ -29,7 +29,7 @@ from guardrails.ledger.rotation import KeyHistory
 from guardrails.ledger.signing import SessionKey
 from guardrails.ledger.stores.base import Head, Store
 from guardrails.ledger.tree import TILE_WIDTH, Tree
-from guardrails.ledger.vault import Vault
+from guardrails.ledger.vault import Vault, vault_of
 from guardrails.ledger.writer import has_ended
 
 __all__ = ["Appended", "Ledger"]
@@ -88,7 +88,8 @@ class Ledger:
             previous: Signers of keys that were rotated out and have not retired: they sign too.
             origin: The log's name in checkpoints; by default the key's name, for a new key ``ledger.local/<random>``.
             read_only: Only read: needs no private key, and the file must exist.
-            vault_key: 32 bytes that kept values are sealed with; by default the key in ``<path>.vault``, made when it is needed.
+            vault_key: 32 bytes that kept values and subjects are sealed with; by default the key in ``<path>.vault``, made when it is
+                needed, and for a ledger in a server the one in GUARDRAILS_VAULT_KEY.
             pins: Where the last checkpoint seen of each log is kept, outside of this one: the ledger must contain it. It moves on
                 when the ledger is opened and closed.
             clock_ns: Unix time in nanoseconds.
@@ -112,7 +113,7 @@ class Ledger:
                     verifier = signers[0].verifier()
                 if origin not in (None, verifier.name):
                     raise UsageError("usage.input_invalid", f"This ledger's origin is {verifier.name}, not {origin}.")
-                vault = Vault(location.beside(".vault"), key=vault_key)
+                vault = vault_of(location, vault_key)
                 ledger = cls(store, verifier, signers, vault, clock_ns)
                 head = ledger._known.read()
                 if not read_only:
@@ -241,6 +242,11 @@ class Ledger:
     def is_memory(self) -> bool:
         """Whether it ends with this process."""
         return not self._store.is_shared
+
+    @property
+    def has_vault(self) -> bool:
+        """Whether private values can be kept, or marked as being about people: a ledger in a server needs a key for that."""
+        return self._vault.is_open
 
     @property
     def size(self) -> int:

@@ -447,3 +447,26 @@ def test_an_outcome_tells_what_changed_where_and_an_intent_which_instance_asked(
     intent, outcome = entries(guard)[-2:]
     assert intent["agent"] == {"name": "bot", "model": None, "version": "1.4", "instance": "pod-7"}
     assert (outcome["changed"], outcome["rows_changed"]) == ([{"relation": "orders", "rows": 1}], 1)
+
+
+def test_what_is_about_a_person_is_kept_sealed_and_erased(url: str, tmp_path: Path) -> None:
+    path = tmp_path / "audit.db"
+    with Guard.open(Policy.from_text(SHOP), database=url, ledger=f"sqlite:///{path}", keep=["params", "result"]) as guard:
+        with guard.session(principal=ANA, subjects=["customer:2"]):
+            first = guard.execute("SELECT name FROM customers WHERE id = :id", {"id": 2}).receipt
+        with guard.session(principal=LEA):
+            other = guard.execute("SELECT name FROM customers WHERE id = :id", {"id": 1}).receipt
+        log = guard.ledger
+        assert first.intent_index is not None
+        assert log.kept(first.intent_index, "params") == b"{'id': 2}"
+        assert b"name" in (log.kept(first.leaf_index, "result") or b"")
+        assert log.kept(first.intent_index, "sql") is None
+        assert log.erase_subject("customer:2") == 4
+        assert log.kept(first.leaf_index, "result") is None
+        assert log.commitment_holds(first.intent_index, "params", b"{'id': 2}") is None
+        assert log.kept(other.leaf_index, "result") is not None
+        assert log.erase_subject("lea@example.com") == 4
+        assert log.kept(other.leaf_index, "result") is None
+    report = verify(path)
+    assert report.is_verified, report.problems
+    assert len(report.erased) == 8

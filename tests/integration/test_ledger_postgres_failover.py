@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -36,6 +37,7 @@ import sys, threading
 from tests.support.ledger_stores import append_until_stored, open_store
 
 store = open_store(*sys.argv[1:4])
+print("opened", flush=True)
 process, threads, count = sys.argv[4], int(sys.argv[5]), int(sys.argv[6])
 failed = []
 
@@ -203,14 +205,22 @@ def test_a_server_process_that_is_ended_is_made_up_for(named: tuple[Store, Calla
     assert_sound(store)
 
 
-def test_a_snapshot_whose_connection_is_lost_does_not_go_on_with_another_state(named: tuple[Store, Callable[[], int]]) -> None:
+@pytest.mark.parametrize("is_moved", [False, True])
+def test_a_snapshot_whose_connection_is_lost_does_not_go_on_with_another_state(
+    place: PostgresPlace, named: tuple[Store, Callable[[], int]], is_moved: bool
+) -> None:
     store, end = named
-    appended(store, ("s", "0"))
+    batch = appended(store, ("s", "0"))
     with store.snapshot():
         assert end() == 1
-        with pytest.raises(LedgerError) as lost:
-            store.leaf(0)
-    assert lost.value.code == "ledger.connection_lost"
+        if is_moved:
+            with closing(place.open()) as other:
+                appended(other, ("others", "0"))
+            with pytest.raises(LedgerError) as lost:
+                store.leaf(0)
+            assert lost.value.code == "ledger.connection_lost"
+        else:
+            assert store.leaf(0) == batch.leaves[0].data
     assert texts_of(store, "s") == [(0, "0")]
 
 
@@ -236,7 +246,8 @@ def test_beginning_a_ledger_survives_the_loss_of_its_answer(postgres_url: str) -
 
 
 def _start_appenders(place: PostgresPlace, processes: int, threads: int, count: int) -> list[subprocess.Popen[str]]:
-    return [
+    """Starts them; all have opened the ledger when it returns."""
+    children = [
         subprocess.Popen(
             [sys.executable, "-c", APPENDERS, *place.address, f"p{n}", str(threads), str(count)],
             stdout=subprocess.PIPE,
@@ -245,6 +256,10 @@ def _start_appenders(place: PostgresPlace, processes: int, threads: int, count: 
         )
         for n in range(processes)
     ]
+    for child in children:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "opened\n"
+    return children
 
 
 def _assert_all_stored(place: PostgresPlace, processes: int, threads: int, count: int) -> None:
@@ -275,7 +290,7 @@ def test_four_processes_of_eight_threads_append_while_server_processes_are_kille
     for child in children:
         out, errors = child.communicate(timeout=60)
         assert child.returncode == 0, (seed, out, errors)
-    assert kills > 50
+    assert kills > 20
     _assert_all_stored(place, 4, 8, 25)
 
 
@@ -293,7 +308,7 @@ def own_server() -> Iterator[PrivateServer]:
 def test_a_server_that_is_started_anew_is_waited_for(own_server: PrivateServer, mode: str) -> None:
     place = PostgresPlace.new(own_server.url)
     begun(place.open()).close()
-    children = _start_appenders(place, 2, 4, 60)
+    children = _start_appenders(place, 2, 4, 100)
     restarts = 0
     while any(child.poll() is None for child in children) and restarts < 3:
         time.sleep(0.4)
@@ -304,7 +319,7 @@ def test_a_server_that_is_started_anew_is_waited_for(own_server: PrivateServer, 
         out, errors = child.communicate(timeout=90)
         assert child.returncode == 0, (out, errors)
     assert restarts > 1
-    _assert_all_stored(place, 2, 4, 60)
+    _assert_all_stored(place, 2, 4, 100)
 
 
 def test_a_standby_takes_over(own_server: PrivateServer) -> None:
@@ -322,7 +337,7 @@ def test_a_standby_takes_over(own_server: PrivateServer) -> None:
             connection.execute("SELECT pg_reload_conf()")
         with closing(PostgresPlace(standby.url, first.schema).open(read_only=True)) as reader:
             _wait_for_the_ledger(reader)
-        children = _start_appenders(place, 2, 4, 60)
+        children = _start_appenders(place, 2, 4, 100)
         time.sleep(1)
         primary.stop("immediate")
         standby.promote()
@@ -332,7 +347,50 @@ def test_a_standby_takes_over(own_server: PrivateServer) -> None:
         with closing(psycopg.connect(standby.url, autocommit=True)) as connection:
             (row,) = connection.execute("SELECT pg_walfile_name(pg_current_wal_lsn())").fetchall()
             assert row[0].startswith("00000002"), "the standby was not promoted"
-        _assert_all_stored(PostgresPlace(standby.url, first.schema), 2, 4, 60)
+        _assert_all_stored(PostgresPlace(standby.url, first.schema), 2, 4, 100)
+
+
+@pytest.mark.parametrize("ends", ["pg_cancel_backend", "pg_terminate_backend"])
+def test_a_commit_whose_wait_for_the_standby_is_broken_off_is_not_acknowledged(own_server: PrivateServer, ends: str) -> None:
+    place = PostgresPlace.new(own_server.url)
+    store = begun(place.open())
+    _require_standby(place, "nobody")
+    ended: list[LedgerError | None] = []
+
+    def append() -> None:
+        try:
+            appended(store, ("s", "0"))
+            ended.append(None)
+        except LedgerError as error:
+            ended.append(error)
+
+    waiting = threading.Thread(target=append)
+    waiting.start()
+    query = f"SELECT {ends}(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND application_name = 'guardrails ledger'"
+    deadline = time.monotonic() + 20
+    while not place.execute(query) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if ends == "pg_cancel_backend":
+        waiting.join(20)
+        assert ended[0] is not None
+        assert ended[0].code == "ledger.commit_unknown"
+    else:
+        time.sleep(1)
+        assert not ended, "acknowledged without a standby"
+    _require_standby(place, "")
+    waiting.join(20)
+    assert ended[0] is None or ends == "pg_cancel_backend"
+    assert texts_of(store, "s") == [(0, "0")]
+    store.close()
+
+
+def _require_standby(place: PostgresPlace, name: str) -> None:
+    with closing(psycopg.connect(place.url, autocommit=True)) as connection:
+        connection.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{name}'")  # type: ignore[call-overload]
+        connection.execute("SELECT pg_reload_conf()")
+    deadline = time.monotonic() + 10
+    while place.execute("SHOW synchronous_standby_names") != [(name,)] and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def _wait_for_the_ledger(reader: Store) -> None:

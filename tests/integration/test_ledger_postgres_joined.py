@@ -162,7 +162,11 @@ def _wrong_start(joined: PostgresStore) -> None:
         joined.write(Batch(7, Head("k", "n", 8), [Leaf(b"x", "s", 0)]))
 
 
-@pytest.mark.parametrize("fail", [_bad_batch, _own_mistake, _wrong_start])
+def _outside_of_its_transaction(joined: PostgresStore) -> None:
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("fail", [_bad_batch, _own_mistake, _wrong_start, _outside_of_its_transaction])
 def test_a_transaction_whose_entry_failed_cannot_commit(
     shop: Shop, store: PostgresStore, connection: Connection, fail: Callable[[object], None]
 ) -> None:

@@ -68,7 +68,7 @@ class PostgresStore(PostgresRows):
         """Lends the ledger on a connection that is in a transaction of its own, on the same database.
 
         What is written commits, or is undone, together with everything else in that transaction. The ledger's lock is held until
-        then, so write to the ledger last. When writing fails, the whole transaction can only be rolled back.
+        then, so write to the ledger last. When anything fails in here, the whole transaction can only be rolled back.
 
         Args:
             connection: A psycopg connection in a transaction (of SQLAlchemy's: ``connection.connection.driver_connection``).
@@ -83,5 +83,8 @@ class PostgresStore(PostgresRows):
         joined = JoinedTransaction(connection, self._target, self._own.place)
         try:
             yield PostgresRows(joined)
+        except BaseException:
+            joined.doom()
+            raise
         finally:
             joined.close()

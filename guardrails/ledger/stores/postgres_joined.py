@@ -68,7 +68,7 @@ class JoinedTransaction:
         connection.row_factory = tuple_row
         self._is_open = True
         try:
-            with _whole(connection):
+            with self._whole():
                 kept = self._run_plain(_SAVE)[0]
                 timeout_ms = str(round(1000 * self._target.lock_timeout_s))
                 self._run_plain(_SET, ("pg_catalog, pg_temp", timeout_ms, "off"))
@@ -109,6 +109,11 @@ class JoinedTransaction:
     def vacuum(self, table: str) -> None:
         """Nothing: that is not done inside a transaction."""
 
+    def doom(self) -> None:
+        """Makes the joined transaction unable to commit."""
+        with suppress(psycopg.Error):  # which is what it is for
+            self._connection.execute(_DOOM)
+
     def close(self) -> None:
         """Ends the loan; the connection is its owner's."""
         self._is_closed = True
@@ -138,19 +143,17 @@ class JoinedTransaction:
         if not self._is_open:
             raise UsageError("usage.bug", "A ledger's store is read and written inside a transaction or a snapshot.")
 
-
-@contextmanager
-def _whole(connection: Connection) -> Iterator[None]:
-    """Makes a transaction unable to commit when anything goes wrong inside."""
-    try:
-        yield
-    except BaseException as error:
-        with suppress(psycopg.Error):  # which is what it is for
-            connection.execute(_DOOM)
-        if not isinstance(error, psycopg.Error):
-            raise
-        if is_lost(error, connection):
-            raise LedgerError(
-                "ledger.connection_lost", "The connection was lost before its transaction was committed; nothing was stored."
-            ) from error
-        raise translated(error) from error
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            self.doom()
+            if not isinstance(error, psycopg.Error):
+                raise
+            if is_lost(error, self._connection):
+                raise LedgerError(
+                    "ledger.connection_lost",
+                    "The connection was lost before its transaction was committed; nothing was stored.",
+                ) from error
+            raise translated(error) from error

@@ -17,8 +17,8 @@ from guardrails.ledger.stores.base import Batch, Head
 from guardrails.ledger.stores.postgres_connect import Connection, Link, Target, is_lost, qualified, translated
 from guardrails.ledger.stores.postgres_locking import begin_and_lock, begin_snapshot, run_all
 from guardrails.ledger.stores.postgres_pool import Pool
-from guardrails.ledger.stores.postgres_recovery import Work, look_up, lost_before_commit, take_up
-from guardrails.ledger.stores.postgres_statements import COMMIT, INSERT_HEAD, for_batch, head_values
+from guardrails.ledger.stores.postgres_recovery import Work, commit, look_up, lost_before_commit, take_up
+from guardrails.ledger.stores.postgres_statements import INSERT_HEAD, for_batch, head_values
 
 __all__ = ["OwnTransactions"]
 
@@ -72,7 +72,7 @@ class OwnTransactions:
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         self._refuse_nesting()
-        with self._entered(self._begin(lambda connection, schema: (begin_snapshot(connection, schema), ""))):
+        with self._entered(self._begin(_begin_reading)):
             yield
 
     def head(self) -> Head | None:
@@ -178,9 +178,19 @@ class OwnTransactions:
                 if not is_lost(error, link.connection):
                     raise translated(error) from error
                 self._lose(work, link)
-                if not work.xid:  # a snapshot: another connection would read another state
-                    raise lost_before_commit() from error
-                take_up(self._pool, work, link)
+                if work.xid:
+                    take_up(self._pool, work, link)
+                else:
+                    self._read_again(work)
+
+    def _read_again(self, work: Work) -> None:
+        """Puts a snapshot on another connection, as long as nobody has appended since it was taken."""
+        again = self._begin(_begin_reading)
+        if again.head is None or again.head != work.head:
+            if again.link is not None:
+                self._pool.give_back(again.link)
+            raise LedgerError("ledger.connection_lost", "The connection was lost, and the state that was being read is gone.")
+        work.link = again.link
 
     def _flush(self, work: Work) -> None:
         """Runs what is queued, so that it is seen by what is read next."""
@@ -191,26 +201,21 @@ class OwnTransactions:
 
     def _commit(self, work: Work) -> None:
         link = _link_of(work)
-        link.warnings.clear()
         try:
-            run_all(link.connection, self.schema, [*work.queued, COMMIT])
+            commit(link, self.schema, work.queued)
         except psycopg.Error as error:
             if not is_lost(error, link.connection):
                 raise translated(error) from error
             self._lose(work, link)
-            if work.has_changes:
-                look_up(self._pool, work, link)
-            return
-        if any("replicat" in warning for warning in link.warnings):
-            raise LedgerError(
-                "ledger.commit_unknown",
-                "The batch is stored, but perhaps not on the standby that it was to wait for.",
-                evidence={"warnings": list(link.warnings)},
-            )
+            look_up(self._pool, work, link)
 
     def _lose(self, work: Work, link: Link) -> None:
         self._pool.drop(link)
         work.link = None
+
+
+def _begin_reading(connection: Connection, schema: str) -> tuple[Head | None, str]:
+    return begin_snapshot(connection, schema), ""
 
 
 def _link_of(work: Work) -> Link:

@@ -20,7 +20,7 @@ from guardrails.ledger.stores.postgres_locking import begin_and_lock, run_all
 from guardrails.ledger.stores.postgres_pool import Pool
 from guardrails.ledger.stores.postgres_statements import COMMIT, LEAF, Statement
 
-__all__ = ["Work", "look_up", "lost_before_commit", "take_up"]
+__all__ = ["Work", "commit", "look_up", "lost_before_commit", "take_up"]
 
 _PATIENCE_S = 2.0
 """How long the server may take to notice by itself that the connection of an old transaction is gone."""
@@ -99,12 +99,14 @@ def look_up(pool: Pool, work: Work, lost: Link) -> None:
                 evidence=error.evidence,
             ) from error
         try:
-            if _is_stored(pool, work, lost, link, head):
-                return
-            if head != work.locked or not work.can_resume:
-                raise lost_before_commit()
-            work.xid = xid
-            run_all(link.connection, pool.target.schema, [*work.done, *work.queued, COMMIT])
+            statements: list[Statement] = []
+            if work.has_changes and not _is_stored(pool, work, lost, link, head):
+                if head != work.locked or not work.can_resume:
+                    raise lost_before_commit()
+                work.xid = xid
+                statements = [*work.done, *work.queued]
+            # Also when it is stored: this commit waits for the standby that the lost one may have waited for in vain.
+            commit(link, pool.target.schema, statements)
         except psycopg.Error as error:
             if not is_lost(error, link.connection):
                 raise translated(error) from error
@@ -113,6 +115,22 @@ def look_up(pool: Pool, work: Work, lost: Link) -> None:
             return
         finally:
             pool.give_back(link)
+
+
+def commit(link: Link, schema: str, statements: list[Statement]) -> None:
+    """Runs the last statements of a transaction and its COMMIT in one round trip.
+
+    Raises:
+        LedgerError: It is stored on this server and perhaps not on its standby (ledger.commit_unknown).
+    """
+    link.warnings.clear()
+    run_all(link.connection, schema, [*statements, COMMIT])
+    if any("replicat" in warning for warning in link.warnings):
+        raise LedgerError(
+            "ledger.commit_unknown",
+            "The batch is stored, but perhaps not on the standby that it was to wait for.",
+            evidence={"warnings": list(link.warnings)},
+        )
 
 
 def lost_before_commit() -> LedgerError:
