@@ -1,4 +1,4 @@
-"""`guardrails ledger`, and of its commands those that only read: verify, show, prove and export.
+"""`guardrails ledger`, and of its commands those that only read: verify, show and prove.
 
 Exit status: 0 verified or done, 1 tampered or incomplete, 2 usage. Results go to standard output, errors with their code to
 standard error.
@@ -23,7 +23,6 @@ from guardrails.cli.lazy import Command, LazyGroup
 from guardrails.cli.ledger_options import TAMPERED_STATUS, json_option, ledger_option, reports_errors
 from guardrails.errors import LedgerError, UsageError
 from guardrails.ledger import Ledger
-from guardrails.ledger.bundle import export as export_bundle
 from guardrails.ledger.entry import decode
 from guardrails.ledger.location import Location
 from guardrails.ledger.merkle import leaf_hash
@@ -35,7 +34,7 @@ from guardrails.ledger.verify import Level
 from guardrails.ledger.verify import verify as verify_ledger
 from guardrails.ledger.witnessing.quorum import parse_policy
 
-__all__ = ["COMMANDS", "export", "ledger", "prove", "show", "verify"]
+__all__ = ["COMMANDS", "ledger", "prove", "show", "verify"]
 
 _LISTED_INDEXES = 20
 
@@ -43,7 +42,7 @@ COMMANDS = {
     "archive": Command("guardrails.cli.ledger_keep:archive", "Move old entries to an archive; their hashes stay."),
     "cosign": Command("guardrails.cli.ledger_keep:cosign", "Have witnesses cosign the latest checkpoint."),
     "erase": Command("guardrails.cli.ledger_keep:erase", "Destroy what is kept about one person; the tree still verifies."),
-    "export": Command("guardrails.cli.ledger:export", "Write entries with their proofs into the new folder DIRECTORY."),
+    "export": Command("guardrails.cli.evidence:export", "Write the evidence for a range of entries into a new folder."),
     "keys": Command("guardrails.cli.ledger_keys:keys", "Show the log's signing keys, and rotate, retire or revoke them."),
     "migrate": Command("guardrails.cli.ledger_keep:migrate", "Bring a ledger of an earlier format up to this version's."),
     "mirror": Command("guardrails.cli.publish:mirror", "Copy a published log while verifying it."),
@@ -56,6 +55,7 @@ COMMANDS = {
     "serve": Command("guardrails.cli.publish:serve", "Serve a ledger's tiles read-only over HTTP."),
     "show": Command("guardrails.cli.ledger:show", "Print the latest entries, as a table or as JSON Lines."),
     "verify": Command("guardrails.cli.ledger:verify", "Rebuild the whole ledger and compare it with its signed head."),
+    "verify-bundle": Command("guardrails.cli.evidence:verify_bundle", "Verify exported evidence, as its own verify.py does."),
     "witness": Command("guardrails.cli.witness:witness", "Run a witness, which cosigns checkpoints of logs that only grow."),
 }
 """Every command of the group, by name."""
@@ -185,23 +185,6 @@ def prove(index: int, url: str, key: str | None, as_json: bool) -> None:
         return
     click.echo(str(proof), nl=False)
     click.echo(f"verified: entry {index} is in the tree of {checkpoint.size} entries; key {trusted.source}", err=True)
-
-
-@click.command()
-@click.argument("directory", type=click.Path())
-@ledger_option
-@click.option("--start", type=click.IntRange(min=0), default=0, show_default=True, help="First entry.")
-@click.option("--end", type=click.IntRange(min=0), help="Entry to stop before; by default the end.")
-@json_option
-@reports_errors
-def export(directory: str, url: str, start: int, end: int | None, as_json: bool) -> None:
-    """Write entries with their proofs into the new folder DIRECTORY."""
-    with Ledger.open(url, read_only=True) as log:
-        bundle = export_bundle(log, directory, start, end)
-    if as_json:
-        click.echo(json.dumps({"directory": str(bundle.directory), "start": bundle.start, "end": bundle.end}))
-    else:
-        click.echo(f"{bundle.end - bundle.start} entries, from {bundle.start} to {bundle.end}, in {bundle.directory}")
 
 
 def _print_report(report: Report) -> None:

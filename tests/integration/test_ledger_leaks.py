@@ -12,7 +12,7 @@ import pytest
 
 from guardrails import Guard
 from guardrails.errors import ApprovalRequired, GuardrailsError
-from guardrails.ledger.bundle import export
+from guardrails.ledger.evidence import export_evidence
 from guardrails.ledger.verify import verify
 from tests.support.guarded_shop import LEAD, open_guard
 from tests.support.schema import make_sqlite_shop
@@ -132,7 +132,7 @@ def test_no_planted_value_is_in_any_file_of_the_ledger(shop: str, tmp_path: Path
         names = {p.name for p in folder.iterdir()}
         assert {"audit.db", "audit.db-wal", "audit.db.pub"} <= names, names
         assert found(folder) == [], "while it is open, with the write-ahead log"
-        export(guard.ledger, folder / "bundle")
+        export_evidence(guard.ledger, folder / "bundle")
         types = [str(entry["type"]) for entry in guard.ledger.entries()]
     # Each of them was recorded: what is not there could not leak.
     assert types.count("refusal") >= 2

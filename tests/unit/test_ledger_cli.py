@@ -111,14 +111,6 @@ def test_prove_refuses_a_changed_entry_and_another_key(path: Path) -> None:
     assert result.stdout == ""
 
 
-def test_export_writes_a_folder_once(path: Path, tmp_path: Path) -> None:
-    result = run("export", tmp_path / "out", "--ledger", path, "--start", 2, "--end", 5, "--json")
-    assert result.exit_code == 0
-    assert json.loads(result.stdout) == {"directory": str(tmp_path / "out"), "start": 2, "end": 5}
-    assert run("export", tmp_path / "out", "--ledger", path).exit_code == 2
-    assert run("export", tmp_path / "more", "--ledger", path, "--end", 100).exit_code == 2
-
-
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
