@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import resource
 import sqlite3
 import statistics
@@ -202,11 +203,15 @@ def filled(folder: Path, size: int, name: str) -> Path:
 
 
 def proofs(folder: Path, size: int, *, alone: bool) -> None:
-    indexes = [size * k // 101 for k in range(1, 101)]
+    chance = random.Random(1)
+
+    def anywhere(count: int) -> list[int]:
+        return [chance.randrange(1, size - 1) for _ in range(count)]
+
     with Ledger.open(filled(folder, size, "audit.db"), read_only=True) as ledger:
         works: dict[str, tuple[Callable[[], object], int]] = {
-            "inclusion": (lambda: [ledger.inclusion_proof(i) for i in indexes], 100),
-            "consistency": (lambda: [ledger.consistency_proof(i) for i in indexes], 100),
+            "inclusion": (lambda: [ledger.inclusion_proof(i) for i in anywhere(200)], 200),
+            "consistency": (lambda: [ledger.consistency_proof(i) for i in anywhere(200)], 200),
         }
         if not alone:
             from pymerkle import SqliteTree
@@ -214,8 +219,8 @@ def proofs(folder: Path, size: int, *, alone: bool) -> None:
             tree = SqliteTree(str(folder / "pymerkle.db"))
             tree.con.execute("PRAGMA synchronous = OFF")
             tree.append_entries((b"%d" % n for n in range(size)), chunksize=10_000)
-            works["pymerkle inclusion"] = (lambda: [tree.prove_inclusion(i + 1, size) for i in indexes[:5]], 5)
-            works["pymerkle consistency"] = (lambda: [tree.prove_consistency(i, size) for i in indexes[:20]], 20)
+            works["pymerkle inclusion"] = (lambda: [tree.prove_inclusion(i + 1, size) for i in anywhere(20)], 20)
+            works["pymerkle consistency"] = (lambda: [tree.prove_consistency(i, size) for i in anywhere(20)], 20)
         found = interleaved(works)
     print(f"size {size:,}")
     for name, per_second in found.items():
