@@ -122,20 +122,20 @@ class Appender:
         joined._session_keys = self._session_keys
         return joined
 
-    def commit(self, tickets: list[Ticket[Request, list[Appended]]]) -> None:
-        """Appends what the tickets ask for, in one transaction under one checkpoint.
+    def commit(self, draw: Callable[[], list[Ticket[Request, list[Appended]]]]) -> None:
+        """Appends what the tickets ask for that `draw` gives, in one transaction under one checkpoint.
 
         A server that was lost before anything was stored is asked again, a few times.
         """
         for left in reversed(range(_TRIES)):
             try:
-                return self._commit(tickets)
+                return self._commit(draw)
             except LedgerError as error:
                 if error.code != "ledger.connection_lost" or not left:
                     raise
         return None
 
-    def _commit(self, tickets: list[Ticket[Request, list[Appended]]]) -> None:
+    def _commit(self, draw: Callable[[], list[Ticket[Request, list[Appended]]]]) -> None:
         try:
             with self._store.transaction():
                 head = self._known.read()
@@ -146,7 +146,7 @@ class Appender:
                 if head.note != self._written:  # somebody else appended since, so nothing remembered need hold
                     self._forget()
                 draft = _Draft(self, head, self._time_us(head))
-                for ticket in tickets:
+                for ticket in draw():
                     draft.take(ticket)
                 batch = draft.finished(head)
                 if batch is not None:

@@ -38,12 +38,13 @@ class GroupCommit(Generic[T, R]):
     """Runs a commit function for batches of tickets, one batch at a time.
 
     Args:
-        commit: Called with the tickets of a batch, in the order in which they came. It sets the result or the error of each; what
-            it raises is the error of all.
+        commit: Called with a function that gives the tickets of the batch, in the order in which they came; the later it is called,
+            the more of them wait. Called again, it gives the same ones. The result or the error of each is set by it; what it raises
+            is the error of all.
         limit: Most tickets in one batch.
     """
 
-    def __init__(self, commit: Callable[[list[Ticket[T, R]]], None], *, limit: int = 512) -> None:
+    def __init__(self, commit: Callable[[Callable[[], list[Ticket[T, R]]]], None], *, limit: int = 512) -> None:
         self._commit = commit
         self._limit = limit
         self._lock = threading.Lock()
@@ -89,14 +90,21 @@ class GroupCommit(Generic[T, R]):
             raise
 
     def _lead(self) -> None:
-        with self._lock:
-            batch, self._queue = self._queue[: self._limit], self._queue[self._limit :]
+        drawn: list[Ticket[T, R]] = []
+
+        def draw() -> list[Ticket[T, R]]:
+            if not drawn:
+                with self._lock:
+                    drawn.extend(self._queue[: self._limit])
+                    del self._queue[: self._limit]
+            return drawn
+
         try:
-            self._commit(batch)
+            self._commit(draw)
         except BaseException as error:
-            self._settle(batch, error)
+            self._settle(draw(), error)
             raise
-        self._settle(batch, None)
+        self._settle(draw(), None)
 
     def _settle(self, batch: list[Ticket[T, R]], error: BaseException | None) -> None:
         with self._lock:

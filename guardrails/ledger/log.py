@@ -173,7 +173,7 @@ class Ledger:
             raise UsageError("usage.database_unsupported", "Only a ledger in PostgreSQL shares the transaction of a change.")
         ticket: Ticket[Request, list[Appended]] = Ticket(Request([_item(entry, private)]))
         with joined(connection) as store:
-            self._appender.joining(store, self._known.seen).commit([ticket])
+            self._appender.joining(store, self._known.seen).commit(lambda: [ticket])
             # Raised inside the loan: then the transaction can only be rolled back.
             if ticket.error is not None or not ticket.result:
                 raise ticket.error or _invalid("The entry was not appended.")

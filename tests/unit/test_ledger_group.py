@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,10 +27,10 @@ def in_threads(count: int, work: object) -> None:
 def test_batches_hold_everybody_who_waits_in_order() -> None:
     batches: list[list[int]] = []
 
-    def commit(tickets: list[Ticket[int, int]]) -> None:
+    def commit(draw: Callable[[], list[Ticket[int, int]]]) -> None:
         time.sleep(0.02)
-        batches.append([ticket.request for ticket in tickets])
-        for ticket in tickets:
+        batches.append([ticket.request for ticket in draw()])
+        for ticket in draw():
             ticket.result = ticket.request * 2
 
     group: GroupCommit[int, int] = GroupCommit(commit)
@@ -43,10 +44,10 @@ def test_batches_hold_everybody_who_waits_in_order() -> None:
 def test_a_batch_is_never_larger_than_the_limit() -> None:
     sizes: list[int] = []
 
-    def commit(tickets: list[Ticket[int, int]]) -> None:
+    def commit(draw: Callable[[], list[Ticket[int, int]]]) -> None:
         time.sleep(0.01)
-        sizes.append(len(tickets))
-        for ticket in tickets:
+        sizes.append(len(draw()))
+        for ticket in draw():
             ticket.result = 0
 
     group: GroupCommit[int, int] = GroupCommit(commit, limit=3)
@@ -58,11 +59,11 @@ def test_a_batch_is_never_larger_than_the_limit() -> None:
 def test_a_failed_batch_fails_for_all_and_the_next_one_goes_on() -> None:
     is_broken, caught = True, []
 
-    def commit(tickets: list[Ticket[int, int]]) -> None:
+    def commit(draw: Callable[[], list[Ticket[int, int]]]) -> None:
         time.sleep(0.01)
         if is_broken:
             raise LedgerError("ledger.unavailable", "The disk is full.")
-        for ticket in tickets:
+        for ticket in draw():
             ticket.result = 1
 
     group: GroupCommit[int, int] = GroupCommit(commit)
@@ -84,13 +85,13 @@ def test_a_failed_batch_fails_for_all_and_the_next_one_goes_on() -> None:
 def test_an_interrupted_leader_hands_the_lead_on() -> None:
     started, calls = threading.Event(), []
 
-    def commit(tickets: list[Ticket[int, int]]) -> None:
-        calls.append(len(tickets))
+    def commit(draw: Callable[[], list[Ticket[int, int]]]) -> None:
+        calls.append(len(draw()))
         if len(calls) == 1:
             started.set()
             time.sleep(0.05)
             raise KeyboardInterrupt
-        for ticket in tickets:
+        for ticket in draw():
             ticket.result = 5
 
     group: GroupCommit[int, int] = GroupCommit(commit)
