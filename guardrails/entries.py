@@ -8,10 +8,12 @@ Numbers are integers (the entry profile has no floats): times in microseconds or
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from guardrails.errors import GuardrailsError
+from guardrails.masking.detect import find
 from guardrails.model import (
     Access,
     ApprovalGrant,
@@ -32,6 +34,8 @@ Private: TypeAlias = dict[str, bytes]
 
 _TEXT_BYTES = 16_000
 """Longest normalised text in an entry; a longer one is represented by its fingerprint alone."""
+_QUOTED = re.compile(r'"(?:[^"]|"")*"|`(?:[^`]|``)*`')
+_WORD = re.compile(r"\w{1,64}", re.ASCII)
 _CHANGING = frozenset({"insert", "update", "delete", "merge", "truncate"})
 _NAMES = 200
 """Most names listed of one kind; the count tells when there were more."""
@@ -127,7 +131,7 @@ def outcome_entry(
         "truncated": execution.is_truncated,
         "duration_us": int(execution.duration_ms * 1000),
         "masks": [{"column": str(m.column), "mask": m.kind} for m in masks[:_NAMES]],
-        "findings": [{"column": _short(f.column), "kind": f.kind, "count": f.count} for f in findings[:_NAMES]],
+        "findings": [{"column": _scrubbed(_short(f.column)), "kind": f.kind, "count": f.count} for f in findings[:_NAMES]],
     }
     return entry, {"result": _utf8(repr((execution.columns, execution.rows)))}
 
@@ -159,9 +163,10 @@ def _agent(context: Context) -> dict[str, JSON]:
 def _statement(statement: Statement, access: Access | None, normalised: str | None) -> dict[str, JSON]:
     fields: dict[str, JSON] = {"bytes": len(_utf8(statement.sql)), "dialect": statement.dialect}
     if normalised is not None:
-        fields["fingerprint"] = hashlib.sha256(_utf8(normalised)).hexdigest()
-        if len(_utf8(normalised)) <= _TEXT_BYTES:
-            fields["normalised"] = normalised
+        shown = _scrubbed(normalised)
+        fields["fingerprint"] = hashlib.sha256(_utf8(shown)).hexdigest()
+        if len(_utf8(shown)) <= _TEXT_BYTES:
+            fields["normalised"] = shown
     if access:
         fields |= {
             "kind": access.kind,
@@ -215,6 +220,17 @@ def _changed(execution: Execution, access: Access | None) -> list[JSON]:
     if not by_relation and execution.rows_changed and len(targets) == 1:
         by_relation = {targets.pop(): execution.rows_changed}
     return [{"relation": _short(name), "rows": rows} for name, rows in sorted(by_relation.items())[:_NAMES]]
+
+
+def _scrubbed(text: str) -> str:
+    """Returns a normalised text without names that an agent may have chosen to say something: an alias can hold a person's address.
+
+    Quoted names of other than word characters are left out, and whatever the detectors of personal data find.
+    """
+    plain = _QUOTED.sub(lambda found: found[0] if _WORD.fullmatch(found[0][1:-1]) else f"{found[0][0]}…{found[0][0]}", text)
+    for span in reversed(find(plain)):
+        plain = f"{plain[: span.start]}[{span.kind}]{plain[span.end :]}"
+    return plain
 
 
 def _short(name: str) -> str:

@@ -470,3 +470,14 @@ def test_what_is_about_a_person_is_kept_sealed_and_erased(url: str, tmp_path: Pa
     report = verify(path)
     assert report.is_verified, report.problems
     assert len(report.erased) == 8
+
+
+@pytest.mark.parametrize("alias", ['"ada@example.com"', '"Zq7 planted, name"', '"978-27-1828"', '"Zürich"', "ok_name"])
+def test_what_an_alias_says_is_not_recorded(guard: Guard, tmp_path: Path, alias: str) -> None:
+    with guard.session(principal=ANA):
+        guard.execute(f"SELECT name AS {alias} FROM customers WHERE id = 2")
+        with pytest.raises(Denied):
+            guard.execute(f"SELECT salary AS {alias} FROM employees")
+    guard.ledger.close()
+    raw = (tmp_path / "audit.db").read_bytes()
+    assert (alias.strip('"').encode() in raw) == (alias == "ok_name")
