@@ -19,6 +19,7 @@ _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _WRITER = {"host": str, "pid": int, "start": str}
 _FIRST_VERSION = 1
+_LOADED_KEYS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +39,13 @@ class Signed:
 @dataclass(slots=True)
 class _Session:
     next_seq: int = 0
-    key: EntryKey | None = None
+    key: bytes | None = None
     is_older: bool = False
     """It began among entries that are not shown, and with it the key that binds it."""
 
 
 class History:
-    """Follows a log entry by entry from its first one; memory grows with sessions and open intents, not with entries.
+    """Follows a log entry by entry from its first one; memory grows by some 300 bytes a session, not with entries.
 
     Args:
         first_key: The log's first key; the current one signs entries outside of sessions.
@@ -57,6 +58,7 @@ class History:
         self._log_key = EntryKey(first_key.public_key)
         self._next_log_key = self._log_key
         self._sessions: dict[str, _Session] = {}
+        self._loaded_keys: dict[bytes, EntryKey] = {}
         self._last_time_us = 0
         self._intents: dict[str, tuple[int, bool]] = {}
         self._first_ids: set[bytes] = set()
@@ -97,7 +99,7 @@ class History:
             return error.message
         name = entry.get("session", "")
         session = self._sessions.get(name) if isinstance(name, str) else None
-        own = session.key if session else None
+        own = self._loaded(session.key) if session and session.key else None
         log_key = self._log_key
         if own is None and session is not None and session.is_older:
             return None
@@ -106,6 +108,14 @@ class History:
         if named == log_key.key_id and (own is None or entry.get("type") == "outcome.unknown"):
             return Signed(index, log_key, signature, message)
         return "it is signed with a key that has no say in its session"
+
+    def _loaded(self, public_key: bytes) -> EntryKey:
+        """Returns a session's key, loaded; those used last are kept so, since loading takes as long as checking."""
+        key = self._loaded_keys.pop(public_key, None) or EntryKey(public_key)
+        self._loaded_keys[public_key] = key
+        if len(self._loaded_keys) > _LOADED_KEYS:
+            del self._loaded_keys[next(iter(self._loaded_keys))]
+        return key
 
     def take_key(self, index: int, entry: Mapping[str, object]) -> None:
         """Takes an entry about keys that lies among those that are not shown; it was checked otherwise."""
@@ -201,4 +211,4 @@ def _bind(session: _Session, entry: Mapping[str, object]) -> Iterator[str]:
         return
     if key.get("id") != bound.key_id:
         yield "its key does not have the id that it says"
-    session.key = bound
+    session.key = bound.public_key
