@@ -183,16 +183,16 @@ def test_stored_functions_of_the_database_are_told(connection: pymysql.Connectio
 
 def test_an_account_sees_what_it_may(connection: pymysql.Connection[Any], url: str) -> None:
     own = _own(connection)
-    _run(connection, *MYSQL_SHOP, f"CREATE USER {own[-16:]}@'%' IDENTIFIED BY 'x'")
+    _run(connection, *MYSQL_SHOP, f"CREATE USER `{own[-16:]}`@'%' IDENTIFIED BY 'x'")
     try:
         _run(
             connection,
-            f"GRANT SELECT ON {own}.employees TO {own[-16:]}@'%'",
-            f"GRANT SELECT (id) ON {own}.customers TO {own[-16:]}@'%'",
+            f"GRANT SELECT ON {own}.employees TO `{own[-16:]}`@'%'",
+            f"GRANT SELECT (id) ON {own}.customers TO `{own[-16:]}`@'%'",
         )
         with closing(connect(url.replace("root@", f"{own[-16:]}:x@"))) as reader:
             catalog = read_mysql(reader, mysql_digests(reader))
         assert set(catalog.relations) == {"employees", "customers"}
         assert catalog.relations["customers"].column_names == ("id",)
     finally:
-        _run(connection, f"DROP USER {own[-16:]}@'%'")
+        _run(connection, f"DROP USER `{own[-16:]}`@'%'")
