@@ -187,7 +187,7 @@ ASKING = {
         "SELECT * FROM information_schema.schemata",
         "SELECT table_name FROM information_schema.tables WHERE table_name LIKE '%alar%' OR table_type = 'VIEW'",
         "SELECT c.name, t.table_name FROM customers c LEFT JOIN information_schema.tables t ON t.table_name = c.name",
-        "SELECT COUNT(*), MAX(ordinal_position) FROM information_schema.columns GROUP BY table_name",
+        "SELECT COUNT(*), MAX(ordinal_position) FROM information_schema.columns GROUP BY table_name ORDER BY table_name",
         "SELECT t FROM information_schema.columns t WHERE t::text LIKE '%ssn%'",
     ],
     "mysql": [
