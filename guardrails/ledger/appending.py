@@ -20,7 +20,7 @@ from guardrails.ledger.heads import KnownHead, join_peaks, peaks_of
 from guardrails.ledger.merkle import fold, grow, leaf_hash
 from guardrails.ledger.note import Signer
 from guardrails.ledger.private import SALT_BYTES, Private, commit, witnessed
-from guardrails.ledger.signing import EntrySigner, LogKey, SessionKey, key_id, sealed
+from guardrails.ledger.signing import EntrySigner, LogKey, SessionKey, SigningPool, Unsigned, key_id, unsigned
 from guardrails.ledger.stores.base import Batch, Head, Leaf, Secret, Store
 from guardrails.ledger.tree import TileBuilder, Tree
 from guardrails.ledger.vault import Vault
@@ -92,11 +92,16 @@ class Appender:
         self._vault = vault
         self._clock_ns = clock_ns
         self._tiles = TileBuilder(tree, store)
+        self._pool = SigningPool()
         self._session_keys: WeakValueDictionary[str, SessionKey] = WeakValueDictionary()
         self._next_seq: dict[str, int] = {}
         self._written = ""
         self._peaks: tuple[str, list[tuple[int, bytes]]] = ("", [])
         self._writer: dict[str, object] = {}
+
+    def close(self) -> None:
+        """Ends what it runs beside."""
+        self._pool.close()
 
     def bind(self, session: str, key: SessionKey) -> None:
         """Has the entries of a session signed with its key; the first one is preceded by the ``key.bind`` entry.
@@ -193,7 +198,8 @@ class _Draft:
         self._batch = Batch(head.size, head)
         self._log_key = _log_key(appender.signers)
         self.signers = appender.signers
-        self._digests: list[bytes] = []
+        self._unsigned: list[tuple[Unsigned, str, int]] = []
+        self._taken: list[tuple[Ticket[Request, list[Appended]], list[int]]] = []
         self._intents: dict[str, bool | None] = {}
         self._is_changed = False
         self.peaks: list[tuple[int, bytes]] = []
@@ -207,7 +213,7 @@ class _Draft:
         ticket.result, ticket.error = None, None
         try:
             items = request.items(self._head) if callable(request.items) else request.items
-            ticket.result = [self._add(item) for item in items]
+            indexes = [self._add(item) for item in items]
             if request.change is not None:
                 self._batch.head = request.change(self._batch.head)
                 self._is_changed = True
@@ -215,6 +221,7 @@ class _Draft:
                 self.signers, self._log_key = request.signers, _log_key(request.signers)
                 self._batch.head = replace(self._batch.head, verifier_key=str(request.signers[0].verifier()))
                 self._is_changed = True
+            self._taken.append((ticket, indexes))
         except LedgerError as error:
             if error.code not in _REFUSALS:
                 raise
@@ -225,13 +232,17 @@ class _Draft:
     def finished(self, head: Head) -> Batch | None:
         """Returns the batch with its signed head; None where there is nothing to write."""
         batch, appender = self._batch, self._appender
+        digests = self._signed()
+        for ticket, indexes in self._taken:
+            start = batch.start
+            ticket.result = [Appended(i, str(self._unsigned[i - start][0].entry["id"]), digests[i - start]) for i in indexes]
         if not batch.leaves and not self._is_changed:
             return None
         peaks = appender.peaks_of(head)
         roots: dict[tuple[int, int], bytes] = {}
-        for index, digest in enumerate(self._digests, head.size):
+        for index, digest in enumerate(digests, head.size):
             roots.update({(level, idx): root for level, idx, root in grow(peaks, index, digest) if level and not level & 7})
-        batch.tiles = appender._tiles.add(head, self._digests, roots)
+        batch.tiles = appender._tiles.add(head, digests, roots)
         note, size = head.note, head.size + len(batch.leaves)
         if batch.leaves:
             root = fold([digest for _, digest in peaks])
@@ -242,7 +253,14 @@ class _Draft:
         self.peaks = peaks
         return batch
 
-    def _add(self, item: Item) -> Appended:
+    def _signed(self) -> list[bytes]:
+        """Signs what was taken, makes it the batch's leaves, and returns their hashes."""
+        signatures = self._appender._pool.sign([entry for entry, _, _ in self._unsigned])
+        for (entry, session, seq), signature in zip(self._unsigned, signatures, strict=True):
+            self._batch.leaves.append(Leaf(entry.sealed(signature), session, seq))
+        return [leaf_hash(leaf.data) for leaf in self._batch.leaves]
+
+    def _add(self, item: Item) -> int:
         session = item.entry.get("session", "")
         if not isinstance(session, str):
             raise _invalid("An entry's session is a string.")
@@ -258,9 +276,10 @@ class _Draft:
             raise _invalid("A session's key is bound before its first entry.")
         return self._write(item, session, seq, key)
 
-    def _write(self, item: Item, session: str, seq: int, key: EntrySigner) -> Appended:
+    def _write(self, item: Item, session: str, seq: int, key: EntrySigner) -> int:
+        """Adds an entry that is still to be signed, and returns its index."""
         batch = self._batch
-        index = batch.start + len(batch.leaves)
+        index = batch.start + len(self._unsigned)
         entry_id = f"{index:016x}{secrets.token_hex(8)}"
         entry = {
             **item.entry,
@@ -277,18 +296,16 @@ class _Draft:
             made = [self._appender._vault.secret(index, name, item.private[name], salt) for name, salt in salts.items()]
             entry["salts"] = {secret.name: witnessed(secret) for secret in made}
         self._link(entry, index, entry_id)
-        leaf = sealed(entry, key)
-        digest = leaf_hash(leaf)
-        before = len(batch.leaves), len(batch.secrets)
-        batch.leaves.append(Leaf(leaf, session, seq))
+        ready = unsigned(entry, key)
+        before = len(self._unsigned), len(batch.secrets)
+        self._unsigned.append((ready, session, seq))
         batch.secrets += made
-        self._digests.append(digest)
         self._appender._next_seq[session] = seq + 1
         self._undo.append(lambda: self._take_back(*before, session, seq))
-        return Appended(index, entry_id, digest)
+        return index
 
-    def _take_back(self, leaves: int, secret_count: int, session: str, seq: int) -> None:
-        del self._batch.leaves[leaves:], self._digests[leaves:], self._batch.secrets[secret_count:]
+    def _take_back(self, entry_count: int, secret_count: int, session: str, seq: int) -> None:
+        del self._unsigned[entry_count:], self._batch.secrets[secret_count:]
         self._appender._next_seq[session] = seq
 
     def _next_seq(self, session: str) -> int:

@@ -464,6 +464,8 @@ class Ledger:
             self.pin()
         finally:
             self._pins = None
+            if self._appender is not None:
+                self._appender.close()
             self._store.close()
 
     def __enter__(self) -> Ledger:
