@@ -25,6 +25,7 @@ from guardrails.approval import ApprovalStore, Channel
 from guardrails.asking import Approvals
 from guardrails.budget import ProbeBudget
 from guardrails.calling import call_with_plan, sql_arguments
+from guardrails.catalog.ledgers import without_ledgers
 from guardrails.drivers import Runner, adrive, drive
 from guardrails.engines import Engine, open_engine
 from guardrails.entries import JSON, session_facts
@@ -471,7 +472,7 @@ class Guard:
     def _bind(self) -> BoundPolicy:
         catalog = self.engine.catalog()
         if self._bound is None or self._bound.catalog.version != catalog.version:
-            self._bound = self.policy.bind(catalog)
+            self._bound = self.policy.bind(without_ledgers(catalog))
         return self._bound
 
     def _placements(self, bound: BoundPolicy) -> Placements:

@@ -189,7 +189,7 @@ class Ledger:
             return []
 
         self.submit(Request(look))
-        return found[0]
+        return found[-1]
 
     def append_many(self, entries: Iterable[Mapping[str, object]]) -> list[Appended]:
         """Appends all entries, or none, in one transaction under one checkpoint. See `append`."""
@@ -392,11 +392,12 @@ class Ledger:
         Returns:
             How many there were; nothing is recorded where there were none.
         """
-        with self.snapshot() as head:
-            if not 0 <= index < head.size:
-                raise LedgerError("ledger.index_range", f"There is no entry {index}: the ledger has {head.size}.")
-            names = [secret.name for secret in self._store.secrets(index) if name in (None, secret.name)]
-        return self._erase([(index, found) for found in names], {}, {})
+        size = self.size
+        if not 0 <= index < size:
+            raise LedgerError("ledger.index_range", f"There is no entry {index}: the ledger has {size}.")
+        return self._erase(
+            lambda: [(index, secret.name) for secret in self._store.secrets(index) if name in (None, secret.name)], {}, {}
+        )
 
     def erase_subject(self, subject: str, *, by: str = "", reason: str = "") -> int:
         """Erases every private value that was recorded as being about a person: salts, kept values, marks; recorded.
@@ -411,10 +412,9 @@ class Ledger:
         Returns:
             How many values there were. The request is recorded also where there were none.
         """
-        with self.snapshot():
-            found = self._store.secrets_of(self._vault.subject(subject))
+        digest = self._vault.subject(subject)
         private = {"subject": Private(subject.encode("utf-8", "surrogatepass"))}
-        return self._erase(found, {"by": by, "reason": reason, "asked": "subject"}, private)
+        return self._erase(lambda: self._store.secrets_of(digest), {"by": by, "reason": reason, "asked": "subject"}, private)
 
     def submit(self, request: Request) -> list[Appended]:
         """Appends what a request asks for, with whatever it changes beside the tree; for the library's own modules.
@@ -474,26 +474,30 @@ class Ledger:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _erase(self, found: list[tuple[int, str]], facts: dict[str, object], private: Mapping[str, Private]) -> int:
-        if self._group is None:
-            raise _read_only()
-        if not found and not facts:
-            return 0
-        count = 0
+    def _erase(
+        self, find: Callable[[], list[tuple[int, str]]], facts: dict[str, object], private: Mapping[str, Private]
+    ) -> int:
+        """Erases what `find` gives inside the transaction that records it, so that nothing recorded before is missed."""
+        found: list[tuple[int, str]] = []
+
+        def items(_: Head) -> list[Item]:
+            found[:] = find()
+            pages = [found[start : start + _LISTED] for start in range(0, len(found), _LISTED)]
+            made = []
+            for page in pages or ([[]] if facts else []):
+                listed = [{"index": index, "name": name} for index, name in page]
+                entry = {"type": "erasure", "count": len(page), "erased": listed, **facts}
+                made.append(Item(entries.check(entry), private))
+            return made
 
         def change(head: Head) -> Head:
-            nonlocal count
-            count = self._store.erase(found)
+            self._store.erase(found)
             return head
 
-        pages = [found[start : start + _LISTED] for start in range(0, len(found), _LISTED)] or [[]]
-        items = []
-        for page in pages:
-            listed = [{"index": index, "name": name} for index, name in page]
-            items.append(Item(entries.check({"type": "erasure", "count": len(page), "erased": listed, **facts}), private))
         self.submit(Request(items, change))
-        self._store.drop_old_pages()
-        return count
+        if found:
+            self._store.drop_old_pages()
+        return len(found)
 
     def _root_at(self, size: int, head: Head) -> bytes:
         return root_of(head) if size == head.size else self._tree.range_root(0, size, head)

@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from guardrails.errors import EngineError, GuardrailsError, LedgerError, UsageError
+from guardrails.errors import Denied, EngineError, GuardrailsError, LedgerError, UsageError
 from guardrails.guard import Guard
 from guardrails.ledger import Ledger
 from guardrails.ledger.keys import Ed25519Signer
@@ -158,3 +158,41 @@ def test_what_cannot_share_a_transaction_is_refused(url: str, tmp_path: Path) ->
         Guard.open(Policy.from_text(SHOP), database=url, ledger=Ledger.open(url, signer=SIGNER))
     with pytest.raises(GuardrailsError):
         Guard.open(Policy.from_text(SHOP), database=url, ledger=url, state=tmp_path / "state")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM guardrails_ledger.entries",
+        "SELECT salt, sealed FROM guardrails_ledger.secrets",
+        "DELETE FROM guardrails_ledger.entries",
+        "UPDATE guardrails_ledger.head SET archived = 0",
+        "INSERT INTO guardrails_ledger.open_intents VALUES ('x', 1, false)",
+        "DROP TABLE guardrails_ledger.tiles",
+        "SELECT e.* FROM customers c, guardrails_ledger.entries e",
+        "SELECT * FROM ledger_view",
+        "CREATE TABLE guardrails_ledger.evil (a integer)",
+        "CREATE VIEW guardrails_ledger.evil AS SELECT 1 AS a",
+        "CREATE INDEX evil ON guardrails_ledger.entries (idx)",
+        "ALTER TABLE guardrails_ledger.entries ADD COLUMN a integer",
+    ],
+)
+def test_the_ledger_is_out_of_reach_whatever_the_policy_allows(url: str, tmp_path: Path, sql: str) -> None:
+    policy = Policy(rules=[{"id": "all", "effect": "allow", "actions": ["all"], "relations": ["*", "*.*"]}])
+    with (
+        Ledger.open(url, signer=SIGNER) as log,
+        psycopg.connect(url, autocommit=True) as admin,
+    ):
+        admin.execute("CREATE VIEW ledger_view AS SELECT leaf FROM guardrails_ledger.entries")
+        with (
+            Guard.open(policy, database=url, ledger=log, joint_outcomes=True, state=tmp_path / "state") as guard,
+            guard.session(principal=ANA),
+        ):
+            assert guard.execute("SELECT count(*) FROM customers").rows[0][0] > 0
+            with pytest.raises(GuardrailsError) as caught:
+                guard.execute(sql)
+            assert isinstance(caught.value, Denied), caught.value
+            listed = guard.execute("SELECT table_name FROM information_schema.tables").rows
+            assert "secrets" not in {row[0] for row in listed}
+    report = verify(url, key=str(SIGNER.verifier()))
+    assert report.is_verified, report.problems

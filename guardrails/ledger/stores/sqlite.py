@@ -35,6 +35,10 @@ _BUSY_TIMEOUT_S = 30
 # SQLite quotes damaged bytes in its messages, which Python then cannot decode.
 _DAMAGE = (sqlite3.Error, UnicodeDecodeError)
 _CONTRADICTIONS = {
+    "there are entries outside of the signed log": "SELECT 1 FROM entries WHERE idx < 0 OR idx >= (SELECT size FROM head) LIMIT 1",
+    "the places of archived sessions are not those in which they go on": "SELECT 1 FROM archived_sessions AS a, head"
+    " WHERE head.archived = 0 OR (SELECT min(seq) FROM entries WHERE session = a.session AND idx >= head.archived) <> a.next_seq"
+    " LIMIT 1",
     "a salt does not have 32 bytes": "SELECT 1 FROM secrets WHERE length(salt) <> 32 LIMIT 1",
     "a person's mark is on a value that is not there": "SELECT 1 FROM subjects AS s WHERE NOT EXISTS"
     " (SELECT 1 FROM secrets WHERE secrets.idx = s.idx AND secrets.name = s.name) LIMIT 1",

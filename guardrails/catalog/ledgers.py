@@ -1,0 +1,31 @@
+"""Ledgers that live in the guarded database itself: their tables are nobody's to read or change through the guard.
+
+A guard whose ledger is in the database that it guards has the rights of a ledger's writer there. A policy that allows every relation
+must not hand them on, so a schema that holds a ledger's tables is taken out of what statements can name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from guardrails.model import Catalog
+
+__all__ = ["without_ledgers"]
+
+_LEDGER_TABLES = frozenset({"entries", "tiles", "head", "open_intents", "secrets"})
+
+
+def without_ledgers(catalog: Catalog) -> Catalog:
+    """Returns a catalog that knows no schema in which there are all tables of a ledger."""
+    names: dict[str, set[str]] = {}
+    for relation in catalog.relations.values():
+        names.setdefault(relation.schema or catalog.default_schema, set()).add(relation.name)
+    ledgers = {schema for schema, found in names.items() if found >= _LEDGER_TABLES}
+    if not ledgers:
+        return catalog
+    kept = {
+        key: relation
+        for key, relation in catalog.relations.items()
+        if (relation.schema or catalog.default_schema) not in ledgers
+    }
+    return replace(catalog, relations=kept)
