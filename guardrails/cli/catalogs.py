@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from guardrails.catalog.ledgers import without_ledgers
 from guardrails.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def catalog_from(dialect: str | None, schema_path: str | None, database_url: str
     try:
         if wanted not in (None, engine.dialect):
             raise UsageError("usage.input_invalid", f"The database speaks {engine.dialect}, --dialect says {wanted}.")
-        return engine.catalog()
+        return without_ledgers(engine.catalog())
     finally:
         engine.dispose()
 
