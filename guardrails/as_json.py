@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
 from typing import Any, TypeAlias
 
-from guardrails.model import Decision, Mask, Reason, Receipt, Result
+from guardrails.model import ApprovalTerms, Decision, Mask, Reason, Receipt, Result
 
-__all__ = ["decision_fields", "json_value", "receipt_fields", "refusal_fields", "result_fields"]
+__all__ = ["decision_fields", "json_value", "receipt_fields", "refusal_fields", "result_fields", "terms_fields"]
 
 JSON: TypeAlias = Any
 
@@ -59,6 +59,18 @@ def receipt_fields(receipt: Receipt) -> dict[str, JSON]:
     }
 
 
+def terms_fields(terms: ApprovalTerms) -> dict[str, JSON]:
+    """Returns the terms of an approval; what is as by default is left out."""
+    fields: dict[str, JSON] = {"groups": list(terms.groups), "expires_s": terms.expires_s}
+    if terms.quorum > 1:
+        fields["quorum"] = terms.quorum
+    if terms.hours:
+        fields["hours"] = [{"days": list(h.days), "begins": h.begins, "ends": h.ends, "zone": h.zone} for h in terms.hours]
+    if terms.break_glass:
+        fields["break_glass"] = {"groups": list(terms.break_glass.groups), "review_s": terms.break_glass.review_s}
+    return fields | ({"window_s": terms.window_s} if terms.window_s else {})
+
+
 def json_value(value: object) -> JSON:
     """Returns a cell as JSON: exact numbers and times as text, bytes in base64 (RFC 4648 section 4)."""
     match value:
@@ -101,8 +113,9 @@ def _obligations(decision: Decision) -> list[JSON]:
     if obligations.visible is not None:
         found.append({"type": "visible", "relations": [relation for relation, _ in obligations.visible]})
     if obligations.approval:
-        terms = obligations.approval
-        found.append({"type": "approval", "groups": list(terms.groups), "expires_s": terms.expires_s})
+        found.append({"type": "approval"} | terms_fields(obligations.approval))
+    if obligations.lifted:
+        found.append({"type": "unmask", "columns": _names(obligations.lifted)})
     return found
 
 

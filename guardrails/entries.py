@@ -147,6 +147,7 @@ def _who(principal: Principal, context: Context) -> dict[str, JSON]:
             "token_digest": principal.token_digest,
         },
         "agent": _agent(context),
+        **({"delegation": [{"id": a.id, "issuer": a.issuer} for a in principal.actors[:_NAMES]]} if principal.actors else {}),
         "purpose": context.purpose,
         "conversation": context.conversation_id,
         "tool": context.tool,
@@ -156,7 +157,7 @@ def _who(principal: Principal, context: Context) -> dict[str, JSON]:
 
 def _agent(context: Context) -> dict[str, JSON]:
     agent: dict[str, JSON] = {"name": context.agent, "model": context.model}
-    further = {"version": context.agent_version, "instance": context.agent_instance}
+    further = {"version": context.agent_version, "instance": context.agent_instance, "key": context.agent_key}
     return agent | {name: value for name, value in further.items() if value is not None}
 
 
@@ -186,6 +187,8 @@ def _decision(decision: Decision) -> dict[str, JSON]:
         shown["visible"] = _names({relation for relation, _ in obligations.visible})
     if decision.probes:
         shown["probes"] = decision.probes
+    if obligations.lifted:
+        shown["lifted"] = _names({str(column) for column in obligations.lifted})
     return shown | {
         "effect": decision.effect,
         "reasons": [{"code": r.code, "rule": r.rule} for r in decision.reasons[:_NAMES]],
@@ -205,7 +208,12 @@ def _mask(mask: Mask) -> dict[str, JSON]:
 
 
 def _approval(grant: ApprovalGrant) -> dict[str, JSON]:
-    return {"request": grant.request_id, "digest": grant.digest, "approver": grant.approver, "decided_at": grant.decided_at}
+    fields: dict[str, JSON] = {"request": grant.request_id, "digest": grant.digest, "approver": grant.approver}
+    if grant.kind != "approval":
+        fields["kind"] = grant.kind
+    if len(grant.approvers) > 1:
+        fields["approvers"] = list[JSON](grant.approvers[:_NAMES])
+    return fields | {"decided_at": grant.decided_at}
 
 
 def _names(names: Mapping[str, object] | Sequence[str] | set[str]) -> list[JSON]:

@@ -17,7 +17,7 @@ from guardrails.model import Context, Params, Principal
 
 __all__ = ["request_digest"]
 
-_DOMAIN = b"guardrails approval v1"
+_DOMAIN = b"guardrails approval v2"
 _MOST_LEVELS = 64
 
 
@@ -28,11 +28,11 @@ def request_digest(principal: Principal, statement_sql: str, params: Params, pol
     session and with a renewed token.
 
     Args:
-        principal: Its id, issuer, how it was verified, its groups and attributes.
+        principal: Its id, issuer, how it was verified, its groups and attributes, and who acts for it.
         statement_sql: The regenerated statement.
         params: By name (in any order) or by position.
         policy_digest: Of the policy that asked for approval.
-        context: Its agent and purpose.
+        context: Its agent, the key that the agent has shown, and purpose.
 
     Raises:
         UsageError: A value is of a type that cannot be approved (usage.input_invalid).
@@ -43,7 +43,9 @@ def request_digest(principal: Principal, statement_sql: str, params: Params, pol
         principal.verified,
         sorted(principal.groups),
         dict(principal.attributes),
+        [[actor.id, actor.issuer] for actor in principal.actors],
         context.agent,
+        context.agent_key,
         context.purpose,
         policy_digest,
         statement_sql,

@@ -5,10 +5,8 @@ standard (relation, column, statement). Relation keys are strings: `name` inside
 """
 
 from guardrails.model.access import Access, OutputColumn, Probe, RelationUse
+from guardrails.model.approval import ApprovalGrant, ApprovalRequest, ApprovalTerms, BreakGlass, Impact, WorkingHours
 from guardrails.model.decision import (
-    ApprovalGrant,
-    ApprovalRequest,
-    ApprovalTerms,
     Decision,
     Limits,
     Mask,
@@ -18,28 +16,34 @@ from guardrails.model.decision import (
     RowFilter,
 )
 from guardrails.model.outcome import Execution, Plan, Receipt, Result, ScanFinding
-from guardrails.model.request import Context, Principal, Statement
+from guardrails.model.request import Actor, Context, Principal, Statement
 from guardrails.model.schema import Catalog, Column, ColumnRef, Constraint, Declared, PlacedColumn, PlacedView, Relation
 from guardrails.model.values import (
     Action,
     ConstraintKind,
     DialectName,
     Effect,
+    GrantKind,
+    ImpactMode,
     IndexUse,
     Params,
     PredicateMode,
     RelationKind,
+    RequestKind,
     Row,
     StatementKind,
     Value,
+    Verification,
 )
 
 __all__ = [
     "Access",
     "Action",
+    "Actor",
     "ApprovalGrant",
     "ApprovalRequest",
     "ApprovalTerms",
+    "BreakGlass",
     "Catalog",
     "Column",
     "ColumnRef",
@@ -51,6 +55,9 @@ __all__ = [
     "DialectName",
     "Effect",
     "Execution",
+    "GrantKind",
+    "Impact",
+    "ImpactMode",
     "IndexUse",
     "Limits",
     "Mask",
@@ -69,6 +76,7 @@ __all__ = [
     "Relation",
     "RelationKind",
     "RelationUse",
+    "RequestKind",
     "Result",
     "Row",
     "RowFilter",
@@ -76,4 +84,6 @@ __all__ = [
     "Statement",
     "StatementKind",
     "Value",
+    "Verification",
+    "WorkingHours",
 ]

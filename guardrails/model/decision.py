@@ -1,4 +1,4 @@
-"""The policy's answer: reasons, obligations, and a person's word where one is asked."""
+"""The policy's answer: reasons and obligations."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from guardrails.model.access import Access
+from guardrails.model.approval import ApprovalTerms
 from guardrails.model.schema import ColumnRef
 from guardrails.model.values import Effect, PredicateMode, Value
 
 __all__ = [
-    "ApprovalGrant",
-    "ApprovalRequest",
-    "ApprovalTerms",
     "Decision",
     "Limits",
     "Mask",
@@ -98,19 +96,11 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class ApprovalTerms:
-    """Obligation: somebody in one of `groups` (anybody else than the requester when empty) must say yes within the time."""
-
-    groups: tuple[str, ...] = ()
-    expires_s: int = 900
-    reason_required: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class Obligations:
     """Everything a permit is bound to; one that cannot be fulfilled means deny.
 
     `visible` are the relations, each with its columns, that a statement which reads the schema may tell of; None where none does.
+    `lifted` are the protected columns whose real values the statement reads once it is approved.
     """
 
     masks: tuple[Mask, ...] = ()
@@ -118,6 +108,7 @@ class Obligations:
     limits: Limits = Limits()
     approval: ApprovalTerms | None = None
     visible: tuple[tuple[str, tuple[str, ...]], ...] | None = None
+    lifted: tuple[ColumnRef, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,33 +145,3 @@ class MaskExpression:
 
     sql: str
     bindings: Mapping[str, Value] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class ApprovalRequest:
-    """What a person is asked to approve: exactly this statement, these parameters, this policy, this requester.
-
-    `digest` binds them (SHA-256, hex); times are Unix seconds.
-    """
-
-    id: str
-    digest: str
-    requester: str
-    agent: str | None
-    purpose: str | None
-    sql: str
-    summary: str
-    terms: ApprovalTerms
-    created_at: int
-    expires_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class ApprovalGrant:
-    """A person's yes to one request, usable once."""
-
-    request_id: str
-    digest: str
-    approver: str
-    reason: str
-    decided_at: int

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
-from guardrails.model.values import DialectName, Params, Value
+from guardrails.model.values import DialectName, Params, Value, Verification
 
-__all__ = ["Context", "Principal", "Statement"]
+__all__ = ["Actor", "Context", "Principal", "Statement"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +20,14 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts for a principal, as its token says (RFC 8693 section 4.1): `id` is its subject, `issuer` who vouches for it, or None."""
+
+    id: str
+    issuer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
     """The person on whose behalf the agent acts.
 
@@ -29,18 +36,21 @@ class Principal:
         groups: Groups or roles of the person.
         attributes: Further facts that row filters and conditions use as `principal.<name>`.
         issuer: Who vouches for it (the OIDC issuer), or None.
-        verified: How: ``unverified`` for a principal that code merely named, ``jwt`` for a checked token.
+        verified: How: ``unverified`` for a principal that code merely named, ``jwt`` for a checked token, ``proxy`` for a trusted
+            proxy's signed header, ``spiffe`` for a workload's JWT-SVID.
         token_digest: SHA-256 (hex) of the token that established it, or None.
         expires_at: Unix seconds after which it is no longer valid, or None.
+        actors: Who acts for it, the one that acts now first, then whom that one acts for (RFC 8693 `act`).
     """
 
     id: str
     groups: frozenset[str] = frozenset()
     attributes: Mapping[str, Value] = field(default_factory=dict)
     issuer: str | None = None
-    verified: Literal["unverified", "jwt"] = "unverified"
+    verified: Verification = "unverified"
     token_digest: str | None = None
     expires_at: int | None = None
+    actors: tuple[Actor, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "groups", frozenset(self.groups))
@@ -48,7 +58,10 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Everything about the request that is neither the person nor the statement."""
+    """Everything about the request that is neither the person nor the statement.
+
+    `agent_key` is the fingerprint of the key with which the agent has shown that it is the one that it says, None when it has not.
+    """
 
     agent: str | None = None
     model: str | None = None
@@ -59,3 +72,4 @@ class Context:
     tool_call_id: str | None = None
     agent_version: str | None = None
     agent_instance: str | None = None
+    agent_key: str | None = None

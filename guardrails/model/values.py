@@ -13,13 +13,17 @@ __all__ = [
     "ConstraintKind",
     "DialectName",
     "Effect",
+    "GrantKind",
+    "ImpactMode",
     "IndexUse",
     "Params",
     "PredicateMode",
     "RelationKind",
+    "RequestKind",
     "Row",
     "StatementKind",
     "Value",
+    "Verification",
 ]
 
 Value: TypeAlias = (
@@ -57,4 +61,9 @@ PredicateMode: TypeAlias = Literal["masked", "equality", "real"]
 IndexUse: TypeAlias = Literal["any", "fetching", "bitmap"]
 """How a plan may use indexes: in any way, not without fetching the rows from the table, or as bitmaps of rows alone."""
 RelationKind: TypeAlias = Literal["table", "view", "materialized_view", "foreign_table"]
+RequestKind: TypeAlias = Literal["statement", "action", "reveal", "grant"]
+GrantKind: TypeAlias = Literal["approval", "window", "break_glass"]
+ImpactMode: TypeAlias = Literal["count", "estimate", "none"]
+Verification: TypeAlias = Literal["unverified", "jwt", "proxy", "spiffe"]
+"""How a principal is known: merely named, from a checked token, from a trusted proxy's signed header, from a workload's document."""
 ConstraintKind: TypeAlias = Literal["unique", "exclude", "check", "foreign", "trigger"]

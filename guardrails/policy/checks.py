@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import zoneinfo
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 
@@ -24,6 +25,7 @@ from guardrails.policy.schema import (
     PolicyFile,
     RowRule,
     Rule,
+    minutes,
     sql_actions,
 )
 
@@ -43,6 +45,7 @@ def check_policy(file: PolicyFile, document: Document) -> Iterator[PolicyError]:
         path: Path = ("rules", index)
         yield from _actions(rule, path, document)
         yield from _scope(rule, path, document)
+        yield from _approval(rule, path, document)
         yield from _purposes(rule.purposes, file, document, (*path, "purposes"))
     for name, column in file.columns.items():
         yield from _column(name, column, file, document)
@@ -172,6 +175,36 @@ def _scope(rule: Rule, path: Path, document: Document) -> Iterator[PolicyError]:
         yield document.error("policy.invalid", "`principals` names nobody.", (*path, "principals"))
     for key in ("ids", "groups", "agents"):
         yield from _no_globs(getattr(who, key), (*path, "principals", key), document)
+
+
+def _approval(rule: Rule, path: Path, document: Document) -> Iterator[PolicyError]:
+    """The terms of an approval: hours that exist, real values only where a SELECT of named columns waits."""
+    terms, place = rule.approval, (*path, "approval")
+    if terms is None:
+        return
+    if terms.unmask and (sql_actions(rule.actions) != {"select"} or not rule.columns):
+        hint = "Give the rule `actions: [select]` and the `columns` whose real values an approved statement reads."
+        yield document.error(
+            "policy.contradiction", f"`unmask` has no effect in the rule `{rule.id}`.", (*place, "unmask"), hint=hint
+        )
+    if terms.hours:
+        if minutes(terms.hours.begins) >= minutes(terms.hours.ends):
+            hint = "Hours that go past midnight are two rules."
+            yield document.error("policy.invalid", "`ends` is not later than `begins`.", (*place, "hours", "ends"), hint=hint)
+        if not _is_zone(terms.hours.zone):
+            message = f"There is no time zone `{terms.hours.zone}`."
+            yield document.error("policy.invalid", message, (*place, "hours", "zone"), hint="Use a name such as Europe/Berlin.")
+    yield from _no_globs(terms.groups, (*place, "groups"), document)
+    if terms.break_glass:
+        yield from _no_globs(terms.break_glass.groups, (*place, "break_glass", "groups"), document)
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
 
 
 def _no_globs(names: tuple[str, ...], path: Path, document: Document) -> Iterator[PolicyError]:

@@ -20,6 +20,7 @@ from guardrails.policy.obligations import (
     denied_columns,
     hidden_rows,
     lacking_for,
+    lifted_columns,
     masks_for,
     revealed_mask,
     row_filters_for,
@@ -109,7 +110,7 @@ class _Court:
     context: Context
     variables: Mapping[str, object]
     reasons: list[Reason] = field(default_factory=list)
-    approvals: dict[str, Rule] = field(default_factory=dict)
+    approvals: dict[str, BoundRule] = field(default_factory=dict)
     granted: set[str] = field(default_factory=set)
 
     def deny(self, code: str, message: str, hint: str = "", rule: str | None = None) -> None:
@@ -124,6 +125,8 @@ class _Court:
         self.require_all_judged(access)
         who = self.policy, self.principal, self.context
         masks = masks_for(access, *who)
+        lifted = lifted_columns(access, masks, self.approvals.values())
+        masks = tuple(mask for mask in masks if mask.column not in lifted)
         for column in sorted(denied_columns(access, masks)):
             self.deny_column(column, access, frozenset(mask.column for mask in masks if mask.kind == "deny"))
         for relation in hidden_rows(access, *who):
@@ -133,7 +136,7 @@ class _Court:
             self.deny_lacking("rows", name)
         for name in lacking_for(masks):
             self.deny_lacking("values", name)
-        return Obligations(masks, filters, self.policy.limits)
+        return Obligations(masks, filters, self.policy.limits, lifted=lifted)
 
     def judge_reveal(self, column: ColumnRef, mask: Mask) -> None:
         """Judges the resolving of a token; that it is allowed is said at the column, and rules can ask for approval or deny."""
@@ -147,7 +150,7 @@ class _Court:
             if bound.rule.effect == "allow" or not is_about or not _is_tool_of(bound, REVEAL):
                 continue
             if self._holds(bound, REVEAL, column.relation):
-                self._apply(bound.rule, f"to {REVEAL} {column}")
+                self._apply(bound, f"to {REVEAL} {column}")
 
     def deny_lacking(self, what: str, name: str) -> None:
         message = f"The {what} that this principal may see depend on principal.{name}, which is not known."
@@ -170,7 +173,7 @@ class _Court:
             ):
                 continue
             if any(self._holds(bound, action, relation) for relation in self._about(bound, action, use.relation)):
-                self._apply(bound.rule, f"{action} on {shown}")
+                self._apply(bound, f"{action} on {shown}")
 
     def require_grant(self, use: RelationUse, access: Access) -> None:
         """Requires that rules allow the use and all its columns; for a view that is enough for what stands behind it."""
@@ -203,7 +206,7 @@ class _Court:
             for bound in self.policy.rules:
                 is_general = bound.relations is None and action in bound.actions and bound.rule.effect == "deny"
                 if is_general and self._holds(bound, action, ""):
-                    self._apply(bound.rule, action)
+                    self._apply(bound, action)
             if action != "select":
                 self.deny("policy.no_rule", f"No rule allows {action} here.", "Use SELECT.")
         if not {c.relation for c in (*access.reads, *access.writes)} <= {u.relation for u in access.relations}:
@@ -234,7 +237,7 @@ class _Court:
             if not self._holds(bound, name, ""):
                 continue
             if bound.rule.effect != "allow":
-                self._apply(bound.rule, f"the action {name}")
+                self._apply(bound, f"the action {name}")
             if bound.rule.effect != "deny":
                 granting.append(bound)
         self.granted |= {b.rule.id for b in granting}
@@ -249,7 +252,7 @@ class _Court:
     def decision(self, obligations: Obligations, access: Access) -> Decision:
         """Returns what came out; the order of rules leaves no trace in it."""
         digest, limits = self.policy.digest, Obligations(limits=self.policy.limits)
-        terms = approval_terms(self.approvals.values()) if self.approvals else None
+        terms = approval_terms(bound.rule for bound in self.approvals.values()) if self.approvals else None
         if self.approvals and terms is None:
             message = "The rules that ask for approval name no group in common, so that no one person could approve."
             self.deny("policy.obligation", message, "Do one thing at a time, in statements of their own.")
@@ -257,16 +260,17 @@ class _Court:
             reasons = tuple(sorted(set(self.reasons), key=lambda r: (_RANK.get(r.code, 1), r.code, r.message, r.rule or "")))
             return Decision("deny", reasons, tuple(sorted({r.rule for r in reasons if r.rule})), limits, digest, access)
         rules = tuple(sorted(self.granted | self.approvals.keys()))
-        bound = Obligations(obligations.masks, obligations.row_filters, obligations.limits, terms)
+        bound = replace(obligations, approval=terms)
         if terms is None:
             return Decision("allow", (), rules, bound, digest, access)
-        asked = [self.approvals[id_] for id_ in sorted(self.approvals)]
+        asked = [self.approvals[id_].rule for id_ in sorted(self.approvals)]
         reasons = tuple(Reason("approval.required", _asked(r), _WAIT, r.id) for r in asked)
         return Decision("approve", reasons, rules, bound, digest, access)
 
-    def _apply(self, rule: Rule, what: str) -> None:
+    def _apply(self, bound: BoundRule, what: str) -> None:
+        rule = bound.rule
         if rule.effect == "approve":
-            self.approvals[rule.id] = rule
+            self.approvals[rule.id] = bound
             return
         message = rule.message or f"The rule {rule.id} forbids {what}."
         self.deny("policy.denied", message, "Leave out what the rule forbids.", rule.id)

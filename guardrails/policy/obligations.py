@@ -11,9 +11,22 @@ from uuid import UUID
 
 from guardrails.masking import MASK_KINDS
 from guardrails.masking.kinds import PER, SUBJECT
-from guardrails.model import Access, ApprovalTerms, ColumnRef, Context, Mask, PredicateMode, Principal, RowFilter, Value
-from guardrails.policy.binding import BoundPolicy, strictness
-from guardrails.policy.schema import ApprovalRule, Exemption, Rule
+from guardrails.model import (
+    Access,
+    ApprovalTerms,
+    BreakGlass,
+    ColumnRef,
+    Context,
+    ImpactMode,
+    Mask,
+    PredicateMode,
+    Principal,
+    RowFilter,
+    Value,
+    WorkingHours,
+)
+from guardrails.policy.binding import BoundPolicy, BoundRule, strictness
+from guardrails.policy.schema import ApprovalRule, BreakGlassRule, Exemption, HoursRule, Rule, minutes
 
 __all__ = [
     "approval_terms",
@@ -21,12 +34,14 @@ __all__ = [
     "hidden_rows",
     "is_exempt",
     "lacking_for",
+    "lifted_columns",
     "masks_for",
     "revealed_mask",
     "row_filters_for",
     "stored_mask",
 ]
 
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _SCALARS = (bool, int, float, str, bytes, Decimal, datetime, date, time, UUID)
 
 
@@ -36,6 +51,20 @@ def is_exempt(exemption: Exemption | None, principal: Principal, context: Contex
         return False
     in_group = not exemption.groups or not principal.groups.isdisjoint(exemption.groups)
     return in_group and (not exemption.purposes or context.purpose in exemption.purposes)
+
+
+def lifted_columns(access: Access, masks: Iterable[Mask], rules: Iterable[BoundRule]) -> tuple[ColumnRef, ...]:
+    """Returns the masked columns whose real values a statement reads once it is approved, sorted: of a SELECT those that rules name.
+
+    Args:
+        access: What the statement does.
+        masks: That would hold.
+        rules: Those that ask for its approval.
+    """
+    if set(access.actions) != {"select"}:
+        return ()
+    named = {column for bound in rules if bound.rule.approval and bound.rule.approval.unmask for column in bound.columns}
+    return tuple(sorted(mask.column for mask in masks if mask.column in named))
 
 
 def masks_for(access: Access, policy: BoundPolicy, principal: Principal, context: Context) -> tuple[Mask, ...]:
@@ -151,14 +180,41 @@ def hidden_rows(access: Access, policy: BoundPolicy, principal: Principal, conte
 def approval_terms(rules: Iterable[Rule]) -> ApprovalTerms | None:
     """Returns the strictest of the terms of all rules that ask for approval; None when they cannot be met together.
 
-    One person answers, so only groups that every rule names may; the time is the shortest; a reason is due when any rule wants one.
+    The same people answer for all, so only groups that every rule names may; the time is the shortest, the quorum the largest, and a yes
+    counts when it counts for every rule. Glass is broken only where every rule lets somebody do it, and a change is not tried where one
+    rule does not let it be tried.
     """
     terms = [rule.approval or ApprovalRule() for rule in rules]
-    named = [frozenset(t.groups) for t in terms if t.groups]
-    groups = frozenset.intersection(*named) if named else frozenset[str]()
-    if named and not groups:
+    groups = _in_common([t.groups for t in terms if t.groups])
+    if groups is None:
         return None
-    return ApprovalTerms(tuple(sorted(groups)), min(t.expires for t in terms), any(t.reason_required for t in terms))
+    return ApprovalTerms(
+        groups=groups,
+        expires_s=min(t.expires for t in terms),
+        reason_required=any(t.reason_required for t in terms),
+        quorum=max(t.quorum for t in terms),
+        hours=tuple(dict.fromkeys(_hours(t.hours) for t in terms if t.hours)),
+        break_glass=_break_glass([t.break_glass for t in terms]),
+        window_s=min(t.window for t in terms),
+        impact=max((t.impact for t in terms), key=get_args(ImpactMode).index),
+    )
+
+
+def _in_common(groups: list[tuple[str, ...]]) -> tuple[str, ...] | None:
+    """The groups that all lists have; none when there are no lists, None when the lists have none in common."""
+    shared = frozenset.intersection(*map(frozenset, groups)) if groups else frozenset[str]()
+    return None if groups and not shared else tuple(sorted(shared))
+
+
+def _hours(rule: HoursRule) -> WorkingHours:
+    days = tuple(sorted({_DAYS.index(day) for day in rule.days}))
+    return WorkingHours(days, minutes(rule.begins), minutes(rule.ends), rule.zone)
+
+
+def _break_glass(rules: list[BreakGlassRule | None]) -> BreakGlass | None:
+    named = [rule for rule in rules if rule is not None]
+    groups = _in_common([rule.groups for rule in named]) if len(named) == len(rules) else None
+    return BreakGlass(groups, min(rule.review for rule in named)) if groups else None
 
 
 def _bound(names: Iterable[str], known: Mapping[str, object]) -> dict[str, Value]:

@@ -18,14 +18,17 @@ __all__ = [
     "REVEAL",
     "SQL_ACTIONS",
     "ApprovalRule",
+    "BreakGlassRule",
     "ColumnRule",
     "Exemption",
+    "HoursRule",
     "LimitRules",
     "PolicyFile",
     "PrincipalMatch",
     "PurposeRule",
     "RowRule",
     "Rule",
+    "minutes",
     "policy_schema",
     "sql_actions",
 ]
@@ -44,12 +47,18 @@ REVEAL = "reveal"
 _OPTIONS = ("first", "last", "value", "to", "size", "digits", "spread", "days", "per", "nulls")
 _DURATION = re.compile(r"([0-9]{1,7})\s*([smhd])?")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_CLOCK = r"^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$"
 _PLAIN = r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$"
 
 
 def sql_actions(words: tuple[str, ...]) -> frozenset[str]:
     """Returns the SQL actions that a rule's words name; names of tools add none."""
     return frozenset().union(*(ACTION_WORDS.get(word, frozenset()) for word in words))
+
+
+def minutes(clock: str) -> int:
+    """Returns a time of day such as `09:30` in minutes after midnight."""
+    return int(clock[:2]) * 60 + int(clock[3:])
 
 
 def _duration_s(value: object) -> object:
@@ -82,6 +91,7 @@ Name = Annotated[str, Field(min_length=1, max_length=200, pattern=_PLAIN)]
 Names = Annotated[tuple[Name, ...], Field(min_length=1, max_length=1000)]
 Expression = Annotated[str, Field(min_length=1, max_length=4000)]
 Whole = Annotated[int, Strict()]
+_DURATION_INPUT = int | Annotated[str, Field(pattern=r"^[0-9]{1,7}\s*[smhd]?$")]
 MaskName = Literal[
     "full", "null", "fixed", "partial", "hash", "pseudonym", "email", "date", "bucket", "round", "shift", "noise", "deny"
 ]
@@ -118,20 +128,61 @@ class PrincipalMatch(_Model):
     """Names of agents that act for the person."""
 
 
+class HoursRule(_Model):
+    """When a yes counts."""
+
+    days: Annotated[tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...], Field(min_length=1, max_length=7)] = (
+        "mon",
+        "tue",
+        "wed",
+        "thu",
+        "fri",
+    )
+    """Days of the week."""
+    begins: Annotated[str, Field(pattern=_CLOCK)]
+    """The time of day from which a yes counts, such as `"09:00"`."""
+    ends: Annotated[str, Field(pattern=_CLOCK)]
+    """The time of day from which it does not count any more; later than `begins`, up to `"24:00"`."""
+    zone: Annotated[str, Field(min_length=1, max_length=64)] = "UTC"
+    """The time zone by its IANA name, such as Europe/Berlin."""
+
+
+class BreakGlassRule(_Model):
+    """Who may go ahead without waiting. It is recorded, told to the channels, and reviewed afterwards."""
+
+    groups: Names
+    """Groups whose members may."""
+    review: Annotated[
+        int, BeforeValidator(_duration_s, json_schema_input_type=_DURATION_INPUT), Strict(), Field(gt=0, le=30 * 86400)
+    ] = 86400
+    """Within which time somebody else has to close the review; whose review is overdue breaks no more glass."""
+
+
 class ApprovalRule(_Model):
     """Who must say yes, within what time."""
 
     groups: Names = ()
     """Groups whose members may approve; anybody but the requester when not given."""
+    quorum: Annotated[Whole, Field(ge=1, le=20)] = 1
+    """How many different people have to say yes."""
     expires: Annotated[
-        int,
-        BeforeValidator(_duration_s, json_schema_input_type=int | Annotated[str, Field(pattern=r"^[0-9]{1,7}\s*[smhd]?$")]),
-        Strict(),
-        Field(gt=0, le=30 * 86400),
+        int, BeforeValidator(_duration_s, json_schema_input_type=_DURATION_INPUT), Strict(), Field(gt=0, le=30 * 86400)
     ] = 900
     """How long the request stays open and a yes stays good: seconds, or a number with s, m, h or d such as 15m."""
     reason_required: Annotated[bool, Strict()] = True
     """Whether the approver has to say why."""
+    hours: HoursRule | None = None
+    """When a yes counts; always when not given. A no always does."""
+    break_glass: BreakGlassRule | None = None
+    """Who may go ahead without waiting, with a review afterwards; nobody when not given."""
+    window: Annotated[
+        int, BeforeValidator(_duration_s, json_schema_input_type=_DURATION_INPUT), Strict(), Field(ge=0, le=30 * 86400)
+    ] = 0
+    """Longest time for which a grant may be given ahead, for any number of the rule's statements; 0: none may."""
+    unmask: Annotated[bool, Strict()] = False
+    """Whether an approved SELECT reads the real values of the rule's `columns`."""
+    impact: Literal["count", "estimate", "none"] = "count"
+    """How approvers learn what a change would do: it is run and rolled back, estimated, or not tried."""
 
 
 class Rule(_Model):
