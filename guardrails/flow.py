@@ -317,8 +317,8 @@ def _perform(judgement: Judgement, plan: Plan | None, intent: Appended, context:
         return tuple(rows), tuple(findings)
 
     def outcome(execution: Execution) -> tuple[dict[str, JSON], Private]:
-        findings = scanned(execution)[1]
-        return outcome_entry(intent.entry_id, context, execution=execution, findings=findings, decision=decision)
+        rows, findings = scanned(execution)
+        return outcome_entry(intent.entry_id, context, execution=execution, rows=rows, findings=findings, decision=decision)
 
     try:
         execution = yield Execute(plan if plan is None else (yield from _looked_up(plan)), outcome)
