@@ -140,6 +140,12 @@ _IDENTITY = {
     "identity.key_unknown": Code("The token's key is not known", "Check issuer and JWKS."),
     "identity.claims_invalid": Code("The token lacks what a principal needs", "Check audience, issuer and claims."),
     "identity.principal_invalid": Code("The principal is not valid", "Give a non-empty id."),
+    "identity.delegation_invalid": Code("The token does not say properly who acts for whom", "Check the `act` claim."),
+    "identity.delegation_mismatch": Code(
+        "The token names another agent than the session", "Use the token that was given to this agent."
+    ),
+    "identity.sign_in_failed": Code("Nobody was signed in", "Sign in again."),
+    "identity.provider_failed": Code("The identity provider cannot be used", "Check the issuer's URL and that it answers."),
 }
 
 _ENGINE = {
