@@ -21,7 +21,11 @@ from psycopg import sql
 from sqlalchemy.engine import make_url
 
 from tests.support.mysql import new_database
+from tests.support.places import keep_bytecode, keep_files_in_memory
 from tests.support.schema import make_sqlite_shop
+
+keep_files_in_memory()
+keep_bytecode()
 
 
 def missing(reason: str) -> None:
