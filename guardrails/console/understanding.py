@@ -49,7 +49,7 @@ class Obligation:
 
 def relations_of(understood: Mapping[str, object]) -> list[RelationView]:
     """Returns the relations, those that are changed first, else by name."""
-    happenings: dict[str, tuple[Happening, str]] = {column: ("read", "") for column in _texts(understood.get("reads"))}
+    happenings: dict[str, tuple[Happening, str]] = dict.fromkeys(_texts(understood.get("reads")), ("read", ""))
     found: dict[str, RelationView] = {}
     for obligation in _obligations(understood):
         match obligation.get("type"):
@@ -59,8 +59,8 @@ def relations_of(understood: Mapping[str, object]) -> list[RelationView]:
                 _relation(found, str(obligation["relation"])).row_filter = str(obligation["predicate"])
     for obligation in _obligations(understood):
         if obligation.get("type") == "unmask":
-            happenings |= {column: ("lifted", "") for column in _texts(obligation.get("columns"))}
-    happenings |= {column: ("written", "") for column in _texts(understood.get("writes"))}
+            happenings |= dict.fromkeys(_texts(obligation.get("columns")), ("lifted", ""))
+    happenings |= dict.fromkeys(_texts(understood.get("writes")), ("written", ""))
     for column, (happening, mask) in sorted(happenings.items(), key=lambda item: (_ORDER.index(item[1][0]), item[0])):
         relation, _, name = column.rpartition(".")
         _relation(found, relation).columns.append(ColumnView(name, happening, mask))
