@@ -1,6 +1,6 @@
 """Makes the pictures of the console in docs/console: every page over the seeded shop, light, dark and on a phone.
 
-    PYTHONPATH=. python tools/screenshots.py [--only inbox …] [--into FOLDER]
+PYTHONPATH=. python tools/screenshots.py [--only inbox …] [--into FOLDER]
 """
 
 from __future__ import annotations

@@ -93,7 +93,10 @@ _READS = (
     ("SELECT id, subject, status FROM tickets WHERE status = 'open'", {}),
     ("SELECT name, email, phone FROM customers WHERE id = :id", {"id": 17}),
     ("SELECT id, status, total_cents FROM orders WHERE customer_id = :id ORDER BY id", {"id": 17}),
-    ("SELECT p.id, p.card_number, p.amount_cents FROM payments AS p JOIN orders AS o ON o.id = p.order_id WHERE o.customer_id = :id", {"id": 17}),
+    (
+        "SELECT p.id, p.card_number, p.amount_cents FROM payments AS p JOIN orders AS o ON o.id = p.order_id WHERE o.customer_id = :id",
+        {"id": 17},
+    ),
     ("SELECT region, count(*), sum(total_cents) FROM orders GROUP BY region", {}),
     ("SELECT name FROM products WHERE category = 'home'", {}),
 )
@@ -151,7 +154,9 @@ def open_demo(
     options = {"database": database, "ledger": log, "keep": ("sql", "params", "executed", "result", "message")}
     with Guard.open(folder / "policy.yaml", **options) as guard, Guard.open(folder / "policy.yaml", **options) as own:
         requests = _work(guard, sessions)
-        given = {"auditor_groups": frozenset({"auditors"}), "approver_groups": frozenset({"leads", "privacy"})} | dict(settings or {})
+        given = {"auditor_groups": frozenset({"auditors"}), "approver_groups": frozenset({"leads", "privacy"})} | dict(
+            settings or {}
+        )
         tickets = Tickets.open(log)
         console = Console(
             ConsoleSettings(base_url=base_url, **given),
@@ -178,7 +183,9 @@ def serve(make: Callable[[str], Console]) -> Iterator[str]:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server = uvicorn.Server(uvicorn.Config(create_app(make(address)), log_level="warning", timeout_graceful_shutdown=1, lifespan="off"))
+        server = uvicorn.Server(
+            uvicorn.Config(create_app(make(address)), log_level="warning", timeout_graceful_shutdown=1, lifespan="off")
+        )
         thread = threading.Thread(target=functools.partial(server.run, sockets=[listening]))
         thread.start()
         try:
@@ -215,12 +222,25 @@ def _work(guard: Guard, sessions: int) -> dict[str, str]:
     with guard.session(principal=ANA, agent="night-bot", model="gpt-5.2-mini", purpose="support"):
         with guard.break_glass("The card processor charges twice and nobody of the leads answers."):
             guard.execute("UPDATE payments SET refunded = 1 WHERE id = :id", {"id": 88}, tool="run_query")
-        quorum = _ask(guard, "UPDATE orders SET status = :status WHERE status = 'open' AND region = 'north' AND id < 60", {"status": "cancelled"})
+        quorum = _ask(
+            guard,
+            "UPDATE orders SET status = :status WHERE status = 'open' AND region = 'north' AND id < 60",
+            {"status": "cancelled"},
+        )
         guard.approve(quorum, by=BO, reason="The warehouse in the north is closed.")
         unmask = _ask(guard, "SELECT id, name, ssn FROM customers WHERE id = :id", {"id": 17})
         refund = _ask(guard, "UPDATE payments SET refunded = :refunded WHERE order_id IN (131, 132)", {"refunded": 1})
     review = guard.desk.reviews(now=int(time.time()))[0].id
-    return {"used": used, "denied": denied, "window": window, "open_window": opened, "quorum": quorum, "unmask": unmask, "refund": refund, "review": review}
+    return {
+        "used": used,
+        "denied": denied,
+        "window": window,
+        "open_window": opened,
+        "quorum": quorum,
+        "unmask": unmask,
+        "refund": refund,
+        "review": review,
+    }
 
 
 def _ask(guard: Guard, sql: str, params: Mapping[str, Value]) -> str:
@@ -230,5 +250,3 @@ def _ask(guard: Guard, sql: str, params: Mapping[str, Value]) -> str:
     except ApprovalRequired as waiting:
         return waiting.request.id
     raise AssertionError(f"{sql} does not wait for approval")
-
-
