@@ -14,7 +14,21 @@ from dataclasses import dataclass, field
 from guardrails.errors import LedgerError
 from guardrails.ledger.entry import parse_time
 
-__all__ = ["DAMAGED", "DAY_S", "GRAINS", "HOUR_S", "Folded", "FoldedEntry", "FoldedRule", "FoldedSession", "Known", "bin_bounds", "fold", "latency_bin", "session_of"]
+__all__ = [
+    "DAMAGED",
+    "DAY_S",
+    "GRAINS",
+    "HOUR_S",
+    "Folded",
+    "FoldedEntry",
+    "FoldedRule",
+    "FoldedSession",
+    "Known",
+    "bin_bounds",
+    "fold",
+    "latency_bin",
+    "session_of",
+]
 
 DAMAGED = "(damaged)"
 """Kind of an entry that does not have its leaf hash, or is no entry at all."""
@@ -178,9 +192,7 @@ def _decided(folded: Folded, index: int, entry: Mapping[str, object], principal:
         _columns(folded, entry, decision, principal, time_s)
 
 
-def _columns(
-    folded: Folded, entry: Mapping[str, object], decision: Mapping[str, object], principal: str, time_s: int
-) -> None:
+def _columns(folded: Folded, entry: Mapping[str, object], decision: Mapping[str, object], principal: str, time_s: int) -> None:
     """Counts each column that a statement reads, by how it was shown; which of them are sensitive, the reader tells apart."""
     masked = {_text(mask.get("column")) for mask in _mappings(decision.get("masks"))}
     lifted = set(_texts(decision.get("lifted")))

@@ -70,7 +70,10 @@ class Queries:
             limit: At most so many.
         """
         entries, sessions, kinds, people = (
-            self._tables.entries, self._tables.sessions, self._tables.kinds, self._tables.people
+            self._tables.entries,
+            self._tables.sessions,
+            self._tables.kinds,
+            self._tables.people,
         )
         query = (
             sa.select(entries.c.idx, kinds.c.name, sessions.c.id, people.c.name, entries.c.time_us)

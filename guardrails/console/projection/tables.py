@@ -19,7 +19,8 @@ class Tables:
     """The tables, in a schema of their own where the database has schemas.
 
     `state` has one row: how many entries were folded, and the root hash of the tree of that size. `entries` is what lists are made
-    from, with numbers for its kinds and people; what an entry says is read from the ledger itself. `tallies` counts by measure and bucket of time: an hour; a day,
+    from, with numbers for its kinds and people; what an entry says is read from the ledger itself. `tallies` counts by measure and
+    bucket of time: an hour; a day,
     a week or all of it for what is counted by principal and column.
     """
 

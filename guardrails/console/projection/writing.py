@@ -43,7 +43,9 @@ def write(connection: sa.Connection, tables: Tables, folded: Folded) -> None:
     if rows:
         connection.execute(sa.insert(tables.entries), rows)
     _merge(connection, tables.sessions, ("first",), COUNTED, ("last", "last_us"), [_row(s) for s in folded.sessions.values()])
-    facts = [{"known": s.first, **{f"new_{name}": s.facts[name] for name in _FACTS}} for s in folded.sessions.values() if s.facts]
+    facts = [
+        {"known": s.first, **{f"new_{name}": s.facts[name] for name in _FACTS}} for s in folded.sessions.values() if s.facts
+    ]
     if facts:
         values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in _FACTS}
         values["is_acting"] = 1
@@ -98,7 +100,9 @@ def _numbers(connection: sa.Connection, table: sa.Table, names: Collection[str])
     """Returns the numbers that stand for names, giving new ones where there are none."""
     known = dict[str, int]()
     for page in _pages(sorted(names)):
-        known |= {row.name: row.no for row in connection.execute(sa.select(table.c.name, table.c.no).where(table.c.name.in_(page)))}
+        known |= {
+            row.name: row.no for row in connection.execute(sa.select(table.c.name, table.c.no).where(table.c.name.in_(page)))
+        }
     new = sorted(set(names) - known.keys())
     if new:
         start = int(connection.execute(sa.select(sa.func.coalesce(sa.func.max(table.c.no), 0))).scalar_one()) + 1
