@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
+from guardrails.approval.desk import ApprovalDesk
 from guardrails.console.changes import Changes
 from guardrails.console.settings import ConsoleSettings
 from guardrails.console.signins import SignIns
@@ -14,9 +14,6 @@ from guardrails.console.tickets import Tickets
 from guardrails.guard import Guard
 from guardrails.ledger import Ledger
 from guardrails.policy import Policy
-
-if TYPE_CHECKING:
-    from guardrails.console.interim import InterimDesk
 
 __all__ = ["Console", "console_of"]
 
@@ -37,7 +34,7 @@ class Console:
     """
 
     settings: ConsoleSettings
-    desk: InterimDesk
+    desk: ApprovalDesk
     ledger: Ledger
     tickets: Tickets
     sign_ins: SignIns = field(default_factory=SignIns)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
-from guardrails.console.interim import InterimStatus
+from guardrails.approval.approvers import is_same_person
+from guardrails.approval.hours import require_hours
+from guardrails.approval.status import ApprovalStatus
 from guardrails.console.viewer import Viewer
-from guardrails.errors import GuardrailsError
+from guardrails.errors import Denied, GuardrailsError
 from guardrails.model import ApprovalRequest
 
 __all__ = ["RequestView", "view_of"]
@@ -29,9 +30,10 @@ class RequestView:
         objection: Why this viewer may not answer; None when they may.
         is_own: Whether they asked themselves.
         has_voted: Whether they have said yes already.
+        outside_hours: Why a yes does not count now; None when it does.
     """
 
-    status: InterimStatus
+    status: ApprovalStatus
     is_complete: bool
     text: str
     asked: str
@@ -39,6 +41,7 @@ class RequestView:
     objection: GuardrailsError | None
     is_own: bool
     has_voted: bool
+    outside_hours: GuardrailsError | None = None
 
     @property
     def request(self) -> ApprovalRequest:
@@ -52,7 +55,7 @@ class RequestView:
     @property
     def yes_count(self) -> int:
         """How many different people have said yes."""
-        return sum(vote.answer == "approved" for vote in cast("Sequence[Any]", self.status.votes))
+        return sum(vote.answer == "approved" for vote in self.status.votes)
 
     @property
     def is_open(self) -> bool:
@@ -63,14 +66,9 @@ class RequestView:
         """Whether a form makes sense: it waits, and this viewer may answer and has not yet."""
         return self.is_open and self.objection is None and not self.has_voted
 
-    def understood(self, name: str) -> Sequence[Any]:
-        """Returns a list of what the guard understood: `reads`, `writes`, `functions`, `obligations`, `reasons`."""
-        found = self.request.understood.get(name)
-        return found if isinstance(found, list | tuple) else ()
 
-
-def view_of(status: InterimStatus, viewer: Viewer) -> RequestView:
-    """Returns a request as a viewer may see it."""
+def view_of(status: ApprovalStatus, viewer: Viewer, now: int) -> RequestView:
+    """Returns a request as a viewer may see it at a time, in Unix seconds."""
     request = status.request
     is_complete = viewer.may_read(request)
     normalised = request.understood.get("normalised")
@@ -83,8 +81,17 @@ def view_of(status: InterimStatus, viewer: Viewer) -> RequestView:
         _values(statement.params) if is_complete and statement is not None else (),
         viewer.objection(request),
         viewer.is_requester(request),
-        any(vote.by == viewer.principal.id for vote in cast("Sequence[Any]", status.votes)),
+        any(is_same_person(vote.by, viewer.principal.id) for vote in status.votes),
+        _outside_hours(request, now),
     )
+
+
+def _outside_hours(request: ApprovalRequest, now: int) -> GuardrailsError | None:
+    try:
+        require_hours(request.terms, now)
+    except Denied as error:
+        return error
+    return None
 
 
 def _values(params: Mapping[str, object] | Sequence[object]) -> tuple[tuple[str, str], ...]:
