@@ -8,12 +8,26 @@ from dataclasses import dataclass
 from guardrails.approval.approvers import is_same_person
 from guardrails.approval.hours import require_hours
 from guardrails.approval.status import ApprovalStatus
+from guardrails.console.showing import duration
+from guardrails.console.understanding import relations_of
 from guardrails.console.viewer import Viewer
 from guardrails.errors import Denied, GuardrailsError
 from guardrails.model import ApprovalRequest
 
-__all__ = ["RequestView", "view_of"]
+__all__ = ["RequestView", "title_of", "view_of"]
 
+_MOST_NAMES = 4
+_VERBS = {
+    "select": "Read",
+    "insert": "Insert into",
+    "update": "Update",
+    "delete": "Delete from",
+    "merge": "Merge into",
+    "truncate": "Empty",
+    "drop": "Drop",
+    "alter": "Alter",
+    "create": "Create",
+}
 _KIND_TITLES = {"statement": "Statement", "action": "Action", "reveal": "Resolving a token", "grant": "Grant ahead"}
 
 
@@ -48,6 +62,11 @@ class RequestView:
         return self.status.request
 
     @property
+    def title(self) -> str:
+        """What is asked for, in a line."""
+        return title_of(self.request)
+
+    @property
     def kind_title(self) -> str:
         """What is asked for, in a word or two."""
         return _KIND_TITLES.get(self.request.kind, self.request.kind)
@@ -65,6 +84,31 @@ class RequestView:
     def may_answer(self) -> bool:
         """Whether a form makes sense: it waits, and this viewer may answer and has not yet."""
         return self.is_open and self.objection is None and not self.has_voted
+
+
+def title_of(request: ApprovalRequest) -> str:
+    """Returns what is asked for in a line: ``Update orders: status``, ``Read real values of customers.ssn``."""
+    if request.kind == "grant":
+        return f"{', '.join(request.rules)}: ahead, for {duration(request.window_s)}"
+    if request.kind == "reveal":
+        return "Resolve a token"
+    relations = relations_of(request.understood)
+    lifted = [f"{r.name}.{c.name}" for r in relations for c in r.columns if c.happening == "lifted"]
+    if lifted:
+        return f"Read real values of {_listed(lifted)}"
+    kind = request.understood.get("statement_kind")
+    written = [r for r in relations if any(c.happening == "written" for c in r.columns)]
+    if isinstance(kind, str) and kind in _VERBS and (written or relations):
+        target = written or relations
+        columns = [c.name for c in target[0].columns if c.happening == "written"]
+        named = f": {_listed(columns)}" if kind == "update" and len(target) == 1 else ""
+        return f"{_VERBS[kind]} {_listed([r.name for r in target])}{named}"
+    return request.summary or request.sql or _KIND_TITLES[request.kind]
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_MOST_NAMES])
+    return f"{shown} and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else shown
 
 
 def view_of(status: ApprovalStatus, viewer: Viewer, now: int) -> RequestView:

@@ -20,7 +20,7 @@ __all__ = ["NAVIGATION", "ROUTES"]
 _PAGE_ROWS = 50
 _TABS: dict[str, tuple[str, tuple[State, ...]]] = {
     "waiting": ("Waiting", ("pending",)),
-    "approved": ("Approved", ("approved", "used")),
+    "approved": ("Approved", ("approved", "used", "ended")),
     "denied": ("Denied", ("denied",)),
     "expired": ("Expired", ("expired",)),
 }
