@@ -224,7 +224,7 @@ def heatmap(title: str, names: Sequence[str], columns: Sequence[str], counts: di
             shade = min(4, int(5 * math.log1p(total) / math.log1p(most + 1)))
             cells.append(HeatmapCell(total, shade, tone, says))
         rows.append((name, tuple(cells)))
-    described = f"{len(names)} principals and {len(columns)} columns; at most {most:,} times."
+    described = f"Principals: {len(names)}, columns: {len(columns)}. The most often: {most:,} times."
     return Heatmap(title, described, tuple(columns), tuple(rows))
 
 
