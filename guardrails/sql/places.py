@@ -103,15 +103,15 @@ class _PlacingResolver(DefinitionResolver):
     def __init__(self, dialect: EngineDialect, catalog: Catalog, views: ViewLookup, positions: _Positions) -> None:
         super().__init__(dialect, catalog, views)
         self._positions = positions
-        self._columns: dict[tuple[int, int], set[ColumnRef]] = {}
-        self._relations: dict[tuple[int, int], str] = {}
-        self._assigned: dict[tuple[int, int], ColumnRef] = {}
+        self._read_at: dict[tuple[int, int], set[ColumnRef]] = {}
+        self._named_at: dict[tuple[int, int], str] = {}
+        self._assigned_at: dict[tuple[int, int], ColumnRef] = {}
 
     def found(self) -> tuple[NamePlace, ...]:
-        places = [NamePlace(*at, relation=key) for at, key in self._relations.items()]
-        places += [NamePlace(*at, columns=tuple(sorted(columns))) for at, columns in self._columns.items() if columns]
+        places = [NamePlace(*at, relation=key) for at, key in self._named_at.items()]
+        places += [NamePlace(*at, columns=tuple(sorted(columns))) for at, columns in self._read_at.items() if columns]
         places += [
-            NamePlace(*at, columns=(column,), is_assigned=column in self.writes) for at, column in self._assigned.items()
+            NamePlace(*at, columns=(column,), is_assigned=column in self.writes) for at, column in self._assigned_at.items()
         ]
         return tuple(sorted(places))
 
@@ -119,14 +119,14 @@ class _PlacingResolver(DefinitionResolver):
         at = self._positions.of(node.this)
         key, relation = super().bind(node)
         if at is not None:
-            self._relations[at] = key
+            self._named_at[at] = key
         return key, relation
 
     def own_column(self, identifier: exp.Expr, relation: Relation) -> str:
         name = super().own_column(identifier, relation)
         at = self._positions.of(identifier.this if isinstance(identifier, exp.Column) else identifier)
         if at is not None:
-            self._assigned[at] = ColumnRef(self.catalog.key(relation.schema or None, relation.name), name)
+            self._assigned_at[at] = ColumnRef(self.catalog.key(relation.schema or None, relation.name), name)
         return name
 
     def _column(self, node: exp.Column, scope: Scope) -> Lineage:
@@ -174,5 +174,5 @@ class _PlacingResolver(DefinitionResolver):
 
     def _note(self, at: tuple[int, int] | None, lineage: Lineage) -> Lineage:
         if at is not None:
-            self._columns.setdefault(at, set()).update(lineage)
+            self._read_at.setdefault(at, set()).update(lineage)
         return lineage
