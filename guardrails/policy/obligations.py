@@ -193,7 +193,7 @@ def approval_terms(rules: Iterable[Rule]) -> ApprovalTerms | None:
         expires_s=min(t.expires for t in terms),
         reason_required=any(t.reason_required for t in terms),
         quorum=max(t.quorum for t in terms),
-        hours=tuple(dict.fromkeys(_hours(t.hours) for t in terms if t.hours)),
+        hours=tuple(sorted({_hours(t.hours) for t in terms if t.hours})),
         break_glass=_break_glass([t.break_glass for t in terms]),
         window_s=min(t.window for t in terms),
         impact=max((t.impact for t in terms), key=get_args(ImpactMode).index),
