@@ -6,6 +6,7 @@ It runs while somebody listens. Changes of requests wake it at once (the approva
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
@@ -44,7 +45,7 @@ class Changes:
             while True:
                 try:
                     async with self._condition:
-                        await asyncio.wait_for(self._condition.wait_for(lambda: self._number != seen), silence_s)
+                        await asyncio.wait_for(self._condition.wait_for(functools.partial(self._has_moved, seen)), silence_s)
                     seen = self._number
                     yield seen
                 except TimeoutError:
@@ -58,6 +59,9 @@ class Changes:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
+
+    def _has_moved(self, seen: int) -> bool:
+        return self._number != seen
 
     async def _watch(self, wait: Callable[[object], object]) -> None:
         state: object = None

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import sqlalchemy as sa
-from sqlalchemy.schema import CreateTable
+from sqlalchemy.schema import CreateSchema, CreateTable
 
 from guardrails.errors import UsageError
 from guardrails.ledger.location import Location
@@ -30,6 +30,8 @@ SECRET_VARIABLE = "GUARDRAILS_CONSOLE_SECRET"  # noqa: S105  a name
 TicketKind: TypeAlias = Literal["session", "link", "transaction"]
 
 _SUFFIX = ".tickets"
+_SCHEMA_SUFFIX = "_console"
+"""In PostgreSQL beside the ledger's schema, in which nothing else may be."""
 _LEAST_SECRET_BYTES = 32
 _MOST_TOKEN_CHARACTERS = 64
 
@@ -64,11 +66,13 @@ class Tickets:
             if engine.dialect.name == "postgresql":
                 # Two that create at the same time would fail over each other.
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('guardrails console_tickets'))"))
+                connection.execute(CreateSchema(schema or "public", if_not_exists=True))
             connection.execute(CreateTable(self._table, if_not_exists=True))
 
     @classmethod
     def open(cls, url: str | Path, *, secret: bytes | None = None, clock_s: Callable[[], float] = time.time) -> Tickets:
-        """Opens the tickets that belong to a ledger: ``<path>.tickets`` beside a file, a table in the ledger's schema in PostgreSQL.
+        """Opens the tickets that belong to a ledger: ``<path>.tickets`` beside a file, in PostgreSQL the
+        schema ``<ledger's schema>_console``.
 
         Args:
             url: The ledger's.
@@ -137,7 +141,7 @@ def _engine(location: Location) -> tuple[sa.Engine, str | None]:
         from guardrails.ledger.stores.postgres_connect import Target
 
         target = Target.parse(location.postgres)
-        return sa.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(target.conninfo)), target.schema
+        return sa.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(target.conninfo)), f"{target.schema}{_SCHEMA_SUFFIX}"
     path = location.beside(_SUFFIX)
     if path is None:
         one = {"poolclass": sa.QueuePool, "pool_size": 1, "max_overflow": 0}  # A second connection would be a second database.
