@@ -12,6 +12,7 @@ from typing import Any
 
 from guardrails.as_json import decision_fields
 from guardrails.catalog.ledgers import without_ledgers
+from guardrails.codes import CODES
 from guardrails.console.colouring import Colours, Piece, colours_of, pieces
 from guardrails.console.known import known_catalog
 from guardrails.errors import CatalogError, StatementError
@@ -76,11 +77,16 @@ def dry_run(guard: Guard, asked: Asked, *, is_whole: bool) -> DryRun:
         is_whole: The reader may see the whole policy and schema.
 
     Raises:
-        IdentityError: The principal has no id.
-        PolicyError: The purpose is not declared in the policy.
+        IdentityError: The principal has no id, or has expired.
     """
     policy = bound_policy(guard)
     statement = Statement(asked.sql, asked.params, guard.engine.dialect)
+    if asked.purpose is not None and policy.purposes and asked.purpose not in policy.purposes:
+        # No session can be opened for it, so nothing would be run for it either.
+        reason = Reason(
+            "policy.purpose_unknown", "The purpose is not declared in the policy.", CODES["policy.purpose_unknown"].hint
+        )
+        return _plain(asked, Decision("deny", (reason,), policy_digest=policy.digest), is_whole=is_whole)
     with guard.session(principal=asked.principal, agent=asked.agent, purpose=asked.purpose) as session:
         seen = policy.catalog if is_whole else known_catalog(policy, asked.principal, session.context)
         known = None if is_whole else _understood(statement, policy, seen)

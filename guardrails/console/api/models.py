@@ -22,13 +22,14 @@ __all__ = [
     "FatedRelation",
     "ImpactAnswer",
     "JudgedAnswer",
-    "KeptAnswer",
+    "PolicyAnswer",
     "Problem",
     "ReasonAnswer",
     "RequestAnswer",
     "RequestPage",
     "ReviewAnswer",
     "ReviewList",
+    "RuleAnswer",
     "SessionAnswer",
     "SessionPage",
     "StatisticsAnswer",
@@ -52,7 +53,7 @@ class Problem(Answer):
     """A code of docs/errors.md, empty where there is none."""
     hint: str = ""
     """The way out."""
-    problems: list[dict[str, str]] = []
+    problems: tuple[dict[str, str], ...] = ()
     """What of a request is malformed: where, and how."""
 
 
@@ -240,19 +241,8 @@ class EntryAnswer(Answer):
     leaf: str
     """Its bytes as the tree holds them, in base64."""
     leaf_hash: str
-    entry: dict[str, JsonValue]
+    entry: dict[str, Any]
     """The same, read."""
-    kept: list[str]
-    """Names of the values that are kept and that the caller may ask for."""
-
-
-class KeptAnswer(Answer):
-    """A value that an entry commits to and that is kept beside the tree."""
-
-    index: int
-    name: str
-    value: str
-    """In base64."""
 
 
 class CheckpointAnswer(Answer):
@@ -343,6 +333,26 @@ class JudgedAnswer(Answer):
     pieces: list[FatedPiece]
     is_whole: bool
     """Whether everything is told, as it is to auditors."""
+
+
+class RuleAnswer(Answer):
+    """A rule of the policy."""
+
+    line: int
+    """In the file, from 1; 0 where that is not known."""
+    rule: dict[str, JsonValue]
+    """As in the file; what is as by default is left out."""
+
+
+class PolicyAnswer(Answer):
+    """The policy in force, in the form of its file."""
+
+    digest: str
+    rules: list[RuleAnswer]
+    columns: dict[str, dict[str, JsonValue]]
+    rows: dict[str, dict[str, JsonValue]]
+    limits: dict[str, float]
+    purposes: dict[str, str]
 
 
 class TallyAnswer(Answer):

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from guardrails.console.context import Console
 from guardrails.console.viewer import Role, Viewer
 
-__all__ = ["Answer", "Call", "Flag", "Given", "Identifier", "Index", "Label", "Nothing", "Operation", "Seconds", "Size", "operation"]
+__all__ = [
+    "Answer",
+    "Call",
+    "Flag",
+    "Given",
+    "Identifier",
+    "Index",
+    "Label",
+    "Nothing",
+    "Operation",
+    "Seconds",
+    "Size",
+    "operation",
+]
 
 Method: TypeAlias = Literal["GET", "POST"]
 P = TypeVar("P", bound=BaseModel)
@@ -51,22 +63,16 @@ def _flag(value: object) -> object:
     return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
 
 
-def _plain(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("must not hold characters that do not print")
-    return text
-
-
-Index = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=_MOST_INDEX)]
+Index = Annotated[int, Field(ge=0, le=_MOST_INDEX), BeforeValidator(_whole)]
 """Of an entry, from 0, or a size of the log."""
-Seconds = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=_MOST_INDEX)]
+Seconds = Annotated[int, Field(ge=0, le=_MOST_INDEX), BeforeValidator(_whole)]
 """Unix seconds."""
-Size = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=200)]
+Size = Annotated[int, Field(ge=1, le=200), BeforeValidator(_whole)]
 """How many items of a list."""
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Identifier = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_-]+$")]
 """An id of ours."""
-Label = Annotated[str, AfterValidator(_plain), Field(min_length=1, max_length=200)]
+Label = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
 """A name that somebody else gave."""
 
 

@@ -7,6 +7,7 @@ forms in a header, as other sites cannot send one.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 
@@ -17,14 +18,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from guardrails.codes import CODES
+from guardrails.console.api.models import Problem
 from guardrails.console.api.operations import Call, Nothing, Operation
 from guardrails.console.context import Console, console_of
-from guardrails.console.failing import log_error, status_of
+from guardrails.console.failing import status_of
 from guardrails.console.page import GUARDED, Endpoint
 from guardrails.console.security import CSRF_HEADER, SAFE_METHODS, require_csrf, require_same_origin
 from guardrails.console.sessions import find_viewer
 from guardrails.console.viewer import Viewer, roles_of
-from guardrails.errors import GuardrailsError, IdentityError, UsageError
+from guardrails.errors import GuardrailsError, IdentityError
 
 __all__ = ["PREFIX", "routes_of"]
 
@@ -32,17 +34,16 @@ PREFIX = "/api/v1"
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 _PROBLEM = "application/problem+json"
 _MOST_PROBLEMS = 20
+_LOG = logging.getLogger(__name__)
 
 
 class _Refused(Exception):
     """A request that is refused for its form."""
 
-    def __init__(self, status: int, title: str, *, headers: Mapping[str, str] | None = None, **more: object) -> None:
-        super().__init__(title)
-        self.status = status
-        self.title = title
-        self.headers = dict(headers or {})
-        self.more = more
+    def __init__(self, problem: Problem, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(problem.title)
+        self.problem = problem
+        self.headers = headers
 
 
 def routes_of(operations: Sequence[Operation]) -> list[Route]:
@@ -70,7 +71,7 @@ def _endpoint(known: Mapping[str, Operation]) -> Endpoint:
             )
             found = await run_in_threadpool(operation.run, call)
         except _Refused as refused:
-            return _problem(refused.status, refused.title, headers=refused.headers, **refused.more)
+            return _problem(refused.problem, refused.headers)
         except GuardrailsError as error:
             return _refusal(error)
         return JSONResponse(found.model_dump(mode="json", by_alias=True))
@@ -106,11 +107,11 @@ def _caller(request: Request, console: Console) -> Viewer:
 
 def _wanted(request: Request, known: Mapping[str, Operation]) -> Operation:
     if not known:
-        raise _Refused(404, "There is no such operation.")
+        raise _Refused(Problem(status=404, title="There is no such operation."))
     method = "GET" if request.method == "HEAD" else request.method
     if method not in known:
         allowed = sorted({*known, *({"HEAD"} if "GET" in known else ())})
-        raise _Refused(405, "There is no such operation.", headers={"Allow": ", ".join(allowed)})
+        raise _Refused(Problem(status=405, title="There is no such operation."), {"Allow": ", ".join(allowed)})
     return known[method]
 
 
@@ -118,7 +119,7 @@ def _parameters(request: Request, operation: Operation) -> BaseModel:
     given: dict[str, object] = {}
     for name, value in request.query_params.multi_items():
         if name in given or name in request.path_params:
-            raise _Refused(422, "A parameter stands twice.")
+            raise _Refused(Problem(status=422, title="A parameter stands twice."))
         given[name] = value
     return _model(operation.parameters, given | request.path_params)
 
@@ -128,7 +129,7 @@ async def _body(request: Request, operation: Operation) -> BaseModel:
         return Nothing()
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
-        raise _Refused(415, "The body has to be application/json.")
+        raise _Refused(Problem(status=415, title="The body has to be application/json."))
     try:
         return operation.body.model_validate_json(await request.body())
     except ValidationError as error:
@@ -145,8 +146,8 @@ def _model(model: type[BaseModel], given: Mapping[str, object]) -> BaseModel:
 def _malformed(error: ValidationError) -> _Refused:
     """Where it is wrong, and how; what was sent is not sent back."""
     found = error.errors(include_url=False, include_input=False, include_context=False)
-    problems = [{"at": ".".join(map(str, each["loc"])), "message": each["msg"]} for each in found[:_MOST_PROBLEMS]]
-    return _Refused(422, "The request is not of the form that the document describes.", problems=problems)
+    problems = tuple({"at": ".".join(map(str, each["loc"])), "message": each["msg"]} for each in found[:_MOST_PROBLEMS])
+    return _Refused(Problem(status=422, title="The request is not of the form that the document describes.", problems=problems))
 
 
 def _refusal(error: GuardrailsError) -> Response:
@@ -155,11 +156,12 @@ def _refusal(error: GuardrailsError) -> Response:
         status = 401
     if status == 401:
         # Nothing about why: that is for who signs in.
-        return _problem(401, CODES["identity.sign_in_required"].title, headers={"WWW-Authenticate": "Bearer"})
-    log_error(error)
-    return _problem(status, error.message, code=error.code, hint=error.hint)
+        title = CODES["identity.sign_in_required"].title
+        return _problem(Problem(status=401, title=title), {"WWW-Authenticate": "Bearer"})
+    if status >= 500:
+        _LOG.error("console: %s", error.diagnostics())
+    return _problem(Problem(status=status, title=error.message, code=error.code, hint=error.hint))
 
 
-def _problem(status: int, title: str, *, headers: Mapping[str, str] | None = None, **more: object) -> Response:
-    content = {"status": status, "title": title} | more
-    return JSONResponse(content, status, headers=dict(headers or {}), media_type=_PROBLEM)
+def _problem(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    return JSONResponse(problem.model_dump(mode="json"), problem.status, headers=headers, media_type=_PROBLEM)
