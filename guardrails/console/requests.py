@@ -4,15 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
-from guardrails.console.interim import InterimStatus
+from guardrails.approval.approvers import is_same_person
+from guardrails.approval.hours import require_hours
+from guardrails.approval.status import ApprovalStatus
+from guardrails.console.showing import duration
+from guardrails.console.understanding import relations_of
 from guardrails.console.viewer import Viewer
-from guardrails.errors import GuardrailsError
+from guardrails.errors import Denied, GuardrailsError
 from guardrails.model import ApprovalRequest
 
-__all__ = ["RequestView", "view_of"]
+__all__ = ["RequestView", "title_of", "view_of"]
 
+_MOST_NAMES = 4
+_VERBS = {
+    "select": "Read",
+    "insert": "Insert into",
+    "update": "Update",
+    "delete": "Delete from",
+    "merge": "Merge into",
+    "truncate": "Empty",
+    "drop": "Drop",
+    "alter": "Alter",
+    "create": "Create",
+}
 _KIND_TITLES = {"statement": "Statement", "action": "Action", "reveal": "Resolving a token", "grant": "Grant ahead"}
 
 
@@ -29,9 +44,10 @@ class RequestView:
         objection: Why this viewer may not answer; None when they may.
         is_own: Whether they asked themselves.
         has_voted: Whether they have said yes already.
+        outside_hours: Why a yes does not count now; None when it does.
     """
 
-    status: InterimStatus
+    status: ApprovalStatus
     is_complete: bool
     text: str
     asked: str
@@ -39,10 +55,16 @@ class RequestView:
     objection: GuardrailsError | None
     is_own: bool
     has_voted: bool
+    outside_hours: GuardrailsError | None = None
 
     @property
     def request(self) -> ApprovalRequest:
         return self.status.request
+
+    @property
+    def title(self) -> str:
+        """What is asked for, in a line."""
+        return title_of(self.request)
 
     @property
     def kind_title(self) -> str:
@@ -52,7 +74,7 @@ class RequestView:
     @property
     def yes_count(self) -> int:
         """How many different people have said yes."""
-        return sum(vote.answer == "approved" for vote in cast("Sequence[Any]", self.status.votes))
+        return sum(vote.answer == "approved" for vote in self.status.votes)
 
     @property
     def is_open(self) -> bool:
@@ -63,14 +85,34 @@ class RequestView:
         """Whether a form makes sense: it waits, and this viewer may answer and has not yet."""
         return self.is_open and self.objection is None and not self.has_voted
 
-    def understood(self, name: str) -> Sequence[Any]:
-        """Returns a list of what the guard understood: `reads`, `writes`, `functions`, `obligations`, `reasons`."""
-        found = self.request.understood.get(name)
-        return found if isinstance(found, list | tuple) else ()
+
+def title_of(request: ApprovalRequest) -> str:
+    """Returns what is asked for in a line: ``Update orders: status``, ``Read real values of customers.ssn``."""
+    if request.kind == "grant":
+        return f"{', '.join(request.rules)}: ahead, for {duration(request.window_s)}"
+    if request.kind == "reveal":
+        return "Resolve a token"
+    relations = relations_of(request.understood)
+    lifted = [f"{r.name}.{c.name}" for r in relations for c in r.columns if c.happening == "lifted"]
+    if lifted:
+        return f"Read real values of {_listed(lifted)}"
+    kind = request.understood.get("statement_kind")
+    written = [r for r in relations if any(c.happening == "written" for c in r.columns)]
+    if isinstance(kind, str) and kind in _VERBS and (written or relations):
+        target = written or relations
+        columns = [c.name for c in target[0].columns if c.happening == "written"]
+        named = f": {_listed(columns)}" if kind == "update" and len(target) == 1 else ""
+        return f"{_VERBS[kind]} {_listed([r.name for r in target])}{named}"
+    return request.summary or request.sql or _KIND_TITLES[request.kind]
 
 
-def view_of(status: InterimStatus, viewer: Viewer) -> RequestView:
-    """Returns a request as a viewer may see it."""
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_MOST_NAMES])
+    return f"{shown} and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else shown
+
+
+def view_of(status: ApprovalStatus, viewer: Viewer, now: int) -> RequestView:
+    """Returns a request as a viewer may see it at a time, in Unix seconds."""
     request = status.request
     is_complete = viewer.may_read(request)
     normalised = request.understood.get("normalised")
@@ -83,8 +125,17 @@ def view_of(status: InterimStatus, viewer: Viewer) -> RequestView:
         _values(statement.params) if is_complete and statement is not None else (),
         viewer.objection(request),
         viewer.is_requester(request),
-        any(vote.by == viewer.principal.id for vote in cast("Sequence[Any]", status.votes)),
+        any(is_same_person(vote.by, viewer.principal.id) for vote in status.votes),
+        _outside_hours(request, now),
     )
+
+
+def _outside_hours(request: ApprovalRequest, now: int) -> GuardrailsError | None:
+    try:
+        require_hours(request.terms, now)
+    except Denied as error:
+        return error
+    return None
 
 
 def _values(params: Mapping[str, object] | Sequence[object]) -> tuple[tuple[str, str], ...]:

@@ -11,6 +11,7 @@ from guardrails.errors import UsageError
 __all__ = ["ConsoleSettings"]
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?")
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +28,10 @@ class ConsoleSettings:
         session_s: Seconds that a sign-in lasts at most; it ends with the token that established it, if that is earlier.
         link_s: Seconds for which a one-time link is good.
         sign_in_tries: Tries to sign in from one address in a minute.
+        unsafe_http: Allow plain HTTP to another machine, where whoever is on the way can take over a sign-in.
 
     Raises:
-        UsageError: `base_url` is no origin (usage.input_invalid).
+        UsageError: `base_url` is no origin, or is reached over a network without HTTPS (usage.input_invalid).
     """
 
     base_url: str = "http://127.0.0.1:8600"
@@ -40,6 +42,7 @@ class ConsoleSettings:
     session_s: int = 8 * 3600
     link_s: int = 300
     sign_in_tries: int = 20
+    unsafe_http: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "base_url", self.base_url.rstrip("/").lower())
@@ -47,6 +50,12 @@ class ConsoleSettings:
             raise UsageError(
                 "usage.input_invalid",
                 "The console's address is a scheme, a host and a port, such as https://console.example.com.",
+            )
+        if not (self.is_secure or self.unsafe_http or urlsplit(self.base_url).hostname in _LOOPBACK):
+            raise UsageError(
+                "usage.input_invalid",
+                "A console that is reached from other machines needs HTTPS.",
+                hint="Put a proxy that speaks TLS before it, and give its address as --base-url https://….",
             )
         for name in ("viewer_groups", "approver_groups", "auditor_groups"):
             object.__setattr__(self, name, frozenset(getattr(self, name)))

@@ -9,9 +9,12 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup, escape
 
+from guardrails.model import WorkingHours
+
 __all__ = ["FILTERS", "ago", "duration", "moment", "now_s", "short", "sql_markup"]
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _LINE_CHARACTERS = 140
 _SQL = re.compile(
     r"""(?P<comment>--[^\n]*|/\*.*?\*/)
@@ -66,6 +69,20 @@ def ago(seconds: float, now: float | None = None) -> Markup:
     )
 
 
+def hours(given: WorkingHours) -> str:
+    """Returns working hours in words: ``Mon to Fri 08:00 to 18:00 (Europe/Berlin)``."""
+    names = [_DAYS[day] for day in sorted(given.days)]
+    is_run = len(given.days) > 2 and sorted(given.days) == list(range(min(given.days), max(given.days) + 1))
+    days = f"{names[0]} to {names[-1]}" if is_run else ", ".join(names)
+    begins, ends = (f"{minutes // 60:02}:{minutes % 60:02}" for minutes in (given.begins, given.ends))
+    return f"{days} {begins} to {ends} ({given.zone})"
+
+
+def clock(text: str) -> str:
+    """Returns the time of day of an entry's time."""
+    return text[11:19] if len(text) >= 19 else text
+
+
 def short(text: str | None, length: int = 12) -> str:
     """Returns the beginning of a digest or an id."""
     return (text or "")[:length]
@@ -98,6 +115,8 @@ def sql_markup(text: str) -> Markup:
 
 FILTERS: dict[str, Callable[..., object]] = {
     "ago": ago,
+    "clock": clock,
+    "hours": hours,
     "duration": duration,
     "moment": moment,
     "one_line": one_line,

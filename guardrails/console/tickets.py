@@ -141,7 +141,9 @@ def _engine(location: Location) -> tuple[sa.Engine, str | None]:
         from guardrails.ledger.stores.postgres_connect import Target
 
         target = Target.parse(location.postgres)
-        return sa.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(target.conninfo)), f"{target.schema}{_SCHEMA_SUFFIX}"
+        return sa.create_engine(
+            "postgresql+psycopg://", creator=lambda: psycopg.connect(target.conninfo)
+        ), f"{target.schema}{_SCHEMA_SUFFIX}"
     path = location.beside(_SUFFIX)
     if path is None:
         one = {"poolclass": sa.QueuePool, "pool_size": 1, "max_overflow": 0}  # A second connection would be a second database.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import httpx
 from starlette.applications import Starlette
@@ -127,7 +127,7 @@ def open_console(folder: Path) -> Iterator[Working]:
         Projection.open(guard.ledger) as projection,
     ):
         tickets = Tickets.open(folder / "audit.db")
-        console = Console(settings, cast(Any, desk), guard.ledger, tickets, tokens=Tokens(), guard=guard, projection=projection)
+        console = Console(settings, desk, guard.ledger, tickets, tokens=Tokens(), guard=guard, projection=projection)
         working = Working(console, create_app(console), guard, desk)
         working.fill()
         yield working

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from guardrails.approval.desk import ApprovalDesk
 from guardrails.approval.status import STATES, ApprovalStatus, Review, State
 from guardrails.console.api.models import (
     CountsAnswer,
@@ -19,7 +18,6 @@ from guardrails.console.api.models import (
     WindowList,
 )
 from guardrails.console.api.operations import Call, Flag, Given, Identifier, Nothing, Size, operation
-from guardrails.console.context import Console
 from guardrails.console.requests import view_of
 from guardrails.console.viewer import Viewer
 from guardrails.model import ApprovalRequest
@@ -70,7 +68,7 @@ def list_requests(call: Call[_Requests, Nothing]) -> RequestPage:
     """Lists requests, newest first."""
     wanted = call.parameters
     states: tuple[State, ...] = (wanted.state,) if wanted.state else STATES
-    found = _desk(call.console).page(now=call.now, states=states, limit=wanted.limit + 1, before=wanted.before)
+    found = call.console.desk.page(now=call.now, states=states, limit=wanted.limit + 1, before=wanted.before)
     shown = found[: wanted.limit]
     return RequestPage(
         items=[_request(status, call.viewer) for status in shown],
@@ -81,7 +79,7 @@ def list_requests(call: Call[_Requests, Nothing]) -> RequestPage:
 @operation("GET", "/counts", CountsAnswer, statuses=(503,))
 def count_requests(call: Call[Nothing, Nothing]) -> CountsAnswer:
     """Counts requests by state, open reviews and open grants."""
-    desk = _desk(call.console)
+    desk = call.console.desk
     counts = {str(state): number for state, number in desk.count(now=call.now).items()}
     return CountsAnswer(
         states=counts,
@@ -93,7 +91,7 @@ def count_requests(call: Call[Nothing, Nothing]) -> CountsAnswer:
 @operation("GET", "/requests/{id}", RequestAnswer, parameters=_One, statuses=(404, 503))
 def get_request(call: Call[_One, Nothing]) -> RequestAnswer:
     """Returns one request."""
-    return _request(_desk(call.console).status(call.parameters.id, now=call.now), call.viewer)
+    return _request(call.console.desk.status(call.parameters.id, now=call.now), call.viewer)
 
 
 @operation(
@@ -108,7 +106,7 @@ def get_request(call: Call[_One, Nothing]) -> RequestAnswer:
 def approve_request(call: Call[_One, _Reason]) -> RequestAnswer:
     """Says yes to a request, which others may have to as well."""
     return _request(
-        _desk(call.console).approve(call.parameters.id, call.viewer.principal, call.body.reason, call.now), call.viewer
+        call.console.desk.approve(call.parameters.id, call.viewer.principal, call.body.reason, call.now), call.viewer
     )
 
 
@@ -118,34 +116,34 @@ def approve_request(call: Call[_One, _Reason]) -> RequestAnswer:
 def deny_request(call: Call[_One, _Reason]) -> RequestAnswer:
     """Says no to a request, which decides it."""
     return _request(
-        _desk(call.console).deny(call.parameters.id, call.viewer.principal, call.body.reason, call.now), call.viewer
+        call.console.desk.deny(call.parameters.id, call.viewer.principal, call.body.reason, call.now), call.viewer
     )
 
 
 @operation("GET", "/windows", WindowList, statuses=(503,))
 def list_windows(call: Call[Nothing, Nothing]) -> WindowList:
     """Lists the grants ahead that are open, those that close first at the front."""
-    return WindowList(items=[_request(status, call.viewer) for status in _desk(call.console).open_windows(now=call.now)])
+    return WindowList(items=[_request(status, call.viewer) for status in call.console.desk.open_windows(now=call.now)])
 
 
 @operation("POST", "/windows/{id}/end", RequestAnswer, parameters=_One, statuses=_ANSWERING)
 def end_window(call: Call[_One, Nothing]) -> RequestAnswer:
     """Closes a grant ahead before its time."""
-    return _request(_desk(call.console).end_window(call.parameters.id, call.viewer.principal, call.now), call.viewer)
+    return _request(call.console.desk.end_window(call.parameters.id, call.viewer.principal, call.now), call.viewer)
 
 
 @operation("GET", "/reviews", ReviewList, parameters=_Reviews, statuses=(503,))
 def list_reviews(call: Call[_Reviews, Nothing]) -> ReviewList:
     """Lists reviews."""
     wanted = call.parameters
-    found = _desk(call.console).reviews(now=call.now, is_open=wanted.is_open, limit=wanted.limit)
+    found = call.console.desk.reviews(now=call.now, is_open=wanted.is_open, limit=wanted.limit)
     return ReviewList(items=[_review(review, call.viewer, call.now) for review in found])
 
 
 @operation("GET", "/reviews/{id}", ReviewAnswer, parameters=_One, statuses=(404, 503))
 def get_review(call: Call[_One, Nothing]) -> ReviewAnswer:
     """Returns one review."""
-    return _review(_desk(call.console).review(call.parameters.id), call.viewer, call.now)
+    return _review(call.console.desk.review(call.parameters.id), call.viewer, call.now)
 
 
 @operation(
@@ -153,16 +151,12 @@ def get_review(call: Call[_One, Nothing]) -> ReviewAnswer:
 )
 def close_review(call: Call[_One, _Comment]) -> ReviewAnswer:
     """Closes a review: what went ahead was looked at."""
-    closed = _desk(call.console).close_review(call.parameters.id, call.viewer.principal, call.body.comment, call.now)
+    closed = call.console.desk.close_review(call.parameters.id, call.viewer.principal, call.body.comment, call.now)
     return _review(closed, call.viewer, call.now)
 
 
-def _desk(console: Console) -> ApprovalDesk:
-    return cast(ApprovalDesk, console.desk)
-
-
 def _request(status: ApprovalStatus, viewer: Viewer) -> RequestAnswer:
-    view = view_of(cast(Any, status), viewer)
+    view = view_of(status, viewer)
     request, terms, is_complete = status.request, status.request.terms, view.is_complete
     return RequestAnswer(
         id=request.id,
@@ -214,7 +208,7 @@ def _impact(request: ApprovalRequest) -> ImpactAnswer | None:
 
 
 def _review(review: Review, viewer: Viewer, now: int) -> ReviewAnswer:
-    view = view_of(cast(Any, ApprovalStatus(review.request, "used")), viewer)
+    view = view_of(ApprovalStatus(review.request, "used"), viewer)
     return ReviewAnswer(
         id=review.id,
         requester=review.request.requester,

@@ -7,7 +7,18 @@
   const later = (action, delay) => window.setTimeout(action, delay);
 
   /* Changes: elements with hx-trigger="changed from:body" are loaded again. */
-  const announce = () => document.body.dispatchEvent(new CustomEvent("changed"));
+  let isPaused = false;
+  const announce = () => {
+    if (!isPaused) document.body.dispatchEvent(new CustomEvent("changed"));
+  };
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-pause]");
+    if (!button) return;
+    isPaused = !isPaused;
+    button.setAttribute("aria-pressed", String(isPaused));
+    button.textContent = isPaused ? "Updates are paused" : "Pause updates";
+    announce();
+  });
   const listen = () => {
     const events = new EventSource(source);
     events.addEventListener("changed", announce);
