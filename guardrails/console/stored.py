@@ -24,16 +24,21 @@ _MOST_ROTATIONS = 100
 
 @dataclass(frozen=True, slots=True)
 class StoredEntry:
-    """An entry's bytes and the hashes that should lead from it to the root; None for what is not there."""
+    """An entry's bytes and the hashes that should lead from it to the root; None for what is not there.
+
+    `is_archived` tells that the bytes should be in an archive.
+    """
 
     index: int
     leaf: bytes | None
     proof: tuple[bytes, ...] | None
+    is_archived: bool = False
 
     def as_json(self) -> dict[str, object]:
         """Returns it as JSON fields, bytes in base64."""
         proof = None if self.proof is None else [_base64(digest) for digest in self.proof]
-        return {"index": self.index, "leaf": None if self.leaf is None else _base64(self.leaf), "proof": proof}
+        leaf = None if self.leaf is None else _base64(self.leaf)
+        return {"index": self.index, "leaf": leaf, "proof": proof, "archived": self.is_archived}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,7 @@ def stored_evidence(ledger: Ledger, indexes: Iterable[int]) -> StoredEvidence:
         head = store.head()
         tree = _Stored(store, head.size)
         entries = tuple(
-            StoredEntry(index, store.leaf(index), tree.ranges(inclusion_ranges(index, head.size)))
+            StoredEntry(index, store.leaf(index), tree.ranges(inclusion_ranges(index, head.size)), index < head.archived)
             for index in indexes
             if 0 <= index < head.size
         )

@@ -169,7 +169,9 @@ def _count(
             session.counts["asked"] += 1
     request = _text(entry.get("request")) if kind.startswith(_ABOUT_REQUESTS) else None
     approval = _mapping(entry.get("approval"))
-    for linked in (request, _text(entry.get("review")) if request is None else None, _text(approval.get("request"))):
+    review = _text(entry.get("review")) if kind.startswith(_ABOUT_REQUESTS) else None
+    viewed = _text(entry.get("of")) if kind == "values.viewed" else None
+    for linked in (request, review, viewed, _text(approval.get("request"))):
         if linked:
             folded.links.add((linked, index))
 

@@ -83,6 +83,8 @@ class Projection:
             How many entries were folded.
         """
         done = 0
+        if self._is_current():
+            return done
         while limit is None or done < limit:
             count = self._fold_batch(_BATCH if limit is None else min(_BATCH, limit - done))
             done += count
@@ -116,16 +118,21 @@ class Projection:
     def _prepare(self, schema: str | None) -> None:
         with self._writing() as connection:
             if schema is not None:
+                # Two that create at the same time would fail over each other.
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(f"guardrails {schema}"))))
                 connection.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
             if not sa.inspect(connection).has_table("state", schema) or self._version(connection) != VERSION:
-                found = sa.MetaData(schema=schema)
-                found.reflect(connection)
-                found.drop_all(connection)
+                self.tables.metadata.drop_all(connection)
                 self.tables.metadata.create_all(connection)
                 self._begin_anew(connection)
 
     def _version(self, connection: sa.Connection) -> int | None:
         return connection.execute(sa.select(self.tables.state.c.version)).scalar()
+
+    def _is_current(self) -> bool:
+        with self.reading() as connection:
+            size, root = self._state(connection)
+        return size == self._ledger.size and (size == 0 or root == self._ledger.root.hex())
 
     def _fold_batch(self, limit: int) -> int:
         with self._lock, self._writing() as connection:

@@ -110,6 +110,12 @@ class Queries:
                 low, end = (middle + 1, end) if at is None or at < time_us else (low, middle)
             return None if low > high else int(low)
 
+    def first_time_us(self) -> int | None:
+        """Returns the time of the first entry in Unix microseconds; None where there is none."""
+        entries = self._tables.entries.c
+        found = self._all(sa.select(entries.time_us).order_by(entries.idx).limit(1))
+        return found[0].time_us if found else None
+
     def about(self, requests: Collection[str]) -> list[int]:
         """Returns the indexes of the entries about these requests and reviews, in order."""
         links = self._tables.links.c
