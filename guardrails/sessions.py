@@ -27,13 +27,17 @@ __all__ = ["Session", "Sessions"]
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Who acts, through what, and why: in force for everything called inside `Guard.session`. Its key signs what it records."""
+    """Who acts, through what, and why: in force for everything called inside `Guard.session`. Its key signs what it records.
+
+    `emergency` says why the glass is broken, empty when it is not.
+    """
 
     principal: Principal
     context: Context
     budget: ProbeBudget
     key: SessionKey
     subjects: tuple[str, ...] = ()
+    emergency: str = ""
 
 
 class Sessions:
