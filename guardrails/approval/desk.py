@@ -50,10 +50,6 @@ class ApprovalDesk:
         """Returns a request; see `ApprovalStore.get`."""
         return self.store.get(request_id)
 
-    def waiting(self, digest: str, now: int) -> ApprovalRequest | None:
-        """Returns the request with this digest that waits for an answer, None when there is none."""
-        return next((request for request in self.store.pending(now=now) if request.digest == digest), None)
-
     def status(self, request_id: str, *, now: int) -> ApprovalStatus:
         """Returns how far a request has come; see `ApprovalStore.status`."""
         return self.store.status(request_id, now=now)
