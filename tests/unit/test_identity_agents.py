@@ -103,6 +103,7 @@ KEY = AgentKey.generate("a").public_text
         "[" * 500,
         "\0",
     ],
+    ids=[str(number) for number in range(16)],  # the keys are new in each process
 )
 def test_files_of_agents_that_are_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "agents.yaml"
