@@ -39,6 +39,7 @@ __all__ = [
     "revealed_mask",
     "row_filters_for",
     "stored_mask",
+    "terms_of",
 ]
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -198,6 +199,11 @@ def approval_terms(rules: Iterable[Rule]) -> ApprovalTerms | None:
         window_s=min(t.window for t in terms),
         impact=max((t.impact for t in terms), key=get_args(ImpactMode).index),
     )
+
+
+def terms_of(rule: str, policy: BoundPolicy) -> ApprovalTerms | None:
+    """Returns the terms of one rule that asks for approval, by its id; None when there is no such rule."""
+    return next((approval_terms([b.rule]) for b in policy.rules if b.rule.id == rule and b.rule.effect == "approve"), None)
 
 
 def _in_common(groups: list[tuple[str, ...]]) -> tuple[str, ...] | None:
