@@ -122,6 +122,15 @@ _APPROVAL = {
     "approval.closed": Code("The request is already decided or used", "Ask again with a new request."),
     "approval.mismatch": Code("The approval is for something else", "Run exactly what was approved."),
     "approval.reason_required": Code("A reason has to be given with the approval", "Say why, in a sentence."),
+    "approval.outside_hours": Code("A yes does not count at this time", "Answer within the hours that the message names."),
+    "approval.voted": Code("This person has said yes already", "Somebody else has to say yes as well."),
+    "approval.forged": Code("The yes is not in the ledger as it should be", "Ask again; an administrator must look into it."),
+    "approval.break_glass": Code(
+        "This person may not go ahead without an approval here", "Wait for the approval, or close the review that is overdue."
+    ),
+    "approval.window": Code(
+        "The policy lets no grant be given ahead like this", "Ask for a shorter time, or one statement at a time."
+    ),
     "approval.channel_down": Code("No approver could be reached", "Try again later."),
 }
 
@@ -131,6 +140,12 @@ _IDENTITY = {
     "identity.key_unknown": Code("The token's key is not known", "Check issuer and JWKS."),
     "identity.claims_invalid": Code("The token lacks what a principal needs", "Check audience, issuer and claims."),
     "identity.principal_invalid": Code("The principal is not valid", "Give a non-empty id."),
+    "identity.delegation_invalid": Code("The token does not say properly who acts for whom", "Check the `act` claim."),
+    "identity.delegation_mismatch": Code(
+        "The token names another agent than the session", "Use the token that was given to this agent."
+    ),
+    "identity.sign_in_failed": Code("Nobody was signed in", "Sign in again."),
+    "identity.provider_failed": Code("The identity provider cannot be used", "Check the issuer's URL and that it answers."),
 }
 
 _ENGINE = {

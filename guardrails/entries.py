@@ -22,6 +22,7 @@ from guardrails.model import (
     Execution,
     Mask,
     Principal,
+    Row,
     ScanFinding,
     Statement,
     Value,
@@ -109,11 +110,15 @@ def outcome_entry(
     context: Context,
     *,
     execution: Execution | None = None,
+    rows: Sequence[Row] | None = None,
     findings: Sequence[ScanFinding] = (),
     decision: Decision | None = None,
     error: BaseException | None = None,
 ) -> tuple[dict[str, JSON], Private]:
-    """Returns the entry that says how an intent ended: with a result, or with an error (class and code, never its text)."""
+    """Returns the entry that says how an intent ended: with a result, or with an error (class and code, never its text).
+
+    `rows` are what the caller gets, after the second net; those of the execution when None.
+    """
     entry: dict[str, JSON] = {"type": "outcome", "session": context.session_id, "intent": intent_id}
     if error is not None:
         code = error.code if isinstance(error, GuardrailsError) else type(error).__name__
@@ -133,7 +138,7 @@ def outcome_entry(
         "masks": [{"column": str(m.column), "mask": m.kind} for m in masks[:_NAMES]],
         "findings": [{"column": _scrubbed(_short(f.column)), "kind": f.kind, "count": f.count} for f in findings[:_NAMES]],
     }
-    return entry, {"result": _utf8(repr((execution.columns, execution.rows)))}
+    return entry, {"result": _utf8(repr((execution.columns, tuple(execution.rows if rows is None else rows))))}
 
 
 def _who(principal: Principal, context: Context) -> dict[str, JSON]:

@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 import sqlalchemy as sa
 
 from guardrails import flow
-from guardrails.approval import ApprovalStore, Channel
-from guardrails.asking import Approvals
+from guardrails.approval import ApprovalDesk, ApprovalStore, Channel
+from guardrails.asking import Approvals, Asker
 from guardrails.budget import ProbeBudget
 from guardrails.calling import call_with_plan, sql_arguments
 from guardrails.catalog.ledgers import without_ledgers
 from guardrails.drivers import Runner, adrive, drive
 from guardrails.engines import Engine, open_engine
 from guardrails.entries import JSON, session_facts
-from guardrails.errors import IdentityError, UsageError
+from guardrails.errors import Denied, IdentityError, UsageError
 from guardrails.install import trusted
 from guardrails.joint import JointOutcomes
 from guardrails.ledger import Ledger, Private, SessionKey
@@ -48,7 +48,7 @@ from guardrails.model import (
     Statement,
     Value,
 )
-from guardrails.policy import BoundPolicy, Policy
+from guardrails.policy import BoundPolicy, Policy, terms_of
 from guardrails.revealing import judge_reveal, run_reveal
 from guardrails.sql.barriers import Placements
 from guardrails.tools import find_params_argument, find_sql_argument, is_stub, wrap
@@ -72,6 +72,7 @@ class Session:
     budget: ProbeBudget
     key: SessionKey
     subjects: tuple[str, ...] = ()
+    emergency: str = ""
 
 
 class Guard:
@@ -86,7 +87,7 @@ class Guard:
         policy: Policy,
         engine: Engine,
         ledger: Ledger,
-        approvals: ApprovalStore,
+        desk: ApprovalDesk,
         keyring: MaskKeyring,
         *,
         channel: Channel | None = None,
@@ -99,7 +100,7 @@ class Guard:
         self.policy = policy
         self.engine = engine
         self.ledger = ledger
-        self._approvals = Approvals(approvals, ledger, channel)
+        self._approvals = Approvals(desk, channel)
         self._keyring = keyring
         self._observer = observer
         self._scan = scan
@@ -140,7 +141,7 @@ class Guard:
             joint_outcomes: Write the outcome of every change in the transaction of the change itself: both happen or neither, so
                 no crash leaves a change whose outcome is unknown. Database and ledger must be the same PostgreSQL database.
             state: The path beside which approvals (``.approvals``) and mask keys lie; the ledger's own file by default. A ledger in
-                a server needs one, on storage that the hosts share if several ask for approvals.
+                a server keeps the approvals with it, and needs a path for the mask keys.
             keep: Which of the values that entries commit to are kept too, sealed, beside the tree: of ``sql``, ``params``,
                 ``executed``, ``result`` and ``arguments``. `Ledger.kept` returns them; erasure destroys them.
 
@@ -157,16 +158,15 @@ class Guard:
         log = ledger if isinstance(ledger, Ledger) else Ledger.open(ledger)
         beside = state or log.path or ("sqlite:///:memory:" if log.is_memory else None)
         if beside is None:
-            message = "A ledger in a server has no folder for approvals and mask keys."
+            message = "A ledger in a server has no folder for mask keys."
             raise UsageError("usage.input_invalid", message, hint="Give `state`, a path beside which they may lie.")
         log.recover()
-        store = ApprovalStore.open(beside)
+        in_server = log.path is None and not log.is_memory
+        desk = ApprovalDesk(ApprovalStore.of(log) if in_server else ApprovalStore.open(beside), log)
         keyring = open_keyring(beside)
         choices = {"scan": not unsafe_without_scan, "crosscheck": crosscheck}
         joint = JointOutcomes.of(engine, log) if joint_outcomes else None
-        guard = cls(
-            loaded, engine, log, store, keyring, channel=approvals, observer=observer, joint=joint, keep=keep, **choices
-        )
+        guard = cls(loaded, engine, log, desk, keyring, channel=approvals, observer=observer, joint=joint, keep=keep, **choices)
         guard._bind()
         return guard
 
@@ -421,9 +421,54 @@ class Guard:
 
         return decorate
 
+    @property
+    def desk(self) -> ApprovalDesk:
+        """Where requests wait and people answer: their votes, grants given ahead, and reviews of emergencies."""
+        return self._approvals.desk
+
+    @contextmanager
+    def break_glass(self, reason: str) -> Iterator[None]:
+        """Lets what waits for approval run at once inside, where the policy lets this principal: loudly, with a review afterwards.
+
+        Args:
+            reason: What the emergency is; whoever reviews it reads it.
+
+        Raises:
+            UsageError: There is no reason, or no session. What may not go ahead raises Denied (approval.break_glass) when it is run.
+        """
+        if not reason.strip():
+            raise UsageError("usage.input_invalid", "Who breaks the glass has to say why.")
+        token = self._session.set(replace(self._current(), emergency=reason.strip()))
+        try:
+            yield
+        finally:
+            self._session.reset(token)
+
+    def request_window(self, rule: str, *, seconds: int, reason: str) -> ApprovalRequest:
+        """Asks for a grant ahead: for whatever a rule asks approval for, in this session's name, for a time.
+
+        Args:
+            rule: The rule's id; its `approval` needs a `window`.
+            seconds: For how long.
+            reason: What for; approvers read it.
+
+        Returns:
+            The request; once it is approved, the rule's statements run without asking until the time is over.
+
+        Raises:
+            Denied: The policy lets none be given like this (approval.window), somebody said no, or nobody can be asked.
+            UsageError: There is no reason.
+        """
+        if not reason.strip():
+            raise UsageError("usage.input_invalid", "A reason has to be given.")
+        terms = terms_of(rule, self._bind())
+        if terms is None:
+            raise Denied("approval.window", "No rule with this id asks for approval.")
+        return self._approvals.ask_ahead(rule, terms, seconds, reason.strip(), self.policy.digest, self._asker(self._current()))
+
     def pending(self) -> list[ApprovalRequest]:
         """Returns the requests that wait for a person, oldest first."""
-        return self._approvals.pending()
+        return list(self.desk.pending(now=int(time.time())))
 
     def approve(self, request_id: str, *, by: Principal, reason: str = "") -> None:
         """Says yes to one request; recorded. The requester then runs the same statement again, once.
@@ -431,7 +476,7 @@ class Guard:
         Raises:
             Denied: `by` is the requester or not an approver, or the request is closed or expired.
         """
-        self._approvals.approve(request_id, by, reason)
+        self.desk.approve(request_id, by, reason, int(time.time()))
 
     def deny(self, request_id: str, *, by: Principal, reason: str = "") -> None:
         """Says no to one request; recorded.
@@ -439,7 +484,7 @@ class Guard:
         Raises:
             Denied: `by` may not decide it, or the request is closed or expired.
         """
-        self._approvals.deny(request_id, by, reason)
+        self.desk.deny(request_id, by, reason, int(time.time()))
 
     def mask_sql(self, mask: Mask, column: Column) -> MaskExpression:
         """Returns a mask as SQL of this guard's engine, with this guard's key."""
@@ -550,7 +595,7 @@ class Guard:
                 appended = self.ledger.append(entry, private=self._private(private, session))
                 return flow.Appended(appended.entry_id, appended.index, appended.leaf_hash.hex())
             case flow.SeekApproval(digest, judgement):
-                return self._approvals.seek(digest, judgement, session.principal, session.context)
+                return self._approvals.seek(digest, judgement, self._asker(session), lambda _: None)
             case flow.Spend(probes, limit):
                 return flow.Spent(*session.budget.spend(probes, limit))
             case flow.Lookup(plan):
@@ -561,6 +606,9 @@ class Guard:
                 return None
             case _:
                 raise UsageError("usage.bug", "An unknown step.")
+
+    def _asker(self, session: Session) -> Asker:
+        return Asker(session.principal, session.context, session.emergency, functools.partial(_require_valid, session))
 
     def _decorate_sql(self, function: Callable[P, R], sql: str | None, name: str | None) -> Callable[P, R]:
         sql_argument = sql or find_sql_argument(function)

@@ -20,6 +20,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
+from tests.support.identity_provider import IdentityProvider, running_provider
 from tests.support.mysql import new_database
 from tests.support.schema import make_sqlite_shop
 
@@ -108,6 +109,13 @@ def new_mariadb(mariadb_url: str) -> Iterator[Callable[[], str]]:
     """Makes fresh empty MariaDB databases, by URL; all are dropped at the end of the session."""
     with ExitStack() as made:
         yield lambda: made.enter_context(new_database(mariadb_url))
+
+
+@pytest.fixture(scope="session")
+def identity_provider() -> Iterator[IdentityProvider]:
+    """A real OpenID provider on loopback, shared by the tests of one worker; see `tests.support.identity_provider`."""
+    with running_provider() as provider:
+        yield provider
 
 
 @pytest.fixture

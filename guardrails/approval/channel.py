@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 
 from guardrails.approval.notice import Notice
 from guardrails.approval.printing import printable
+from guardrails.approval.status import Review
 from guardrails.approval.store import ApprovalStore
 from guardrails.errors import Denied, GuardrailsError
 from guardrails.model import ApprovalRequest, Principal
@@ -28,6 +29,7 @@ __all__ = [
     "Telling",
     "WaitingChannel",
     "ask_channel",
+    "notify_channel",
     "printable",
     "tell_channel",
 ]
@@ -112,6 +114,11 @@ def tell_channel(channel: object, notice: Notice) -> bool:
     return True
 
 
+def notify_channel(channel: object, review: Review) -> bool:
+    """Tells people that the glass was broken, or that its review is closed, as `tell_channel` does."""
+    return tell_channel(channel, Notice.of_review(review))
+
+
 class CallbackChannel:
     """Asks a function.
 
@@ -138,11 +145,11 @@ class WaitingChannel:
 
     Args:
         store: Where the answer will be.
-        poll_s: Seconds between two looks.
+        poll_s: Seconds after which it looks even when the store has not told of a change, as when the request's time is over.
         timeout_s: Seconds after which the request is left pending.
     """
 
-    def __init__(self, store: ApprovalStore, poll_s: float = 0.5, timeout_s: float = 300) -> None:
+    def __init__(self, store: ApprovalStore, poll_s: float = 1, timeout_s: float = 300) -> None:
         self._store = store
         self._poll_s = poll_s
         self._timeout_s = timeout_s
@@ -154,6 +161,7 @@ class WaitingChannel:
             Denied: Somebody said no (approval.denied), or its time is over (approval.expired).
         """
         deadline = time.monotonic() + self._timeout_s
+        seen = self._store.watch(0)
         while True:
             state = self._store.status(request.id, now=int(time.time())).state
             if state == "denied":
@@ -163,7 +171,7 @@ class WaitingChannel:
             left_s = deadline - time.monotonic()
             if state != "pending" or left_s <= 0:
                 return None
-            time.sleep(min(self._poll_s, left_s))
+            seen = self._store.watch(min(self._poll_s, left_s), seen)
 
 
 class ChannelGroup:

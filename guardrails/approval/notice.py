@@ -12,19 +12,20 @@ from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
 from guardrails.approval.printing import one_line
+from guardrails.approval.status import Review
 from guardrails.model import ApprovalRequest
 
 __all__ = ["Notice", "NoticeKind", "notice_facts", "notice_title", "request_link"]
 
-NoticeKind: TypeAlias = Literal["approval.requested", "approval.decided", "break_glass.used", "review.opened", "review.closed"]
+NoticeKind: TypeAlias = Literal["approval.requested", "approval.decided", "break_glass.used", "review.closed"]
 
 _TITLES: dict[NoticeKind, str] = {
     "approval.requested": "Approval needed",
     "approval.decided": "Approval answered",
-    "break_glass.used": "Glass was broken",
-    "review.opened": "Review needed",
+    "break_glass.used": "Glass was broken, and a review is due",
     "review.closed": "Review closed",
 }
+_REVIEWS = frozenset({"break_glass.used", "review.closed"})
 _MOST_CHARACTERS = 300
 
 
@@ -55,6 +56,14 @@ class Notice:
         """Returns the notice that somebody asks."""
         return cls("approval.requested", request, request.created_at, due_at=request.expires_at)
 
+    @classmethod
+    def of_review(cls, review: Review) -> Notice:
+        """Returns the notice that the glass was broken, or that the review of it is closed."""
+        if review.is_open:
+            request = review.request
+            return cls("break_glass.used", request, review.opened_at, by=request.requester, due_at=review.due_at)
+        return cls("review.closed", review.request, review.closed_at or review.opened_at, by=review.closed_by)
+
     @property
     def id(self) -> str:
         """Names the event: the same in every process and at every try, so that whoever gets it twice can tell."""
@@ -64,7 +73,7 @@ class Notice:
 
 def request_link(console_url: str | None, request_id: str) -> str | None:
     """Returns where the console shows a request to whoever has signed in; None without a console."""
-    return f"{console_url.rstrip('/')}/requests/{request_id}" if console_url else None
+    return _page(console_url, "requests", request_id)
 
 
 def notice_title(notice: Notice) -> str:
@@ -87,9 +96,18 @@ def notice_facts(notice: Notice, console_url: str | None = None) -> dict[str, st
         "answer": notice.answer,
         "by": notice.by,
         "due": None if notice.due_at is None else _moment(notice.due_at),
-        "link": request_link(console_url, request.id),
+        "link": _link(notice, console_url),
     }
     return {name: _short(value) for name, value in given.items() if value not in (None, "")}
+
+
+def _link(notice: Notice, console_url: str | None) -> str | None:
+    """Where the console shows what a notice is about; a review has its request's id."""
+    return _page(console_url, "reviews" if notice.kind in _REVIEWS else "requests", notice.request.id)
+
+
+def _page(console_url: str | None, pages: str, id_: str) -> str | None:
+    return f"{console_url.rstrip('/')}/{pages}/{id_}" if console_url else None
 
 
 def _short(value: str | int | None) -> str | int:

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
-import json
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Mapping
-from http.client import HTTPException
 from typing import Protocol, TypeAlias
-from urllib.parse import urlsplit
 
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -19,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from guardrails.errors import IdentityError, UsageError
+from guardrails.identity.fetching import fetch_json, require_private_url
 
 __all__ = [
     "ALGORITHMS",
@@ -27,7 +22,6 @@ __all__ = [
     "KeySource",
     "PublicKey",
     "VerificationKey",
-    "fetch_json",
     "parse_jwks",
     "parse_keys",
 ]
@@ -39,7 +33,6 @@ ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "E
 """What may be configured: signatures with public keys only (RFC 7518 section 3.1, RFC 8037)."""
 
 _MIN_RSA_BITS = 2048
-_MOST_BYTES = 512 * 1024
 _MOST_KEYS = 100
 
 
@@ -176,55 +169,6 @@ def parse_jwks(document: object) -> tuple[VerificationKey, ...]:
     if not isinstance(entries, list) or len(entries) > _MOST_KEYS:
         raise IdentityError("identity.key_unknown", "The issuer's key set is not a JSON Web Key Set.")
     return tuple(key for entry in entries if isinstance(entry, dict) and (key := _parse_jwk(entry)) is not None)
-
-
-def fetch_json(url: str, timeout_s: float) -> object:
-    """Returns a JSON document; follows no redirects.
-
-    Raises:
-        IdentityError: It could not be read (identity.key_unknown).
-    """
-    require_private_url(url)
-    request = urllib.request.Request(url, headers={"Accept": "application/json"})  # noqa: S310 - the scheme was checked
-    try:
-        with urllib.request.build_opener(_NoRedirects()).open(request, timeout=timeout_s) as response:
-            data = response.read(_MOST_BYTES + 1)
-        if len(data) > _MOST_BYTES:
-            raise ValueError("too large")
-        document: object = json.loads(data)
-    except (OSError, HTTPException, ValueError, RecursionError) as error:
-        raise IdentityError(
-            "identity.key_unknown", "The issuer's keys could not be read.", evidence={"url": url, "error": type(error).__name__}
-        ) from error
-    return document
-
-
-def require_private_url(url: str) -> None:
-    """Refuses a URL over which somebody on the way could put in keys.
-
-    Raises:
-        UsageError: It is neither HTTPS nor loopback HTTP (usage.input_invalid).
-    """
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-    except ValueError:
-        parts, host = urlsplit(""), ""
-    if host and (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))):
-        return
-    raise UsageError("usage.input_invalid", "Keys are only read over https, or over http from this machine.")
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: object, **__: object) -> None:
-        return None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _parse_jwk(entry: dict[str, object]) -> VerificationKey | None:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from guardrails.model.request import Statement
-from guardrails.model.values import GrantKind, ImpactMode, RequestKind
+from guardrails.model.values import GrantKind, ImpactMode, RequestKind, Verification
 
 __all__ = ["ApprovalGrant", "ApprovalRequest", "ApprovalTerms", "BreakGlass", "Impact", "WorkingHours"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class WorkingHours:
     """When a yes counts: on `days` (0 is Monday) from `begins` until before `ends` (minutes after midnight) in `zone` (IANA)."""
 
@@ -90,6 +90,7 @@ class ApprovalRequest:
         impact: What it would change; None where nobody tried.
         why: What the requester says it is for.
         window_s: Of a grant ahead: for how long it is asked.
+        requester_verified: How the requester is known; of who is known by more than a name, only people who are too may answer.
     """
 
     id: str
@@ -111,6 +112,7 @@ class ApprovalRequest:
     impact: Impact | None = None
     why: str = ""
     window_s: int = 0
+    requester_verified: Verification = "unverified"
 
 
 @dataclass(frozen=True, slots=True)

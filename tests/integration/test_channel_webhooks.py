@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from guardrails import ApprovalRequired, Guard, Policy
-from guardrails.approval import ApprovalStore, ChannelGroup, Notice, WaitingChannel
+from guardrails.approval import ApprovalStore, ChannelGroup, Notice, Review, WaitingChannel, notify_channel
 from guardrails.approval.channels import ChannelSettings, SlackChannel, WebhookChannel, new_webhook_secret, open_channels
 from guardrails.approval.channels.outbox import Outbox
 from guardrails.errors import Denied, UsageError
@@ -207,11 +208,17 @@ def test_several_channels_tell_first_and_then_wait(receiver: Receiver, tmp_path:
         assert group.ask(asked) is None
         bodies = [json.loads(got.body) for got in receiver.wait(2)]
         assert sorted("blocks" in body for body in bodies) == [False, True]
-        group.notify(Notice("review.opened", asked, 1))
-        receiver.wait(4)
+        review = Review(asked.id, asked, "an emergency", asked.created_at, asked.created_at + 60)
+        assert notify_channel(group, review)
+        assert {json.loads(got.body).get("type") for got in receiver.wait(4)} == {
+            None,
+            "approval.requested",
+            "break_glass.used",
+        }
         group.close()
-        with pytest.raises(Denied):
-            group.notify(Notice("review.closed", asked, 2))
+        assert not notify_channel(group, replace(review, closed_by="lea", closed_at=asked.created_at)), "logged, not raised"
+        assert not notify_channel(WaitingChannel(store), review)
+        assert not notify_channel(None, review)
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,9 @@ def test_an_agent_pauses_and_another_process_goes_on(sqlite_path: Path, tmp_path
         assert rows_left(guard) == 3
         assert guard.pending() == []
         approver = [e["approver"] for e in guard.ledger.entries() if e["type"] == "approval.decided"]
-        assert approver == [{"id": "lea@example.com", "issuer": "https://id.example.com", "verified": "jwt"}]
+        assert approver == [
+            {"id": "lea@example.com", "issuer": "https://id.example.com", "verified": "jwt", "groups": ["leads"]}
+        ]
 
 
 async def test_whatever_the_resumption_says_only_the_store_permits(sqlite_path: Path, tmp_path: Path, url: str) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from standardwebhooks import Webhook
 
-from guardrails.approval import Notice
+from guardrails.approval import Notice, Review
 from guardrails.approval.channels import new_webhook_secret
 from guardrails.approval.channels.signing import WebhookSigner
 from guardrails.approval.channels.slack import slack_body
@@ -35,12 +36,12 @@ REQUEST = ApprovalRequest(
     impact=Impact((("orders", 4711),)),
     why=SECRETS[2],
 )
+REVIEW = Review("r1", REQUEST, SECRETS[2], 1_800_000_000, 1_800_086_400)
 NOTICES = [
     Notice.of_request(REQUEST),
     Notice("approval.decided", REQUEST, 1_800_000_100, by="lea@example.com", answer="approved", number=1),
-    Notice("break_glass.used", REQUEST, 1_800_000_000, by="ana@example.com", due_at=1_800_086_400),
-    Notice("review.opened", REQUEST, 1_800_000_000, due_at=1_800_086_400),
-    Notice("review.closed", REQUEST, 1_800_000_200, by="lea@example.com"),
+    Notice.of_review(REVIEW),
+    Notice.of_review(replace(REVIEW, closed_by="lea@example.com", comment=SECRETS[3], closed_at=1_800_000_200)),
 ]
 
 
@@ -49,7 +50,8 @@ def test_no_message_carries_what_runs(notice: Notice) -> None:
     for body in (webhook_body(notice, CONSOLE), slack_body(notice, CONSOLE)):
         text = body.decode()
         assert not [secret for secret in (*SECRETS, "4711", "UPDATE") if secret in text]
-        assert "https://console.example.com/requests/r1" in text
+        pages = "reviews" if notice.kind in ("break_glass.used", "review.closed") else "requests"
+        assert f"https://console.example.com/{pages}/r1" in text
         assert "\x1b" not in text
 
 
@@ -75,7 +77,7 @@ def test_a_webhook_says_who_asks_for_what_kind_of_thing() -> None:
 def test_an_event_keeps_its_id_and_others_have_others() -> None:
     assert Notice.of_request(REQUEST).id == NOTICES[0].id
     votes = [Notice("approval.decided", REQUEST, 1, answer="approved", number=number).id for number in (1, 2)]
-    assert len({*votes, *(notice.id for notice in NOTICES)}) == 6
+    assert len({*votes, *(notice.id for notice in NOTICES)}) == 5
 
 
 def test_a_chat_shows_text_and_does_nothing_with_it() -> None:
