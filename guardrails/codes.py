@@ -140,10 +140,21 @@ _IDENTITY = {
     "identity.key_unknown": Code("The token's key is not known", "Check issuer and JWKS."),
     "identity.claims_invalid": Code("The token lacks what a principal needs", "Check audience, issuer and claims."),
     "identity.principal_invalid": Code("The principal is not valid", "Give a non-empty id."),
+    "identity.sign_in_required": Code("Nobody is signed in to the console", "Sign in."),
+    "identity.role_missing": Code("The groups of this person do not give the role", "Ask who runs the console for the role."),
+    "identity.link_invalid": Code("The link to sign in with is not good, or no longer", "Ask for a new link, or begin again."),
+    "identity.form_forged": Code(
+        "A form was not sent by a page of this console", "Load the page again and send it from there."
+    ),
+    "identity.too_many_tries": Code("There were too many tries to sign in", "Wait a minute."),
     "identity.delegation_invalid": Code("The token does not say properly who acts for whom", "Check the `act` claim."),
     "identity.delegation_mismatch": Code(
         "The token names another agent than the session", "Use the token that was given to this agent."
     ),
+    "identity.agent_unproven": Code(
+        "The agent has not shown that it is the one that it says", "Give the session the agent's key."
+    ),
+    "identity.agent_key_invalid": Code("The agent's key cannot be used", "See the message for what is wrong with it."),
     "identity.sign_in_failed": Code("Nobody was signed in", "Sign in again."),
     "identity.provider_failed": Code("The identity provider cannot be used", "Check the issuer's URL and that it answers."),
 }
