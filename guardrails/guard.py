@@ -24,6 +24,7 @@ from guardrails.approval import ApprovalDesk, ApprovalStore, Channel
 from guardrails.asking import Approvals, Asker
 from guardrails.calling import call_with_plan, sql_arguments
 from guardrails.catalog.ledgers import without_ledgers
+from guardrails.conversation import message_entry
 from guardrails.drivers import Runner, adrive, drive
 from guardrails.engines import Engine, open_engine
 from guardrails.entries import JSON
@@ -134,7 +135,7 @@ class Guard:
             state: The path beside which approvals (``.approvals``) and mask keys lie; the ledger's own file by default. A ledger in
                 a server keeps the approvals with it, and needs a path for the mask keys.
             keep: Which of the values that entries commit to are kept too, sealed, beside the tree: of ``sql``, ``params``,
-                ``executed``, ``result`` and ``arguments``. `Ledger.kept` returns them; erasure destroys them.
+                ``executed``, ``result``, ``arguments`` and ``message``. `Ledger.kept` returns them; erasure destroys them.
             agents: The agents that may act, or the path of their file: each has to show its key. None: any may, by name.
 
         Returns:
@@ -459,6 +460,23 @@ class Guard:
         if terms is None:
             raise Denied("approval.window", "No rule with this id asks for approval.")
         return self._approvals.ask_ahead(rule, terms, seconds, reason.strip(), self.policy.digest, self._asker(self._current()))
+
+    def note(self, role: str, text: str, *, tool: str | None = None, tool_call_id: str | None = None) -> None:
+        """Records one message of the conversation that the session is part of; its text is committed to, and kept if asked for.
+
+        Args:
+            role: Who speaks: ``user``, ``assistant``, ``system`` or ``tool``.
+            text: What is said.
+            tool: Name of the tool that it comes from or goes to.
+            tool_call_id: The framework's id of the call.
+
+        Raises:
+            UsageError: The role is none of these.
+            LedgerError: It could not be written.
+        """
+        session = self._current(tool, tool_call_id)
+        entry, private = message_entry(role, text, session.context)
+        self.ledger.append(entry, private=self._private(private, session))
 
     def pending(self) -> list[ApprovalRequest]:
         """Returns the requests that wait for a person, oldest first."""

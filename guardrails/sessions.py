@@ -29,7 +29,7 @@ __all__ = ["Session", "Sessions"]
 class Session:
     """Who acts, through what, and why: in force for everything called inside `Guard.session`. Its key signs what it records.
 
-    `emergency` says why the glass is broken, inside `Guard.break_glass`; else it is empty.
+    `emergency` says why the glass is broken, empty when it is not.
     """
 
     principal: Principal

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from guardrails.identity import AgentKey, AgentRegistry, JwtVerifier
 from guardrails.identity.agents import proven_key
 from guardrails.ledger.verify import verify
 from guardrails.model import ApprovalRequest
-from tests.support.guarded_shop import ANA, LEAD, POLICY
+from tests.support.guarded_shop import ANA, POLICY
 from tests.support.schema import make_sqlite_shop
 
 ISSUER, AUDIENCE = "https://id.example.com", "shop"
@@ -158,7 +157,7 @@ def test_an_expired_token_ends_the_session_once(guard: Guard, tmp_path: Path) ->
 def test_a_yes_that_comes_after_the_token_has_expired_runs_nothing(shop: str, tmp_path: Path) -> None:
     def late(_: ApprovalRequest) -> Answer:
         time.sleep(max(0.0, (short.expires_at or 0) - time.time()) + 0.01)
-        return Answer(True, replace(LEAD, verified="jwt"), "fine")
+        return Answer(True, principal(sub="lee@example.com", groups=["leads"]), "fine")
 
     ledger = f"sqlite:///{tmp_path / 'audit.db'}"
     with Guard.open(Policy.from_text(POLICY), database=shop, ledger=ledger, approvals=CallbackChannel(late)) as guard:
