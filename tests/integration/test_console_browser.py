@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from guardrails import ApprovalRequired, Guard, Principal
 from guardrails.approval import ApprovalStore, WaitingChannel
@@ -62,21 +63,60 @@ def served(tmp_path_factory: pytest.TempPathFactory, identity_provider: Identity
             yield Served(opened[0], address, folder)
 
 
-@pytest.fixture
-def context(browser: Browser, served: Served) -> Iterator[BrowserContext]:
-    """A browser's profile; a page that breaks the content security policy, or fails in its script, fails the test."""
-    made = browser.new_context(base_url=served.address, reduced_motion="reduce")
-    made.set_default_timeout(10_000)
-    problems: list[str] = []
-    made.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-    made.on("weberror", lambda error: problems.append(str(error.error)))
-    outside: list[str] = []
-    made.on("request", lambda request: None if request.url.startswith(served.address) else outside.append(request.url))
+class Profiles:
+    """Browser profiles by person, each signed in once; what breaks the content security policy or fails in a script is kept."""
+
+    def __init__(self, browser: Browser, served: Served) -> None:
+        self._browser = browser
+        self._served = served
+        self._contexts: dict[object, BrowserContext] = {}
+        self.problems: list[str] = []
+
+    def new(self, **options: Any) -> BrowserContext:
+        made = self._browser.new_context(base_url=self._served.address, reduced_motion="reduce", **options)
+        made.set_default_timeout(15_000)
+        made.on("console", self._hear)
+        made.on("weberror", lambda error: self.problems.append(str(error.error)))
+        made.on("request", self._see)
+        return made
+
+    def page(self, who: Principal, path: str = "/inbox") -> Page:
+        """A page of somebody who is signed in."""
+        key = who.id, who.groups
+        if key not in self._contexts:
+            self._contexts[key] = self.new()
+            sign_in(self._contexts[key], self._served, who)
+        page = self._contexts[key].pages[0]
+        page.set_viewport_size({"width": 1200, "height": 800})
+        page.goto(path)
+        return page
+
+    def close(self) -> None:
+        for context in self._contexts.values():
+            context.close()
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        # A refusal that a test provokes is reported by the browser as a failed resource.
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            self.problems.append(message.text)
+
+    def _see(self, request: Request) -> None:
+        is_ours = request.url.startswith(self._served.address)
+        if not (is_ours or request.is_navigation_request()) and request.frame.url.startswith(self._served.address):
+            self.problems.append(request.url)
+
+
+@pytest.fixture(scope="module")
+def profiles(browser: Browser, served: Served) -> Iterator[Profiles]:
+    made = Profiles(browser, served)
     yield made
     made.close()
-    # A refusal that a test provokes is reported by the browser as a failed resource.
-    assert [text for text in problems if "Failed to load resource" not in text] == []
-    assert [url for url in outside if "127.0.0.1" not in url and "localhost" not in url] == []
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_loaded_from_elsewhere_and_no_script_fails(profiles: Profiles) -> Iterator[None]:
+    yield
+    assert profiles.problems == []
 
 
 def sign_in(context: BrowserContext, served: Served, who: Principal) -> Page:
@@ -87,8 +127,8 @@ def sign_in(context: BrowserContext, served: Served, who: Principal) -> Page:
     return page
 
 
-def test_an_agent_that_waits_goes_on_when_somebody_approves_with_a_reason(context: BrowserContext, served: Served) -> None:
-    page = sign_in(context, served, LEA)
+def test_an_agent_that_waits_goes_on_when_somebody_approves_with_a_reason(profiles: Profiles, served: Served) -> None:
+    page = profiles.page(LEA)
     results: list[Result] = []
 
     def work() -> None:
@@ -121,21 +161,19 @@ def test_an_agent_that_waits_goes_on_when_somebody_approves_with_a_reason(contex
     expect(page.get_by_role("button", name="Approve")).to_have_count(0)
 
 
-def test_a_requester_sees_no_form_and_cannot_send_one(context: BrowserContext, served: Served) -> None:
-    page = sign_in(context, served, Principal(ANA.id, frozenset({"leads"})))
-    page.goto(f"/requests/{served.demo.requests['refund']}")
+def test_a_requester_sees_no_form_and_cannot_send_one(profiles: Profiles, served: Served) -> None:
+    page = profiles.page(Principal(ANA.id, frozenset({"leads"})), f"/requests/{served.demo.requests['refund']}")
     expect(page.get_by_text("This is your own request")).to_be_visible()
     expect(page.get_by_role("button", name="Approve")).to_have_count(0)
     token = page.locator("input[name=csrf_token]").first.input_value()
     form = {"csrf_token": token, "answer": "approve", "reason": "mine"}
-    answer = context.request.post(f"/requests/{served.demo.requests['refund']}/answer", form=form)
+    answer = page.request.post(f"/requests/{served.demo.requests['refund']}/answer", form=form)
     assert answer.status == 403
     assert "Requesters cannot answer their own request." in answer.text()
 
 
-def test_a_forged_token_is_refused(context: BrowserContext, served: Served) -> None:
-    page = sign_in(context, served, BO)
-    page.goto(f"/requests/{served.demo.requests['refund']}")
+def test_a_forged_token_is_refused(profiles: Profiles, served: Served) -> None:
+    page = profiles.page(BO, f"/requests/{served.demo.requests['refund']}")
     page.locator("#answer-form input[name=csrf_token]").evaluate("field => { field.value = 'forged'; }")
     page.get_by_label("Reason").fill("forged")
     page.get_by_role("button", name="Approve").click()
@@ -143,14 +181,14 @@ def test_a_forged_token_is_refused(context: BrowserContext, served: Served) -> N
     assert served.demo.guard.desk.status(served.demo.requests["refund"], now=int(time.time())).votes == ()
 
 
-def test_a_form_on_another_site_is_refused(context: BrowserContext, served: Served) -> None:
-    page = sign_in(context, served, BO)
+def test_a_form_on_another_site_is_refused(profiles: Profiles, served: Served) -> None:
+    page = profiles.page(BO)
     token = page.locator("input[name=csrf_token]").first.input_value()
     target = f"{served.address}/requests/{served.demo.requests['refund']}/answer"
     # The same machine under another name is another site to the browser.
     other = served.address.replace("127.0.0.1", "localhost")
     fields = f'<input name="csrf_token" value="{token}"><input name="answer" value="approve"><input name="reason" value="x">'
-    context.route(
+    page.route(
         f"{other}/**",
         lambda route: route.fulfill(
             content_type="text/html", body=f'<form method="post" action="{target}">{fields}<button>Win</button></form>'
@@ -163,23 +201,23 @@ def test_a_form_on_another_site_is_refused(context: BrowserContext, served: Serv
     assert served.demo.guard.desk.status(served.demo.requests["refund"], now=int(time.time())).votes == ()
 
 
-def test_a_link_is_good_once(context: BrowserContext, served: Served) -> None:
+def test_a_link_is_good_once(profiles: Profiles, served: Served) -> None:
     link = served.demo.link(KIM)
-    page = context.new_page()
+    page = profiles.new().new_page()
     page.goto(link)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", name="Inbox")).to_be_visible()
     page.goto(link)
     expect(page.get_by_text("identity.link_invalid")).to_be_visible()
+    page.context.close()
 
 
-def test_an_approval_is_used_once(context: BrowserContext, served: Served) -> None:
+def test_an_approval_is_used_once(profiles: Profiles, served: Served) -> None:
     sql = "UPDATE payments SET refunded = 1 WHERE id = 302"
     with served.demo.guard.session(principal=ANA, agent="once-bot", purpose="support"):
         with pytest.raises(ApprovalRequired) as waiting:
             served.demo.guard.execute(sql)
-        page = sign_in(context, served, BO)
-        page.goto(f"/requests/{waiting.value.request.id}")
+        page = profiles.page(BO, f"/requests/{waiting.value.request.id}")
         page.get_by_label("Reason").fill("Once.")
         page.get_by_role("button", name="Approve").click()
         expect(page.locator("#state").get_by_text("approved", exact=True)).to_be_visible()
@@ -189,11 +227,11 @@ def test_an_approval_is_used_once(context: BrowserContext, served: Served) -> No
     assert again.value.request.id != waiting.value.request.id
     token = page.locator("input[name=csrf_token]").first.input_value()
     form = {"csrf_token": token, "answer": "approve", "reason": "again"}
-    assert context.request.post(f"/requests/{waiting.value.request.id}/answer", form=form).status == 409
+    assert page.request.post(f"/requests/{waiting.value.request.id}/answer", form=form).status == 409
 
 
-def test_two_people_of_a_quorum_by_keyboard_alone(context: BrowserContext, served: Served) -> None:
-    page = sign_in(context, served, LEA)
+def test_two_people_of_a_quorum_by_keyboard_alone(profiles: Profiles, served: Served) -> None:
+    page = profiles.page(LEA)
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     page.keyboard.press("Enter")
@@ -210,14 +248,13 @@ def test_two_people_of_a_quorum_by_keyboard_alone(context: BrowserContext, serve
     expect(page.locator("#state").get_by_text("approved", exact=True)).to_be_visible()
 
 
-def test_what_is_typed_stays_while_others_answer(context: BrowserContext, served: Served) -> None:
+def test_what_is_typed_stays_while_others_answer(profiles: Profiles, served: Served) -> None:
     with (
         served.demo.guard.session(principal=ANA, agent="slow-bot", purpose="support"),
         pytest.raises(ApprovalRequired) as waiting,
     ):
         served.demo.guard.execute("UPDATE orders SET status = 'lost' WHERE id = 599")
-    page = sign_in(context, served, LEA)
-    page.goto(f"/requests/{waiting.value.request.id}")
+    page = profiles.page(LEA, f"/requests/{waiting.value.request.id}")
     page.get_by_label("Reason").fill("I am still writing")
     served.demo.guard.approve(waiting.value.request.id, by=BO, reason="Yes.")
     expect(page.get_by_text("1 of 2 people have said yes")).to_be_visible()
@@ -226,8 +263,8 @@ def test_what_is_typed_stays_while_others_answer(context: BrowserContext, served
     expect(page.get_by_label("Reason")).to_have_count(0)
 
 
-def test_a_review_is_closed_by_somebody_else(context: BrowserContext, served: Served) -> None:
-    page = sign_in(context, served, BO)
+def test_a_review_is_closed_by_somebody_else(profiles: Profiles, served: Served) -> None:
+    page = profiles.page(BO)
     page.get_by_role("link", name="Reviews").click()
     page.get_by_role("link", name="Update payments").click()
     expect(page.get_by_text("The card processor charges twice")).to_be_visible()
@@ -236,31 +273,32 @@ def test_a_review_is_closed_by_somebody_else(context: BrowserContext, served: Se
     expect(page.get_by_text("closed", exact=True)).to_be_visible()
 
 
-def test_a_window_is_ended(context: BrowserContext, served: Served) -> None:
-    page = sign_in(context, served, LEA)
+def test_a_window_is_ended(profiles: Profiles, served: Served) -> None:
+    page = profiles.page(LEA)
     page.get_by_role("link", name="Windows").click()
     page.get_by_role("button", name="End now: refunds-need-a-lead for ana@example.com").click()
     expect(page.get_by_text("No window is open")).to_be_visible()
 
 
-def test_the_feed_is_live_and_can_be_paused(context: BrowserContext, served: Served) -> None:
-    page = sign_in(context, served, KIM)
+def test_the_feed_is_live_and_can_be_paused(profiles: Profiles, served: Served) -> None:
+    page = profiles.page(KIM)
     page.get_by_role("link", name="Live").click()
     with served.demo.guard.session(principal=ANA, agent="live-bot", purpose="support"):
         served.demo.guard.execute("SELECT name FROM products WHERE id = 3")
         expect(page.get_by_role("row", name=re.compile("live-bot")).first).to_be_visible()
         page.get_by_role("button", name="Pause updates").click()
         expect(page.get_by_role("button", name="Updates are paused")).to_be_visible()
-        page.wait_for_timeout(200)
         served.demo.guard.execute("SELECT category FROM products WHERE id = 4")
-        page.wait_for_timeout(1500)
+        page.wait_for_timeout(900)
         expect(page.get_by_text("category")).to_have_count(0)
         page.get_by_role("button", name="Updates are paused").click()
         expect(page.get_by_text("category").first).to_be_visible()
 
 
-def test_people_sign_in_at_their_provider(context: BrowserContext, served: Served, identity_provider: IdentityProvider) -> None:
-    page = context.new_page()
+def test_people_sign_in_at_their_provider(profiles: Profiles, served: Served) -> None:
+    page = profiles.new().new_page()
+    # The provider's own page asks for a style sheet from elsewhere.
+    page.route(lambda url: "127.0.0.1" not in url and "localhost" not in url, lambda route: route.abort())
     wanted = f"/requests/{served.demo.requests['unmask']}"
     page.goto(wanted)
     expect(page).to_have_url(re.compile("/signin"))
@@ -271,15 +309,16 @@ def test_people_sign_in_at_their_provider(context: BrowserContext, served: Serve
     expect(page.get_by_text("lea@example.com")).to_be_visible()
     expect(page.get_by_text("unverified")).to_have_count(0)
     page.get_by_role("button", name="Sign out").click()
+    expect(page).to_have_url(re.compile("/signin"))
     page.goto(wanted)
     expect(page).to_have_url(re.compile("/signin"))
-    answer = context.request.get("/signin/callback?code=x&state=y", max_redirects=0)
-    assert answer.status == 410
+    assert page.request.get("/signin/callback?code=x&state=y", max_redirects=0).status == 410
+    page.context.close()
 
 
-def test_no_page_is_wider_than_a_phone_and_every_field_has_a_label(browser: Browser, served: Served) -> None:
-    context = browser.new_context(base_url=served.address, viewport={"width": 360, "height": 740}, color_scheme="dark")
-    page = sign_in(context, served, LEA)
+def test_no_page_is_wider_than_a_phone_and_every_field_has_a_label(profiles: Profiles, served: Served) -> None:
+    page = profiles.page(LEA)
+    page.set_viewport_size({"width": 360, "height": 740})
     paths = ["/inbox", "/live", "/windows", "/reviews", *(f"/requests/{served.demo.requests[n]}" for n in ("quorum", "unmask"))]
     for path in [*paths, f"/reviews/{served.demo.requests['review']}"]:
         page.goto(path)
@@ -291,4 +330,3 @@ def test_no_page_is_wider_than_a_phone_and_every_field_has_a_label(browser: Brow
                 .map(e => e.outerHTML)"""
         )
         assert unnamed == [], path
-    context.close()
