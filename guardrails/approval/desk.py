@@ -9,10 +9,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from typing import Any
 
-from guardrails.approval.evidence import Evidence
-from guardrails.approval.status import STATES, ApprovalStatus, Review, State, grant_of
+from guardrails.approval.approvers import is_same_person
+from guardrails.approval.evidence import Evidence, require_as_asked
+from guardrails.approval.recording import (
+    Entry,
+    answer_entry,
+    ended_entry,
+    request_entry,
+    review_closed_entry,
+    review_opened_entry,
+    used_entry,
+)
+from guardrails.approval.status import STATES, ApprovalStatus, Review, State, Vote, grant_of
 from guardrails.approval.store import ApprovalStore
 from guardrails.errors import Denied
 from guardrails.ledger import Appended, Ledger
@@ -35,19 +44,19 @@ class ApprovalDesk:
 
     def submit(self, request: ApprovalRequest) -> ApprovalRequest:
         """Files a request, recorded as ``approval.requested`` in its session when it is new; see `ApprovalStore.submit`."""
-        return self.store.submit(request, record=self._record_request)
+        return self.store.submit(request, record=lambda asked: self._append(request_entry(asked)))
 
     def get(self, request_id: str) -> ApprovalRequest:
         """Returns a request; see `ApprovalStore.get`."""
         return self.store.get(request_id)
 
-    def waiting(self, digest: str, now: int) -> ApprovalRequest | None:
-        """Returns the request with this digest that waits for an answer, None when there is none."""
-        return next((request for request in self.store.pending(now=now) if request.digest == digest), None)
-
     def status(self, request_id: str, *, now: int) -> ApprovalStatus:
         """Returns how far a request has come; see `ApprovalStore.status`."""
         return self.store.status(request_id, now=now)
+
+    def waiting(self, digest: str, now: int) -> ApprovalRequest | None:
+        """Returns the open request of this digest, which `submit` would return too; None when there is none."""
+        return self.store.waiting(digest, now)
 
     def pending(self, *, now: int | None = None, limit: int | None = None) -> tuple[ApprovalRequest, ...]:
         """Returns the requests that wait for an answer, oldest first; see `ApprovalStore.pending`."""
@@ -68,13 +77,29 @@ class ApprovalDesk:
         return self.store.watch(timeout_s, since)
 
     def approve(self, request_id: str, by: Principal, reason: str, now: int) -> ApprovalStatus:
-        """Says yes, recorded before it counts; see `ApprovalStore.approve`."""
-        record = functools.partial(self._record_answer, "approved", by, reason)
+        """Says yes, recorded before it counts; see `ApprovalStore.approve`.
+
+        Raises:
+            Denied: As there; or the request is not the one that was recorded (approval.forged).
+            IdentityError: As there.
+            LedgerError: The ledger cannot be read or written: nothing was answered.
+        """
+        status, taken = self._caught_up(request_id, now)
+        if any(vote.answer == "approved" and is_same_person(vote.by, by.id) for vote in taken):
+            return status
+
+        def record(request: ApprovalRequest) -> Appended:
+            require_as_asked(self.ledger, status, request)
+            return self._record_answer(request, "approved", by, reason)
+
         return self.store.approve(request_id, by, reason, now, record=record)
 
     def deny(self, request_id: str, by: Principal, reason: str, now: int) -> ApprovalStatus:
         """Says no, recorded before it counts; see `ApprovalStore.deny`."""
-        record = functools.partial(self._record_answer, "denied", by, reason)
+        status, taken = self._caught_up(request_id, now)
+        if any(vote.answer == "denied" and is_same_person(vote.by, by.id) for vote in taken):
+            return status
+        record = functools.partial(self._record_answer, answer="denied", by=by, reason=reason)
         return self.store.deny(request_id, by, reason, now, record=record)
 
     def consume(
@@ -95,30 +120,45 @@ class ApprovalDesk:
             Denied: The ledger does not say what the store says (approval.forged).
             LedgerError: The ledger cannot be read or written: nothing was used.
         """
+        waiting = self.store.waiting(digest, now)
+        if waiting is None:
+            return None
+        self._caught_up(waiting.id, now)
         spent: list[str] = []
 
         def check(status: ApprovalStatus) -> None:
             evidence = Evidence.of(self.ledger, status.request.id)
             if evidence.is_used:
                 spent.append(status.request.id)
+            if status.request.kind == "grant":
+                evidence.refuse("It is a window.")
             evidence.require_yes(status, now, requester=requester, terms=terms)
-            self.ledger.append(_facts("approval.used", status.request))
+            self._append(used_entry(status.request))
 
         try:
             return self.store.consume(digest, now, check=check)
         except Denied:
-            if spent:  # so that a new request can be made; this one stays refused
-                self.store.spend(spent[0], now)
+            if spent:  # whoever asks again makes a new request then
+                self.store.settle(spent[0], "used", now)
             raise
 
     def windows(
         self, digest: str, now: int, *, requester: str | None = None, terms: ApprovalTerms | None = None
     ) -> ApprovalGrant | None:
         """Returns the open window of this digest, when the ledger says that there is one. Arguments and errors as of `consume`."""
+        waiting = self.store.waiting(digest, now)
+        if waiting is None:
+            return None
+        self._caught_up(waiting.id, now)
         status = self.store.window(digest, now)
         if status is None:
             return None
-        Evidence.of(self.ledger, status.request.id).require_yes(status, now, requester=requester, terms=terms)
+        evidence = Evidence.of(self.ledger, status.request.id)
+        if evidence.is_ended:
+            self.store.settle(status.request.id, "ended", now)
+        if status.request.kind != "grant":
+            evidence.refuse("It is no window.")
+        evidence.require_yes(status, now, requester=requester, terms=terms)
         return grant_of(status, "window")
 
     def open_windows(self, *, now: int) -> tuple[ApprovalStatus, ...]:
@@ -127,29 +167,11 @@ class ApprovalDesk:
 
     def end_window(self, request_id: str, by: Principal, now: int) -> ApprovalStatus:
         """Closes a window before its time, recorded as ``approval.window.ended``; see `ApprovalStore.end_window`."""
-
-        def record(request: ApprovalRequest) -> Appended:
-            return self.ledger.append(_facts("approval.window.ended", request) | {"by": _person(by, request.terms)})
-
-        return self.store.end_window(request_id, by, now, record=record)
+        return self.store.end_window(request_id, by, now, record=lambda request: self._append(ended_entry(request, by)))
 
     def open_review(self, review: Review) -> Review:
         """Opens the review of what runs without waiting, recorded as ``approval.review.opened``."""
-
-        def record(opened: Review) -> Appended:
-            facts = _facts("approval.review.opened", opened.request) | {
-                "session": opened.id,
-                "review": opened.id,
-                "requester": opened.request.requester,
-                "agent": opened.request.agent,
-                "purpose": opened.request.purpose,
-                "rules": list(opened.request.rules),
-                "opened_in": opened.request.session_id,
-                "due_at": opened.due_at,
-            }
-            return self.ledger.append(facts, private={"reason": _utf8(opened.reason), "sql": _utf8(opened.request.sql)})
-
-        self.store.open_review(review, record=record)
+        self.store.open_review(review, record=lambda opened: self._append(review_opened_entry(opened)))
         return review
 
     def review(self, review_id: str) -> Review:
@@ -162,13 +184,9 @@ class ApprovalDesk:
 
     def close_review(self, review_id: str, by: Principal, comment: str, now: int) -> Review:
         """Closes a review, recorded as ``approval.review.closed``; see `ApprovalStore.close_review`."""
-
-        def record(closed: Review) -> Appended:
-            facts = _facts("approval.review.closed", closed.request) | {"session": closed.id, "review": closed.id}
-            facts["by"] = _person(by, closed.request.terms)
-            return self.ledger.append(facts, private={"comment": _utf8(comment)})
-
-        return self.store.close_review(review_id, by, comment, now, record=record)
+        return self.store.close_review(
+            review_id, by, comment, now, record=lambda closed: self._append(review_closed_entry(closed, by))
+        )
 
     def overdue(self, principal_id: str, now: int) -> bool:
         """Tells whether this person has a review that is open after it was due."""
@@ -184,49 +202,22 @@ class ApprovalDesk:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _record_request(self, request: ApprovalRequest) -> Appended:
-        entry = _facts("approval.requested", request) | {
-            "session": request.session_id or request.id,
-            "kind": request.kind,
-            "requester": request.requester,
-            "agent": request.agent,
-            "purpose": request.purpose,
-            "rules": list(request.rules),
-            "policy": request.policy_digest,
-            "quorum": request.terms.quorum,
-            "groups": list(request.terms.groups),
-            "window_s": request.window_s,
-            "expires_at": request.expires_at,
-        }
-        return self.ledger.append(entry, private={"sql": _utf8(request.sql), "why": _utf8(request.why)})
+    def _caught_up(self, request_id: str, now: int) -> tuple[ApprovalStatus, tuple[Vote, ...]]:
+        """Takes up answers that were recorded before whoever gave them stopped, so that what the ledger has counts.
 
-    def _record_answer(self, answer: str, by: Principal, reason: str, request: ApprovalRequest) -> Appended:
-        evidence = Evidence.of(self.ledger, request.id)
-        entry = _facts("approval.decided", request) | {
-            "answer": answer,
-            "approver": _person(by, request.terms),
-            "requester": request.requester,
-            "vote": evidence.votes + 1,
-            "quorum": request.terms.quorum,
-            "expires_at": request.expires_at,
-            "window_s": request.window_s,
-        }
-        return self.ledger.append(entry, private={"reason": _utf8(reason)})
+        Returns:
+            The status by that, and what was taken up.
+        """
+        status = self.store.status(request_id, now=now)
+        if status.state != "pending":
+            return status, ()
+        beside = Evidence.of(self.ledger, request_id).answers_beside(status)
+        taken = self.store.take_up(request_id, beside, now) if beside else ()
+        return (self.store.status(request_id, now=now) if taken else status), taken
 
+    def _record_answer(self, request: ApprovalRequest, answer: str, by: Principal, reason: str) -> Appended:
+        number = Evidence.of(self.ledger, request.id).votes + 1
+        return self._append(answer_entry(request, answer, by, reason, number))
 
-def _facts(kind: str, request: ApprovalRequest) -> dict[str, Any]:
-    return {"type": kind, "session": request.id, "request": request.id, "digest": request.digest}
-
-
-def _person(by: Principal, terms: ApprovalTerms) -> dict[str, Any]:
-    """Who answers, and the groups by which they may."""
-    groups = sorted(by.groups.intersection(terms.groups))
-    return {"id": _plain(by.id), "issuer": by.issuer, "verified": by.verified, "groups": groups}
-
-
-def _plain(text: str) -> str:
-    return _utf8(text).decode()
-
-
-def _utf8(text: str) -> bytes:
-    return text.encode("utf-8", "backslashreplace")
+    def _append(self, entry: Entry) -> Appended:
+        return self.ledger.append(entry[0], private=entry[1])

@@ -54,6 +54,7 @@ class Tables:
             sa.Column("decided_at", _INTEGER),
             sa.Column("used_at", _INTEGER),
             sa.Column("is_window", _INTEGER, nullable=False),
+            sa.Column("entry_index", _INTEGER),
             sa.Column("body", sa.Text, nullable=False),
             sa.Index("open_requests", "digest", unique=True, sqlite_where=OPEN, postgresql_where=OPEN),
             sa.Index("requests_by_digest", "digest"),

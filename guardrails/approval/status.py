@@ -51,6 +51,7 @@ class ApprovalStatus:
         decided_at: When it was decided, Unix seconds; None while it is not.
         used_at: When it was used or a window was ended, Unix seconds.
         ends_at: Until when the state holds: the answer must come, the yes be used, or the window closes, in Unix seconds.
+        entry_index: Of the ledger's entry that recorded the request; None where it is not known.
     """
 
     request: ApprovalRequest
@@ -59,6 +60,7 @@ class ApprovalStatus:
     decided_at: int | None = None
     used_at: int | None = None
     ends_at: int | None = None
+    entry_index: int | None = None
 
     @property
     def approver(self) -> str:

@@ -10,20 +10,21 @@ given by the caller. What counts is decided by `guardrails.approval.desk`, which
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import sqlalchemy as sa
 
-from guardrails.approval import status_rows
-from guardrails.approval.approvers import is_same_person, person_key, require_approver
-from guardrails.approval.database import Database, Place
+from guardrails.approval.approvers import is_same_person, require_approver
+from guardrails.approval.database import Database
 from guardrails.approval.hours import require_hours
+from guardrails.approval.place import Place
+from guardrails.approval.request_rows import RequestRows
 from guardrails.approval.review_rows import ReviewRows
-from guardrails.approval.rows import database_text, request_from_text, request_to_text
-from guardrails.approval.schema import OPEN
-from guardrails.approval.status import STATES, ApprovalStatus, Review, State, VoteAnswer, grant_of
+from guardrails.approval.rows import request_to_text
+from guardrails.approval.status import STATES, ApprovalStatus, Review, State, Vote, VoteAnswer, grant_of
 from guardrails.approval.watching import Watcher
 from guardrails.errors import Denied, IdentityError
 from guardrails.ledger import Appended
@@ -50,7 +51,7 @@ class ApprovalStore:
 
     def __init__(self, place: Place) -> None:
         self._database = Database(place)
-        self._tables = self._database.tables
+        self._requests = RequestRows(self._database)
         self._reviews = ReviewRows(self._database)
         self._watcher = Watcher(self._database)
 
@@ -78,7 +79,8 @@ class ApprovalStore:
 
         Args:
             request: What is asked for.
-            record: Called with the request before it is filed, if it is; when it raises, it is not.
+            record: Called with the request before it counts, if it is filed; when it raises, it is not. Where it returns an
+                `Appended`, the status tells where the request is recorded.
 
         Returns:
             The request; the earlier one when the same digest waits already, or is approved and not used yet.
@@ -89,6 +91,7 @@ class ApprovalStore:
             UsageError: A parameter is of a type that cannot be kept (usage.input_invalid).
         """
         body = request_to_text(request)
+        self._requests.sweep(request.created_at)
         for left in reversed(range(_TRIES)):
             try:
                 return self._submit(request, body, record)
@@ -98,18 +101,6 @@ class ApprovalStore:
                     raise
         raise AssertionError
 
-    def pending(self, *, now: int | None = None, limit: int | None = None) -> tuple[ApprovalRequest, ...]:
-        """Returns the requests that wait for an answer, oldest first; without `now` also those whose time is over."""
-        requests = self._tables.requests
-        query = (
-            sa.select(requests.c.body)
-            .where(requests.c.state == "pending", requests.c.ends_at > (-1 if now is None else now))
-            .order_by(requests.c.created_at, requests.c.id)
-            .limit(limit)
-        )
-        with self._database.snapshot() as connection:
-            return tuple(request_from_text(body) for body in connection.execute(query).scalars())
-
     def get(self, request_id: str) -> ApprovalRequest:
         """Returns a request.
 
@@ -117,13 +108,18 @@ class ApprovalStore:
             Denied: There is none (approval.unknown).
         """
         with self._database.snapshot() as connection:
-            return self._status(connection, request_id).request
+            return self._requests.find(connection, request_id).request
 
     def status(self, request_id: str, *, now: int) -> ApprovalStatus:
         """Returns how far a request has come. Raises as `get` does."""
-        self._sweep(now)
+        self._requests.sweep(now)
         with self._database.snapshot() as connection:
-            return self._status(connection, request_id)
+            return self._requests.find(connection, request_id)
+
+    def pending(self, *, now: int | None = None, limit: int | None = None) -> tuple[ApprovalRequest, ...]:
+        """Returns the requests that wait for an answer, oldest first; without `now` also those whose time is over."""
+        with self._database.snapshot() as connection:
+            return self._requests.pending(connection, -1 if now is None else now, limit)
 
     def page(
         self, *, now: int, states: Iterable[State] = STATES, limit: int = 50, before: str | None = None
@@ -136,17 +132,15 @@ class ApprovalStore:
             limit: Most of them.
             before: Id of the last request of the page before; None for the first page.
         """
-        self._sweep(now)
+        self._requests.sweep(now)
         with self._database.snapshot() as connection:
-            return status_rows.page(connection, self._tables, tuple(dict.fromkeys(states)), limit, before)
+            return self._requests.page(connection, tuple(dict.fromkeys(states)), limit, before)
 
     def count(self, *, now: int) -> dict[State, int]:
         """Returns how many requests are in each state."""
-        self._sweep(now)
-        requests = self._tables.requests
-        query = sa.select(requests.c.state, sa.func.count()).group_by(requests.c.state)
+        self._requests.sweep(now)
         with self._database.snapshot() as connection:
-            found: dict[str, int] = dict(connection.execute(query).tuples().all())
+            found = self._requests.count(connection)
         return {state: found.get(state, 0) for state in STATES}
 
     def approve(self, request_id: str, by: Principal, reason: str, now: int, *, record: Record | None = None) -> ApprovalStatus:
@@ -174,6 +168,24 @@ class ApprovalStore:
         """Says no to a request, and that decides it; as `approve`, but at any hour and never for want of a reason."""
         return self._decide("denied", request_id, by, reason, now, record)
 
+    def take_up(self, request_id: str, votes: Sequence[Vote], now: int) -> tuple[Vote, ...]:
+        """Adds answers that are recorded and are not here: whoever gave them stopped between the two.
+
+        Returns:
+            Those that were added; none to a request that does not wait any more.
+        """
+        taken: list[Vote] = []
+        with self._database.transaction() as connection:
+            status = self._requests.lock(connection, request_id)
+            for vote in votes:
+                is_here = any(earlier.entry_index == vote.entry_index for earlier in status.votes)
+                if status.state == "pending" and (status.ends_at or 0) > now and not is_here:
+                    status = self._requests.vote(connection, status, vote)
+                    taken.append(vote)
+            if taken:
+                self._database.announce(connection)
+        return tuple(taken)
+
     def consume(self, digest: str, now: int, *, check: Check | None = None) -> ApprovalGrant | None:
         """Uses up the approval of a digest: whoever gets the grant is the only one who ever does.
 
@@ -185,27 +197,28 @@ class ApprovalStore:
         Returns:
             The grant; None when nothing with this digest is approved, unused and within its time.
         """
-        requests = self._tables.requests
+        self._requests.sweep(now)
         with self._database.transaction() as connection:
-            self._expire(connection, now)
-            query = sa.select(requests.c.id).where(
-                requests.c.digest == digest, requests.c.state == "approved", requests.c.ends_at > now, requests.c.is_window == 0
-            )
-            found = connection.execute(query.with_for_update()).scalar()
-            if found is None:
+            status = self._requests.lock_approved(connection, digest, now)
+            if status is None:
                 return None
-            status = self._status(connection, found)
             if check:
                 check(status)
-            self._settle(connection, found, "used", used_at=now)
+            self._requests.settle(connection, status.request.id, "used", used_at=now)
             self._database.announce(connection)
         return grant_of(status, "approval")
 
-    def spend(self, request_id: str, now: int) -> None:
-        """Marks an approval as used, whoever used it: the ledger says that it was."""
+    def settle(self, request_id: str, state: Literal["used", "ended"], now: int) -> None:
+        """Marks an approval as used, or a window as ended, because it was recorded to be."""
         with self._database.transaction() as connection:
-            self._settle(connection, request_id, "used", used_at=now)
+            self._requests.settle(connection, request_id, state, used_at=now)
             self._database.announce(connection)
+
+    def waiting(self, digest: str, now: int) -> ApprovalRequest | None:
+        """Returns the request of this digest that waits or is approved, None when there is none."""
+        with self._database.snapshot() as connection:
+            found = self._requests.of_digest(connection, digest, now)
+        return found[0] if found and found[1] != "denied" else None
 
     def windows(self, digest: str, now: int) -> ApprovalGrant | None:
         """Returns the open window of this digest: a grant ahead that was approved, for any number of statements until it closes."""
@@ -214,24 +227,13 @@ class ApprovalStore:
 
     def window(self, digest: str, now: int) -> ApprovalStatus | None:
         """Returns the status of the open window of this digest, None when there is none."""
-        requests = self._tables.requests
-        query = sa.select(requests.c.id).where(
-            requests.c.digest == digest, requests.c.state == "approved", requests.c.ends_at > now, requests.c.is_window == 1
-        )
         with self._database.snapshot() as connection:
-            found = connection.execute(query).scalar()
-            return None if found is None else self._status(connection, found)
+            return self._requests.window(connection, digest, now)
 
     def open_windows(self, *, now: int) -> tuple[ApprovalStatus, ...]:
         """Returns the windows that are open, those that close first at the front."""
-        requests = self._tables.requests
-        query = (
-            sa.select(requests)
-            .where(requests.c.state == "approved", requests.c.ends_at > now, requests.c.is_window == 1)
-            .order_by(requests.c.ends_at, requests.c.id)
-        )
         with self._database.snapshot() as connection:
-            return status_rows.statuses(connection, self._tables, connection.execute(query).all())
+            return self._requests.windows(connection, now)
 
     def end_window(self, request_id: str, by: Principal, now: int, *, record: Record | None = None) -> ApprovalStatus:
         """Closes a window before its time: whoever may answer its request, or its requester.
@@ -242,17 +244,17 @@ class ApprovalStore:
             IdentityError: `by` has no id or has expired.
         """
         _require_current(by, now)
+        self._requests.sweep(now)
         with self._database.transaction() as connection:
-            self._expire(connection, now)
-            found = self._locked(connection, request_id)
-            if found.request.kind != "grant" or found.state != "approved":
+            found = self._requests.lock(connection, request_id)
+            if found.request.kind != "grant" or found.state != "approved" or (found.ends_at or 0) <= now:
                 raise Denied("approval.closed", "This is no window that is open.")
-            if not is_same_person(by.id, found.request.requester):
+            if by.actors or not is_same_person(by.id, found.request.requester):
                 require_approver(found.request, by, "", is_yes=False)
-            self._settle(connection, request_id, "ended", used_at=now)
+            self._requests.settle(connection, request_id, "ended", used_at=now)
             if record:
                 record(found.request)
-            ended = self._status(connection, request_id)
+            ended = self._requests.find(connection, request_id)
             self._database.announce(connection)
         return ended
 
@@ -315,34 +317,19 @@ class ApprovalStore:
         self.close()
 
     def _submit(self, request: ApprovalRequest, body: str, record: Record | None) -> ApprovalRequest:
-        now, requests = request.created_at, self._tables.requests
         with self._database.transaction() as connection:
-            self._expire(connection, now)
-            query = (
-                sa.select(requests.c.body, requests.c.state)
-                .where(
-                    requests.c.digest == request.digest,
-                    sa.or_(OPEN, sa.and_(requests.c.state == "denied", requests.c.expires_at > now)),
-                )
-                .order_by(sa.case((requests.c.state == "denied", 1), else_=0))
-            )
-            row = connection.execute(query).first()
-            if row is not None:
-                found, state = request_from_text(row.body), row.state
+            earlier = self._requests.of_digest(connection, request.digest, request.created_at)
+            if earlier is not None:
+                found, state = earlier
                 if state == "denied":
                     raise Denied("approval.denied", "The approver said no to exactly this.")
                 if found.requester != request.requester:
                     raise Denied("approval.mismatch", "Somebody else has asked for exactly this.")
                 return found
-            connection.execute(
-                sa.insert(requests).values(
-                    id=request.id, digest=request.digest, requester=database_text(request.requester), state="pending",
-                    created_at=now, expires_at=request.expires_at, ends_at=request.expires_at,
-                    is_window=int(request.kind == "grant"), body=body,
-                )
-            )  # fmt: skip
-            if record:
-                record(request)
+            self._requests.insert(connection, request, body)
+            recorded = record(request) if record else None
+            if isinstance(recorded, Appended):
+                self._requests.change(connection, request.id, entry_index=recorded.index)
             self._database.announce(connection)
         return request
 
@@ -350,82 +337,31 @@ class ApprovalStore:
         self, answer: VoteAnswer, request_id: str, by: Principal, reason: str, now: int, record: Record | None
     ) -> ApprovalStatus:
         _require_current(by, now)
-        self._sweep(now)
+        self._requests.sweep(now)
         with self._database.transaction() as connection:
-            found = self._locked(connection, request_id)
-            if found.state == "expired" or (found.state == "pending" and (found.ends_at or 0) <= now):
-                raise Denied("approval.expired", "The request's time is over.")
-            if found.state != "pending":
-                raise Denied("approval.closed", "The request is already decided or used.")
-            request, is_yes = found.request, answer == "approved"
-            require_approver(request, by, reason, is_yes=is_yes)
-            if is_yes:
-                require_hours(request.terms, now)
+            found = self._requests.lock(connection, request_id)
+            _require_waiting(found, now)
+            require_approver(found.request, by, reason, is_yes=answer == "approved")
+            if answer == "approved":
+                require_hours(found.request.terms, now)
                 if any(is_same_person(by.id, earlier) for earlier in found.approvers):
                     raise Denied("approval.voted", "This person has said yes already.")
-            recorded = record(request) if record else None
-            self._add_vote(connection, found, answer, by, reason, now, recorded)
-            if not is_yes:
-                self._settle(connection, request_id, "denied", decided_at=now)
-            elif len(found.approvers) + 1 >= request.terms.quorum:
-                ends_at = now + request.window_s if request.kind == "grant" else request.expires_at
-                self._settle(connection, request_id, "approved", decided_at=now, ends_at=ends_at)
-            decided = self._status(connection, request_id)
+            recorded = record(found.request) if record else None
+            vote = Vote(by.id, by.issuer, by.verified, answer, reason, now)
+            if isinstance(recorded, Appended):
+                vote = replace(vote, entry_index=recorded.index, leaf_hash=recorded.leaf_hash.hex())
+            decided = self._requests.vote(connection, found, vote)
             self._database.announce(connection)
         return decided
-
-    def _add_vote(
-        self,
-        connection: sa.Connection,
-        found: ApprovalStatus,
-        answer: str,
-        by: Principal,
-        reason: str,
-        now: int,
-        recorded: object,
-    ) -> None:
-        entry = recorded if isinstance(recorded, Appended) else None
-        connection.execute(
-            sa.insert(self._tables.votes).values(
-                request=found.request.id, number=len(found.votes) + 1, person=database_text(person_key(by.id)),
-                approver=database_text(by.id), issuer=by.issuer and database_text(by.issuer), verified=by.verified, answer=answer,
-                reason=database_text(reason), at=now,
-                entry_index=entry.index if entry else None,
-                leaf_hash=entry.leaf_hash.hex() if entry else "",
-            )
-        )  # fmt: skip
-
-    def _settle(self, connection: sa.Connection, request_id: str, state: State, **values: Any) -> None:
-        requests = self._tables.requests
-        connection.execute(sa.update(requests).where(requests.c.id == request_id).values(state=state, **values))
-
-    def _locked(self, connection: sa.Connection, request_id: str) -> ApprovalStatus:
-        """Returns a request's status, which nobody else changes until this transaction ends."""
-        requests = self._tables.requests
-        connection.execute(sa.select(requests.c.id).where(requests.c.id == request_id).with_for_update())
-        return self._status(connection, request_id)
-
-    def _status(self, connection: sa.Connection, request_id: str) -> ApprovalStatus:
-        rows = connection.execute(sa.select(self._tables.requests).where(self._tables.requests.c.id == request_id)).all()
-        if not rows:
-            raise Denied("approval.unknown", "There is no such request.")
-        return status_rows.statuses(connection, self._tables, rows)[0]
-
-    def _sweep(self, now: int) -> None:
-        """Writes down which requests' time is over, where there are any: it stays over, whatever the clock does later."""
-        requests = self._tables.requests
-        with self._database.snapshot() as connection:
-            is_due = connection.execute(sa.select(requests.c.id).where(OPEN, requests.c.ends_at <= now).limit(1)).first()
-        if is_due:
-            with self._database.transaction() as connection:
-                self._expire(connection, now)
-                self._database.announce(connection)
-
-    def _expire(self, connection: sa.Connection, now: int) -> None:
-        requests = self._tables.requests
-        connection.execute(sa.update(requests).where(OPEN, requests.c.ends_at <= now).values(state="expired"))
 
 
 def _require_current(by: Principal, now: int) -> None:
     if by.expires_at is not None and by.expires_at <= now:
         raise IdentityError("identity.token_expired", "The approver's token has expired.")
+
+
+def _require_waiting(status: ApprovalStatus, now: int) -> None:
+    if status.state == "expired" or (status.state == "pending" and (status.ends_at or 0) <= now):
+        raise Denied("approval.expired", "The request's time is over.")
+    if status.state != "pending":
+        raise Denied("approval.closed", "The request is already decided or used.")

@@ -12,6 +12,7 @@ from guardrails.console.projection import Projection
 from guardrails.console.settings import ConsoleSettings
 from guardrails.console.signins import SignIns
 from guardrails.console.tickets import Tickets
+from guardrails.console.tokens import TokenVerifier
 from guardrails.guard import Guard
 from guardrails.ledger import Ledger
 from guardrails.policy import Policy
@@ -32,6 +33,7 @@ class Console:
         guard: The guarded database; None where the console has no access to it, and then shows no previews.
         policy: The policy file; None where the console was given none.
         projection: What lists and figures are made from; None where there is none, and then pages that need it say so.
+        tokens: Verifies the bearer tokens of programs; None where only signed-in browsers may use the API.
     """
 
     settings: ConsoleSettings
@@ -43,6 +45,7 @@ class Console:
     policy: Policy | None = None
     projection: Projection | None = None
     changes: Changes = field(default_factory=Changes)
+    tokens: TokenVerifier | None = None
 
 
 def console_of(request: Request) -> Console:
