@@ -79,6 +79,7 @@ def console(
     oidc_name: str | None,
     groups_claim: str,
     subject_claim: str,
+    api_audience: str | None,
     viewers: tuple[str, ...],
     approvers: tuple[str, ...],
     auditors: tuple[str, ...],
@@ -91,6 +92,7 @@ def console(
     _require_extra()
     from guardrails.console import Console, ConsoleSettings
     from guardrails.console.pages.signing_in import one_time_link
+    from guardrails.console.projection import Projection
     from guardrails.console.serving import ConsoleServer, listening
     from guardrails.console.signins import SignIns
     from guardrails.console.tickets import Tickets
@@ -109,8 +111,12 @@ def console(
         ledger, desk, guard, policy = stack.enter_context(_opened(ledger_url, policy_path, database_url, state))
         tickets = Tickets.open(ledger_url)
         stack.callback(tickets.close)
+        projection = Projection.open(ledger, ledger_url)
+        stack.callback(projection.close)
+        projection.follow()
         sign_ins = SignIns(provider, oidc_name or urlsplit(oidc_issuer or "").netloc or "your identity provider")
-        opened = Console(settings, desk, ledger, tickets, sign_ins, guard, policy)
+        tokens = _token_verifier(oidc_issuer, api_audience, groups_claim, subject_claim)
+        opened = Console(settings, desk, ledger, tickets, sign_ins, guard, policy, projection, tokens=tokens)
         who = Principal(person or getpass.getuser(), frozenset(groups))
         make_link = (lambda: one_time_link(opened, who)) if (has_link if has_link is not None else provider is None) else None
         _announce(settings.base_url, make_link, who, settings.link_s, as_json=as_json)
@@ -148,6 +154,16 @@ def _provider(base_url: str, issuer: str | None, client_id: str | None, groups_c
         groups_claim=groups_claim,
         subject_claim=subject_claim,
     )
+
+
+def _token_verifier(issuer: str | None, audience: str | None, groups_claim: str, subject_claim: str) -> Any:
+    if audience is None:
+        return None
+    if issuer is None:
+        raise UsageError("usage.input_invalid", "--api-audience needs --oidc-issuer, who gives the tokens.")
+    from guardrails.identity import JwtVerifier
+
+    return JwtVerifier.discover(issuer, audience, kind="access", groups_claim=groups_claim, subject_claim=subject_claim)
 
 
 def _announce(address: str, make_link: Callable[[], str] | None, who: Principal, link_s: int, *, as_json: bool) -> None:
