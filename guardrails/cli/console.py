@@ -21,6 +21,7 @@ from guardrails.approval import ApprovalDesk, ApprovalStore
 from guardrails.errors import UsageError
 from guardrails.guard import Guard
 from guardrails.ledger import Ledger
+from guardrails.ledger.location import Location
 from guardrails.model import Principal
 from guardrails.policy import Policy
 
@@ -49,6 +50,9 @@ _LOOPBACK = "127.0.0.1"
 @click.option("--oidc-name", metavar="TEXT", help="What the sign-in page calls the provider; its host by default.")
 @click.option("--groups-claim", default="groups", show_default=True, metavar="CLAIM", help="Claim with the groups.")
 @click.option("--subject-claim", default="sub", show_default=True, metavar="CLAIM", help="Claim with the id.")
+@click.option(
+    "--api-audience", metavar="AUDIENCE", help="Audience of the tokens of programs that use the API; none may by default."
+)
 @click.option(
     "--viewer-group", "viewers", multiple=True, metavar="G", help="Who may look; everybody who can sign in by default."
 )
@@ -134,6 +138,9 @@ def _opened(
         with Guard.open(policy_path, database=database_url, ledger=ledger_url, state=state) as guard:
             yield guard.ledger, guard.desk, guard, guard.policy
         return
+    path = Location.parse(ledger_url).path
+    if path is not None and not path.is_file():
+        raise UsageError("usage.file_missing", f"There is no ledger at {path}.")
     policy = Policy.load(policy_path) if policy_path is not None else None
     with Ledger.open(ledger_url) as ledger, ApprovalStore.of(ledger) as store:
         yield ledger, ApprovalDesk(store, ledger), None, policy

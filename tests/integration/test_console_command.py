@@ -41,7 +41,7 @@ def started(*arguments: str, **environment: str) -> Iterator[tuple[subprocess.Po
             yield process, json.loads(process.stdout.readline())
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(15)
+            process.wait(30)
 
 
 def test_the_command_serves_a_ledger_and_ends_when_it_is_interrupted(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_the_command_serves_a_ledger_and_ends_when_it_is_interrupted(tmp_path: P
         with client.stream("GET", "/live/events") as events:
             assert next(events.iter_lines()) == ": listening"
             process.send_signal(signal.SIGINT)
-            assert process.wait(15) in (0, -signal.SIGINT)
+            assert process.wait(30) == 0
     database, ledger = f"sqlite:///{tmp_path / 'shop.db'}", f"sqlite:///{tmp_path / 'audit.db'}"
     with (
         Guard.open(tmp_path / "policy.yaml", database=database, ledger=ledger) as guard,
@@ -116,6 +116,7 @@ def test_consoles_on_one_postgres_share_sign_ins_and_hear_of_each_others_answers
     [
         ["--ledger", "audit.db", "--database", "sqlite:///shop.db"],
         ["--ledger", "audit.db", "--oidc-issuer", "https://id.example.com"],
+        ["--ledger", "audit.db"],
         ["--ledger", "audit.db", "--host", "0.0.0.0"],
         ["--ledger", "audit.db", "--host", "192.0.2.1"],
         ["--ledger", "audit.db", "--base-url", "http://console.example.com"],
@@ -128,4 +129,5 @@ def test_what_is_not_sound_is_refused_before_anything_is_served(
     monkeypatch.chdir(tmp_path)
     done = call("console", "--port", "0", *arguments)
     assert done.status == 2
-    assert "usage." in done.stderr
+    assert b"[usage." in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -147,7 +147,7 @@ def open_demo(
         sessions: Sessions of agents that only read.
         settings: Further `ConsoleSettings`.
     """
-    build_shop(folder / "shop.db")
+    build_shop(folder / "shop.db", customers=80, orders=400)
     (folder / "policy.yaml").write_text(POLICY, "utf-8")
     database, log = f"sqlite:///{folder / 'shop.db'}", ledger or f"sqlite:///{folder / 'audit.db'}"
     options = {"database": database, "ledger": log, "keep": ("sql", "params", "executed", "result", "message")}

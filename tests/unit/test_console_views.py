@@ -86,7 +86,7 @@ def test_columns_show_the_most_telling_of_what_happens_to_them() -> None:
             ),
             "Read real values of c.ssn",
         ),
-        (request({}, kind="grant", window_s=1800), "refunds: ahead, for 30 min"),
+        (request({}, kind="grant", window_s=1800), "Grant ahead for 30 min: refunds"),
         (request({}, kind="reveal"), "Resolve a token"),
         (request({}, kind="action"), "summary"),
     ],
