@@ -150,7 +150,7 @@ class RequestRows:
     def count(self, connection: sa.Connection) -> dict[str, int]:
         """Returns how many requests are in each state that any is in."""
         query = sa.select(self._requests.c.state, sa.func.count()).group_by(self._requests.c.state)
-        return dict(connection.execute(query).tuples().all())
+        return {row[0]: row[1] for row in connection.execute(query)}
 
     def window(self, connection: sa.Connection, digest: str, now: int) -> ApprovalStatus | None:
         """Returns the open window of a digest, None when there is none."""

@@ -26,7 +26,7 @@ from tests.support.dry_runs import ANA, LEA, POLICY, open_shop
 
 __all__ = ["BASE", "PEOPLE", "SECRET", "Tokens", "Working", "open_console"]
 
-BASE = "http://testserver"
+BASE = "http://127.0.0.1:8600"
 SECRET = "pinkelephant"
 """A value in statements, parameters, reasons and comments, which only some may see."""
 PEOPLE = {

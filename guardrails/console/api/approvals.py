@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -19,7 +19,6 @@ from guardrails.console.api.models import (
 )
 from guardrails.console.api.operations import Call, Flag, Given, Identifier, Nothing, Size, operation
 from guardrails.console.requests import view_of
-from guardrails.console.viewer import Viewer
 from guardrails.model import ApprovalRequest
 
 __all__ = ["OPERATIONS"]
@@ -71,7 +70,7 @@ def list_requests(call: Call[_Requests, Nothing]) -> RequestPage:
     found = call.console.desk.page(now=call.now, states=states, limit=wanted.limit + 1, before=wanted.before)
     shown = found[: wanted.limit]
     return RequestPage(
-        items=[_request(status, call.viewer, call.now) for status in shown],
+        items=[_request(status, call) for status in shown],
         next=shown[-1].request.id if len(found) > len(shown) else None,
     )
 
@@ -91,7 +90,7 @@ def count_requests(call: Call[Nothing, Nothing]) -> CountsAnswer:
 @operation("GET", "/requests/{id}", RequestAnswer, parameters=_One, statuses=(404, 503))
 def get_request(call: Call[_One, Nothing]) -> RequestAnswer:
     """Returns one request."""
-    return _request(call.console.desk.status(call.parameters.id, now=call.now), call.viewer, call.now)
+    return _request(call.console.desk.status(call.parameters.id, now=call.now), call)
 
 
 @operation(
@@ -105,9 +104,7 @@ def get_request(call: Call[_One, Nothing]) -> RequestAnswer:
 )
 def approve_request(call: Call[_One, _Reason]) -> RequestAnswer:
     """Says yes to a request, which others may have to as well."""
-    return _request(
-        call.console.desk.approve(call.parameters.id, call.viewer.principal, call.body.reason, call.now), call.viewer, call.now
-    )
+    return _request(call.console.desk.approve(call.parameters.id, call.viewer.principal, call.body.reason, call.now), call)
 
 
 @operation(
@@ -115,23 +112,19 @@ def approve_request(call: Call[_One, _Reason]) -> RequestAnswer:
 )
 def deny_request(call: Call[_One, _Reason]) -> RequestAnswer:
     """Says no to a request, which decides it."""
-    return _request(
-        call.console.desk.deny(call.parameters.id, call.viewer.principal, call.body.reason, call.now), call.viewer, call.now
-    )
+    return _request(call.console.desk.deny(call.parameters.id, call.viewer.principal, call.body.reason, call.now), call)
 
 
 @operation("GET", "/windows", WindowList, statuses=(503,))
 def list_windows(call: Call[Nothing, Nothing]) -> WindowList:
     """Lists the grants ahead that are open, those that close first at the front."""
-    return WindowList(
-        items=[_request(status, call.viewer, call.now) for status in call.console.desk.open_windows(now=call.now)]
-    )
+    return WindowList(items=[_request(status, call) for status in call.console.desk.open_windows(now=call.now)])
 
 
 @operation("POST", "/windows/{id}/end", RequestAnswer, parameters=_One, statuses=_ANSWERING)
 def end_window(call: Call[_One, Nothing]) -> RequestAnswer:
     """Closes a grant ahead before its time."""
-    return _request(call.console.desk.end_window(call.parameters.id, call.viewer.principal, call.now), call.viewer, call.now)
+    return _request(call.console.desk.end_window(call.parameters.id, call.viewer.principal, call.now), call)
 
 
 @operation("GET", "/reviews", ReviewList, parameters=_Reviews, statuses=(503,))
@@ -139,13 +132,13 @@ def list_reviews(call: Call[_Reviews, Nothing]) -> ReviewList:
     """Lists reviews."""
     wanted = call.parameters
     found = call.console.desk.reviews(now=call.now, is_open=wanted.is_open, limit=wanted.limit)
-    return ReviewList(items=[_review(review, call.viewer, call.now) for review in found])
+    return ReviewList(items=[_review(review, call) for review in found])
 
 
 @operation("GET", "/reviews/{id}", ReviewAnswer, parameters=_One, statuses=(404, 503))
 def get_review(call: Call[_One, Nothing]) -> ReviewAnswer:
     """Returns one review."""
-    return _review(call.console.desk.review(call.parameters.id), call.viewer, call.now)
+    return _review(call.console.desk.review(call.parameters.id), call)
 
 
 @operation(
@@ -154,11 +147,11 @@ def get_review(call: Call[_One, Nothing]) -> ReviewAnswer:
 def close_review(call: Call[_One, _Comment]) -> ReviewAnswer:
     """Closes a review: what went ahead was looked at."""
     closed = call.console.desk.close_review(call.parameters.id, call.viewer.principal, call.body.comment, call.now)
-    return _review(closed, call.viewer, call.now)
+    return _review(closed, call)
 
 
-def _request(status: ApprovalStatus, viewer: Viewer, now: int) -> RequestAnswer:
-    view = view_of(status, viewer, now)
+def _request(status: ApprovalStatus, call: Call[Any, Any]) -> RequestAnswer:
+    view = view_of(status, call.viewer, call.now)
     request, terms, is_complete = status.request, status.request.terms, view.is_complete
     return RequestAnswer(
         id=request.id,
@@ -167,7 +160,7 @@ def _request(status: ApprovalStatus, viewer: Viewer, now: int) -> RequestAnswer:
         requester=request.requester,
         agent=request.agent,
         purpose=request.purpose,
-        summary=request.summary,
+        title=view.title,
         rules=list(request.rules),
         groups=list(terms.groups),
         quorum=terms.quorum,
@@ -209,17 +202,17 @@ def _impact(request: ApprovalRequest) -> ImpactAnswer | None:
     return ImpactAnswer(rows=dict(impact.rows), is_estimated=impact.is_estimated, error=impact.error)
 
 
-def _review(review: Review, viewer: Viewer, now: int) -> ReviewAnswer:
-    view = view_of(ApprovalStatus(review.request, "used"), viewer, now)
+def _review(review: Review, call: Call[Any, Any]) -> ReviewAnswer:
+    view = view_of(ApprovalStatus(review.request, "used"), call.viewer, call.now)
     return ReviewAnswer(
         id=review.id,
         requester=review.request.requester,
         agent=review.request.agent,
         purpose=review.request.purpose,
-        summary=review.request.summary,
+        title=view.title,
         opened_at=review.opened_at,
         due_at=review.due_at,
-        is_overdue=review.is_open and review.due_at < now,
+        is_overdue=review.is_open and review.due_at < call.now,
         closed_at=review.closed_at,
         closed_by=review.closed_by,
         is_complete=view.is_complete,

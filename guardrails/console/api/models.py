@@ -22,6 +22,7 @@ __all__ = [
     "FatedRelation",
     "ImpactAnswer",
     "JudgedAnswer",
+    "KeptAnswer",
     "PolicyAnswer",
     "Problem",
     "ReasonAnswer",
@@ -110,7 +111,8 @@ class RequestAnswer(Answer):
     requester: str
     agent: str | None
     purpose: str | None
-    summary: str
+    title: str
+    """What is asked for, in a line."""
     rules: list[str]
     groups: list[str]
     """Groups whose members may answer; anybody else than the requester when empty."""
@@ -164,7 +166,8 @@ class ReviewAnswer(Answer):
     requester: str
     agent: str | None
     purpose: str | None
-    summary: str
+    title: str
+    """What is asked for, in a line."""
     opened_at: int
     due_at: int
     is_overdue: bool
@@ -243,6 +246,14 @@ class EntryAnswer(Answer):
     leaf_hash: str
     entry: dict[str, Any]
     """The same, read."""
+
+
+class KeptAnswer(Answer):
+    """Values that an entry commits to and that are kept beside the tree."""
+
+    index: int
+    values: dict[str, str]
+    """By name, in base64."""
 
 
 class CheckpointAnswer(Answer):

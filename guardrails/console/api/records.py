@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import asdict
-from typing import Literal
+from typing import Annotated, Literal
 
-from guardrails.console.api.models import EntryItem, EntryPage, SessionAnswer, SessionPage, StatisticsAnswer, TallyAnswer
+from pydantic import Field
+
+from guardrails.console.api.models import (
+    EntryItem,
+    EntryPage,
+    KeptAnswer,
+    SessionAnswer,
+    SessionPage,
+    StatisticsAnswer,
+    TallyAnswer,
+)
 from guardrails.console.api.operations import Call, Given, Identifier, Index, Label, Nothing, Seconds, Size, operation
 from guardrails.console.context import Console
+from guardrails.console.pages.records import is_own, may_see_values
 from guardrails.console.projection import Projection
 from guardrails.console.projection.queries import Queries
 from guardrails.console.projection.rows import SessionFilter
-from guardrails.errors import LedgerError
+from guardrails.errors import Denied, IdentityError, LedgerError
 
 __all__ = ["OPERATIONS"]
 
@@ -49,6 +61,18 @@ class _Entries(Given):
     """Only those before this one: `next` of the page before."""
     limit: Size = 50
     """At most so many."""
+
+
+class _Entry(Given):
+    index: Index
+    """Of the entry, from 0."""
+
+
+class _Why(Given):
+    """Why somebody looks at values."""
+
+    reason: Annotated[str, Field(max_length=4000)] = ""
+    """Why; needed for other people's."""
 
 
 class _Statistics(Given):
@@ -110,6 +134,27 @@ def get_statistics(call: Call[_Statistics, Nothing]) -> StatisticsAnswer:
     return StatisticsAnswer(measure=wanted.measure, since=wanted.since, until=wanted.until, step=wanted.step, tallies=tallies)
 
 
+@operation("POST", "/entries/{index}/kept", KeptAnswer, parameters=_Entry, body=_Why, statuses=(404, 410, 503))
+def show_kept(call: Call[_Entry, _Why]) -> KeptAnswer:
+    """Returns the values that were kept of an entry, to the person that its session was for, and auditors; recorded first."""
+    ledger, index, viewer = call.console.ledger, call.parameters.index, call.viewer
+    entry = ledger.entry(index)
+    session = _queries(call.console).session(str(entry.get("session") or ""))
+    if session is None or not may_see_values(viewer, session):
+        raise IdentityError("identity.role_missing", "Values of this entry are for the person it is about, and for auditors.")
+    if not call.body.reason.strip() and not is_own(viewer, session):
+        raise Denied("approval.reason_required", "Whoever looks at other people's values says why.")
+    by = {"id": viewer.principal.id, "issuer": viewer.principal.issuer, "verified": viewer.principal.verified}
+    ledger.append(
+        {"type": "values.viewed", "of": session.id, "by": by, "from": index, "to": index},
+        private={"reason": call.body.reason.encode("utf-8", "backslashreplace")},
+    )
+    committed = entry.get("commitments")
+    names = sorted(committed) if isinstance(committed, dict) else []
+    kept = {name: value for name in names if (value := ledger.kept(index, name)) is not None}
+    return KeptAnswer(index=index, values={name: b64encode(value).decode("ascii") for name, value in kept.items()})
+
+
 def _queries(console: Console) -> Queries:
     projection = console.projection
     if not isinstance(projection, Projection):
@@ -118,4 +163,4 @@ def _queries(console: Console) -> Queries:
     return Queries(projection)
 
 
-OPERATIONS = (list_sessions, get_session, list_entries, get_statistics)
+OPERATIONS = (list_sessions, get_session, list_entries, show_kept, get_statistics)
