@@ -26,12 +26,10 @@ _RULES = [f"rule-{n}" for n in range(25)]
 _REFUSALS = ["policy.no_rule", "policy.denied", "sql.multiple_statements", "policy.probe_budget", "mask.denied"]
 
 
-def build(path: Path, size: int, *, seed: int = 1) -> None:
-    """Makes a ledger of at least `size` entries."""
+def build(path: Path, size: int, *, seed: int = 1, side_by_side: int = _SIDE_BY_SIDE) -> None:
+    """Makes a ledger of at least `size` entries, by so many sessions at a time."""
     chance = random.Random(seed)
     begins_ns = time.time_ns() - DAYS * 86_400 * 10**9
-    ledger: Ledger
-
     def clock_ns() -> int:
         return min(begins_ns + DAYS * 86_400 * 10**9 * done // size, time.time_ns())
 
@@ -39,7 +37,7 @@ def build(path: Path, size: int, *, seed: int = 1) -> None:
     with Ledger.open(path, signer=Ed25519Signer.generate("example.com/benchmark"), clock_ns=clock_ns) as ledger:
         generation = 0
         while done < size:
-            keys = {f"{generation * _SIDE_BY_SIDE + n:032x}": SessionKey(_facts(chance)) for n in range(_SIDE_BY_SIDE)}
+            keys = {f"{generation * side_by_side + n:032x}": SessionKey(_facts(chance)) for n in range(side_by_side)}
             for session, key in keys.items():
                 ledger.bind(session, key)
             for place in range(_ROUNDS):
@@ -49,14 +47,14 @@ def build(path: Path, size: int, *, seed: int = 1) -> None:
                     [
                         _ended(session, entry.entry_id, chance)
                         for session, entry in intents
-                        if ledger_kind(place, int(session, 16)) == "intent"
+                        if kind_at(place, int(session, 16)) == "intent"
                     ]
                 )
                 done = ledger.size
             generation += 1
 
 
-def ledger_kind(place: int, number: int) -> str:
+def kind_at(place: int, number: int) -> str:
     """Returns what a session does at a place: mostly statements."""
     match (place + number) % 12:
         case 3:
@@ -85,7 +83,7 @@ def _facts(chance: random.Random) -> dict[str, object]:
 
 
 def _asked(session: str, facts: dict[str, Any], place: int, chance: random.Random) -> dict[str, object]:
-    kind = ledger_kind(place, int(session, 16))
+    kind = kind_at(place, int(session, 16))
     entry: dict[str, object] = {**facts, "type": kind, "session": session, "tool": "run_query", "tool_call": f"call_{place}"}
     if kind == "message":
         return {"type": kind, "session": session, "role": chance.choice(["user", "assistant"]), "bytes": 120, "characters": 120}

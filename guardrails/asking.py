@@ -19,6 +19,7 @@ from guardrails import flow
 from guardrails.approval import ApprovalDesk, Channel, Review, ask_channel
 from guardrails.approval.digest import window_digest
 from guardrails.as_json import decision_fields
+from guardrails.entries import scrubbed
 from guardrails.errors import ApprovalRequired, Denied
 from guardrails.model import ApprovalGrant, ApprovalRequest, ApprovalTerms, Context, Impact, Principal, RequestKind
 
@@ -192,10 +193,16 @@ def _request(
         policy_digest=judgement.decision.policy_digest,
         session_id=context.session_id,
         statement=judgement.statement,
-        understood=decision_fields(None, judgement.decision),
+        understood=_understood(judgement),
         impact=impact(terms),
         requester_verified=asker.principal.verified,
     )
+
+
+def _understood(judgement: flow.Judgement) -> dict[str, object]:
+    """The decision as fields, with the text that shows no literal, for those who may not read what would run."""
+    normalised = judgement.normalised
+    return decision_fields(None, judgement.decision) | {"normalised": scrubbed(normalised) if normalised else None}
 
 
 def _kind(judgement: flow.Judgement) -> RequestKind:

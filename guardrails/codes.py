@@ -151,6 +151,12 @@ _IDENTITY = {
     "identity.delegation_mismatch": Code(
         "The token names another agent than the session", "Use the token that was given to this agent."
     ),
+    "identity.agent_unproven": Code(
+        "The agent has not shown that it is the one that it says", "Give the session the agent's key."
+    ),
+    "identity.agent_key_invalid": Code("The agent's key cannot be used", "See the message for what is wrong with it."),
+    "identity.header_missing": Code("The trusted proxy's header is missing", "Send the request through the proxy."),
+    "identity.header_invalid": Code("The trusted proxy's header is not valid", "Check the proxy's configuration."),
     "identity.sign_in_failed": Code("Nobody was signed in", "Sign in again."),
     "identity.provider_failed": Code("The identity provider cannot be used", "Check the issuer's URL and that it answers."),
 }

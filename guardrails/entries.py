@@ -28,7 +28,7 @@ from guardrails.model import (
     Value,
 )
 
-__all__ = ["JSON", "Private", "action_entry", "intent_entry", "outcome_entry", "refusal_entry", "session_facts"]
+__all__ = ["JSON", "Private", "action_entry", "intent_entry", "outcome_entry", "refusal_entry", "scrubbed", "session_facts"]
 
 JSON: TypeAlias = bool | int | str | list["JSON"] | dict[str, "JSON"] | None
 Private: TypeAlias = dict[str, bytes]
@@ -136,7 +136,7 @@ def outcome_entry(
         "truncated": execution.is_truncated,
         "duration_us": int(execution.duration_ms * 1000),
         "masks": [{"column": str(m.column), "mask": m.kind} for m in masks[:_NAMES]],
-        "findings": [{"column": _scrubbed(_short(f.column)), "kind": f.kind, "count": f.count} for f in findings[:_NAMES]],
+        "findings": [{"column": scrubbed(_short(f.column)), "kind": f.kind, "count": f.count} for f in findings[:_NAMES]],
     }
     return entry, {"result": _utf8(repr((execution.columns, tuple(execution.rows if rows is None else rows))))}
 
@@ -169,7 +169,7 @@ def _agent(context: Context) -> dict[str, JSON]:
 def _statement(statement: Statement, access: Access | None, normalised: str | None) -> dict[str, JSON]:
     fields: dict[str, JSON] = {"bytes": len(_utf8(statement.sql)), "dialect": statement.dialect}
     if normalised is not None:
-        shown = _scrubbed(normalised)
+        shown = scrubbed(normalised)
         fields["fingerprint"] = hashlib.sha256(_utf8(shown)).hexdigest()
         if len(_utf8(shown)) <= _TEXT_BYTES:
             fields["normalised"] = shown
@@ -235,7 +235,7 @@ def _changed(execution: Execution, access: Access | None) -> list[JSON]:
     return [{"relation": _short(name), "rows": rows} for name, rows in sorted(by_relation.items())[:_NAMES]]
 
 
-def _scrubbed(text: str) -> str:
+def scrubbed(text: str) -> str:
     """Returns a normalised text without names that an agent may have chosen to say something: an alias can hold a person's address.
 
     Quoted names of other than word characters are left out, and whatever the detectors of personal data find.

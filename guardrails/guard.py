@@ -10,11 +10,10 @@ import asyncio
 import functools
 import sqlite3
 import time
-import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
@@ -23,16 +22,18 @@ import sqlalchemy as sa
 from guardrails import flow
 from guardrails.approval import ApprovalDesk, ApprovalStore, Channel
 from guardrails.asking import Approvals, Asker
-from guardrails.budget import ProbeBudget
 from guardrails.calling import call_with_plan, sql_arguments
 from guardrails.catalog.ledgers import without_ledgers
+from guardrails.conversation import message_entry
 from guardrails.drivers import Runner, adrive, drive
 from guardrails.engines import Engine, open_engine
-from guardrails.entries import JSON, session_facts
-from guardrails.errors import Denied, IdentityError, UsageError
+from guardrails.entries import JSON
+from guardrails.errors import Denied, UsageError
+from guardrails.identity.agents import AgentKey
+from guardrails.identity.registry import AgentRegistry
 from guardrails.install import trusted
 from guardrails.joint import JointOutcomes
-from guardrails.ledger import Ledger, Private, SessionKey
+from guardrails.ledger import Ledger, Private
 from guardrails.masking import MaskKeyring, mask_expression, open_keyring, sqlite_functions
 from guardrails.model import (
     ApprovalRequest,
@@ -50,6 +51,7 @@ from guardrails.model import (
 )
 from guardrails.policy import BoundPolicy, Policy, terms_of
 from guardrails.revealing import judge_reveal, run_reveal
+from guardrails.sessions import Session, Sessions
 from guardrails.sql.barriers import Placements
 from guardrails.tools import find_params_argument, find_sql_argument, is_stub, wrap
 
@@ -61,18 +63,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 Observer = Callable[[flow.Event], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """Who acts, through what, and why: in force for everything called inside `Guard.session`. Its key signs what it records."""
-
-    principal: Principal
-    context: Context
-    budget: ProbeBudget
-    key: SessionKey
-    subjects: tuple[str, ...] = ()
-    emergency: str = ""
 
 
 class Guard:
@@ -96,6 +86,7 @@ class Guard:
         crosscheck: bool = False,
         joint: JointOutcomes | None = None,
         keep: Collection[str] = (),
+        agents: AgentRegistry | None = None,
     ) -> None:
         self.policy = policy
         self.engine = engine
@@ -110,7 +101,7 @@ class Guard:
         self._session: ContextVar[Session | None] = ContextVar("guardrails_session", default=None)
         self._bound: BoundPolicy | None = None
         self._placed: tuple[BoundPolicy, bytes, Placements] | None = None
-        self._policy_keeper: SessionKey | None = None
+        self._sessions = Sessions(ledger, agents)
         self._running: set[asyncio.Task[Result]] = set()
 
     @classmethod
@@ -127,6 +118,7 @@ class Guard:
         joint_outcomes: bool = False,
         state: str | Path | None = None,
         keep: Collection[str] = (),
+        agents: AgentRegistry | str | Path | None = None,
     ) -> Guard:
         """Opens everything a guard needs and checks that the pieces fit together.
 
@@ -143,7 +135,8 @@ class Guard:
             state: The path beside which approvals (``.approvals``) and mask keys lie; the ledger's own file by default. A ledger in
                 a server keeps the approvals with it, and needs a path for the mask keys.
             keep: Which of the values that entries commit to are kept too, sealed, beside the tree: of ``sql``, ``params``,
-                ``executed``, ``result`` and ``arguments``. `Ledger.kept` returns them; erasure destroys them.
+                ``executed``, ``result``, ``arguments`` and ``message``. `Ledger.kept` returns them; erasure destroys them.
+            agents: The agents that may act, or the path of their file: each has to show its key. None: any may, by name.
 
         Returns:
             The open guard. Intents that a crashed process left without outcome are now marked unknown in the ledger.
@@ -160,13 +153,26 @@ class Guard:
         if beside is None:
             message = "A ledger in a server has no folder for mask keys."
             raise UsageError("usage.input_invalid", message, hint="Give `state`, a path beside which they may lie.")
+        known = AgentRegistry.load(agents) if isinstance(agents, (str, Path)) else agents
         log.recover()
         in_server = log.path is None and not log.is_memory
         desk = ApprovalDesk(ApprovalStore.of(log) if in_server else ApprovalStore.open(beside), log)
         keyring = open_keyring(beside)
         choices = {"scan": not unsafe_without_scan, "crosscheck": crosscheck}
         joint = JointOutcomes.of(engine, log) if joint_outcomes else None
-        guard = cls(loaded, engine, log, desk, keyring, channel=approvals, observer=observer, joint=joint, keep=keep, **choices)
+        guard = cls(
+            loaded,
+            engine,
+            log,
+            desk,
+            keyring,
+            channel=approvals,
+            observer=observer,
+            joint=joint,
+            keep=keep,
+            agents=known,
+            **choices,
+        )
         guard._bind()
         return guard
 
@@ -193,43 +199,32 @@ class Guard:
         conversation_id: str | None = None,
         agent_version: str | None = None,
         agent_instance: str | None = None,
+        agent_key: AgentKey | None = None,
         subjects: Collection[str] = (),
     ) -> Iterator[Session]:
         """Puts a principal, an agent and a purpose in force for the calls inside; recorded in the ledger.
 
+        The agent is the one that the principal's token names as acting (`act`), if it names one; `agent` may then be left out. With
+        `agent_key` the agent proves itself: its signature over the session's facts stands in the entry that introduces the session.
         `subjects` names the people that the work is about, such as a customer's id: `Ledger.erase_subject` of one of them, or of
         the principal, destroys what the entries commit to.
 
         Raises:
-            IdentityError: The principal has no id or has expired.
+            IdentityError: The principal has no id or has expired; its token or the key names another agent; the agent has to show a
+                key and has not.
             PolicyError: The purpose is not declared in the policy.
         """
-        if not principal.id.strip():
-            raise IdentityError("identity.principal_invalid", "The principal has no id.")
         self._bind().require_purpose(purpose)
         context = Context(
-            agent,
-            model,
-            purpose,
-            uuid.uuid4().hex,
-            conversation_id,
-            agent_version=agent_version,
-            agent_instance=agent_instance,
+            agent, model, purpose, "", conversation_id, agent_version=agent_version, agent_instance=agent_instance
         )
-        session = Session(
-            principal,
-            context,
-            ProbeBudget(),
-            self._session_key(principal, context),
-            tuple(dict.fromkeys((principal.id, *subjects))),
-        )
-        _require_valid(session)
-        self.ledger.bind(context.session_id, session.key)
+        session = self._sessions.make(self.policy, principal, context, agent_key=agent_key, subjects=subjects)
         token = self._session.set(session)
         try:
             yield session
         finally:
             self._session.reset(token)
+            self._sessions.forget(session)
 
     def check(self, sql: str, params: Params | None = None) -> Decision:
         """Decides about a statement in the current session; runs nothing and records nothing."""
@@ -466,6 +461,23 @@ class Guard:
             raise Denied("approval.window", "No rule with this id asks for approval.")
         return self._approvals.ask_ahead(rule, terms, seconds, reason.strip(), self.policy.digest, self._asker(self._current()))
 
+    def note(self, role: str, text: str, *, tool: str | None = None, tool_call_id: str | None = None) -> None:
+        """Records one message of the conversation that the session is part of; its text is committed to, and kept if asked for.
+
+        Args:
+            role: Who speaks: ``user``, ``assistant``, ``system`` or ``tool``.
+            text: What is said.
+            tool: Name of the tool that it comes from or goes to.
+            tool_call_id: The framework's id of the call.
+
+        Raises:
+            UsageError: The role is none of these.
+            LedgerError: It could not be written.
+        """
+        session = self._current(tool, tool_call_id)
+        entry, private = message_entry(role, text, session.context)
+        self.ledger.append(entry, private=self._private(private, session))
+
     def pending(self) -> list[ApprovalRequest]:
         """Returns the requests that wait for a person, oldest first."""
         return list(self.desk.pending(now=int(time.time())))
@@ -498,16 +510,6 @@ class Guard:
         for name, (arguments, function) in sqlite_functions().items():
             connection.create_function(name, arguments, cast(Any, function), deterministic=True)
 
-    def _session_key(self, principal: Principal, context: Context) -> SessionKey:
-        """A key for one session; the first that records anything also keeps the policy's text, for evidence of what was in force."""
-        facts = session_facts(principal, context) | {"policy": self.policy.digest}
-        if self._policy_keeper is not None and self._policy_keeper.is_bound:
-            return SessionKey(facts)
-        self._policy_keeper = SessionKey(
-            facts, {"policy": Private(self.policy.canonical.encode("utf-8", "surrogatepass"), keep=self.ledger.has_vault)}
-        )
-        return self._policy_keeper
-
     def _private(self, values: Mapping[str, bytes], session: Session) -> dict[str, Private]:
         """What entries commit to, marked with the people that it is about, and kept where that is asked for."""
         if not self.ledger.has_vault:
@@ -531,7 +533,7 @@ class Guard:
         session = self._session.get()
         if session is None:
             raise UsageError("usage.no_session", "No session is active, so nobody is known to act.")
-        _require_valid(session)
+        self._sessions.require_valid(session)
         if tool is None and tool_call_id is None:
             return session
         return replace(session, context=replace(session.context, tool=tool, tool_call_id=tool_call_id))
@@ -590,6 +592,8 @@ class Guard:
         return await asyncio.shield(task)
 
     def _perform(self, session: Session, step: flow.Step) -> flow.Answer:
+        if _begins(step):
+            self._sessions.require_valid(session)
         match step:
             case flow.Append(entry, private):
                 appended = self.ledger.append(entry, private=self._private(private, session))
@@ -608,7 +612,9 @@ class Guard:
                 raise UsageError("usage.bug", "An unknown step.")
 
     def _asker(self, session: Session) -> Asker:
-        return Asker(session.principal, session.context, session.emergency, functools.partial(_require_valid, session))
+        return Asker(
+            session.principal, session.context, session.emergency, functools.partial(self._sessions.require_valid, session)
+        )
 
     def _decorate_sql(self, function: Callable[P, R], sql: str | None, name: str | None) -> Callable[P, R]:
         sql_argument = sql or find_sql_argument(function)
@@ -624,11 +630,12 @@ class Guard:
         )
 
 
+def _begins(step: flow.Step) -> bool:
+    """Tells whether something starts with a step, as opposed to being told how it ended."""
+    return isinstance(step, (flow.SeekApproval, flow.Spend, flow.Lookup)) or (
+        isinstance(step, flow.Append) and step.entry["type"] == "intent"
+    )
+
+
 def _value(result: Result) -> object:
     return result.rows[0][0]
-
-
-def _require_valid(session: Session) -> None:
-    expires_at = session.principal.expires_at
-    if expires_at is not None and expires_at <= time.time():
-        raise IdentityError("identity.token_expired", "The principal's token has expired.")

@@ -22,7 +22,11 @@ from sqlalchemy.engine import make_url
 
 from tests.support.identity_provider import IdentityProvider, running_provider
 from tests.support.mysql import new_database
+from tests.support.places import keep_bytecode, keep_files_in_memory
 from tests.support.schema import make_sqlite_shop
+
+keep_files_in_memory()
+keep_bytecode()
 
 
 def missing(reason: str) -> None:

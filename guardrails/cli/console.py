@@ -89,9 +89,9 @@ def console(
 ) -> None:
     """Serve the web console of a ledger: approvals, what agents do, what they did."""
     _require_extra()
-    from guardrails.cli.console_serving import listening, served
-    from guardrails.console import Console, ConsoleSettings, create_app
+    from guardrails.console import Console, ConsoleSettings
     from guardrails.console.pages.signing_in import one_time_link
+    from guardrails.console.serving import ConsoleServer, listening
     from guardrails.console.signins import SignIns
     from guardrails.console.tickets import Tickets
 
@@ -114,7 +114,7 @@ def console(
         who = Principal(person or getpass.getuser(), frozenset(groups))
         make_link = (lambda: one_time_link(opened, who)) if (has_link if has_link is not None else provider is None) else None
         _announce(settings.base_url, make_link, who, settings.link_s, as_json=as_json)
-        served(create_app(opened), socket, proxies)
+        ConsoleServer(opened, proxies).run(sockets=[socket])
 
 
 @contextmanager

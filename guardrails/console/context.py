@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from guardrails.approval.desk import ApprovalDesk
 from guardrails.console.changes import Changes
+from guardrails.console.projection import Projection
 from guardrails.console.settings import ConsoleSettings
 from guardrails.console.signins import SignIns
 from guardrails.console.tickets import Tickets
@@ -31,7 +32,7 @@ class Console:
         sign_ins: The ways to sign in.
         guard: The guarded database; None where the console has no access to it, and then shows no previews.
         policy: The policy file; None where the console was given none.
-        projection: Figures derived from the ledger; None where there are none.
+        projection: What lists and figures are made from; None where there is none, and then pages that need it say so.
         tokens: Verifies the bearer tokens of programs; None where only signed-in browsers may use the API.
     """
 
@@ -42,7 +43,7 @@ class Console:
     sign_ins: SignIns = field(default_factory=SignIns)
     guard: Guard | None = None
     policy: Policy | None = None
-    projection: object | None = None
+    projection: Projection | None = None
     changes: Changes = field(default_factory=Changes)
     tokens: TokenVerifier | None = None
 

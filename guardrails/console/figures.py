@@ -48,7 +48,7 @@ PERIODS = {
     period.name: period
     for period in (
         Period("day", "24 hours", DAY_S, HOUR_S, "day", "%H:%M"),
-        Period("week", "7 days", _WEEK_S, 6 * HOUR_S, "day", "%m-%d %H:%M"),
+        Period("week", "7 days", _WEEK_S, 6 * HOUR_S, "day", "%d. %Hh"),
         Period("month", "4 weeks", 4 * _WEEK_S, DAY_S, "week", "%m-%d"),
         Period("quarter", "13 weeks", 13 * _WEEK_S, _WEEK_S, "week", "%m-%d"),
         Period("all", "Everything", 0, 0, "all", "%Y-%m-%d"),

@@ -18,7 +18,7 @@ class NavigationItem:
         label: What the link says.
         roles: Who sees the link: one of these roles is enough.
         order: Smaller ones come first.
-        counts: Name of the number beside the link, as in `/counts`; empty for none.
+        counts: Name of the number beside the link, as `/counts` knows it; empty for none.
     """
 
     path: str

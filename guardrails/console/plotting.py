@@ -11,14 +11,15 @@ from dataclasses import dataclass
 
 __all__ = ["Heatmap", "HeatmapCell", "Label", "Mark", "Plot", "bars", "heatmap", "histogram", "stacked"]
 
-_WIDTH = 720.0
+_WIDTH = 960.0
+_HALF_WIDTH = 440.0
 _HEIGHT = 220.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48.0, 8.0, 12.0, 28.0
 _BAR_HEIGHT = 26.0
-_NAME_WIDTH = 250.0
+_NAME_WIDTH = 190.0
 _MOST_TICKS = 4
 _MOST_LABELS = 7
-_NAME_CHARACTERS = 36
+_NAME_CHARACTERS = 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,8 @@ def stacked(
     title: str,
     buckets: Sequence[str],
     series: Sequence[tuple[str, str, Sequence[int]]],
+    *,
+    width: float = _WIDTH,
 ) -> Plot:
     """Returns bars over time, one a bucket, with the series on top of one another.
 
@@ -112,10 +115,11 @@ def stacked(
         title: What it shows.
         buckets: Labels of the buckets, in order.
         series: Tone, name and counts, as many as buckets.
+        width: Of the view box.
     """
     totals = [sum(counts[place] for _, _, counts in series) for place in range(len(buckets))]
     top, ticks = _scale(max(totals, default=0))
-    width = (_WIDTH - _LEFT - _RIGHT) / max(1, len(buckets))
+    step_width = (width - _LEFT - _RIGHT) / max(1, len(buckets))
     height = _HEIGHT - _TOP - _BOTTOM
     marks = []
     for place, bucket in enumerate(buckets):
@@ -124,11 +128,11 @@ def stacked(
             tall = height * counts[place] / top
             y -= tall
             if counts[place]:
-                x = _LEFT + place * width
-                marks.append(_mark(x + width * 0.1, y, width * 0.8, tall, tone, f"{bucket}: {counts[place]:,} {label}"))
+                x = _LEFT + (place + 0.1) * step_width
+                marks.append(_mark(x, y, step_width * 0.8, tall, tone, f"{bucket}: {counts[place]:,} {label}"))
     step = max(1, math.ceil(len(buckets) / _MOST_LABELS))
     labels = [
-        Label(round(_LEFT + (place + 0.5) * width, 2), _HEIGHT - 8, bucket)
+        Label(round(_LEFT + (place + 0.5) * step_width, 2), _HEIGHT - 8, bucket)
         for place, bucket in enumerate(buckets)
         if place % step == 0
     ]
@@ -138,7 +142,7 @@ def stacked(
         name,
         title,
         f"{described}.",
-        _WIDTH,
+        width,
         _HEIGHT,
         tuple(marks),
         tuple(labels) + _tick_labels(ticks, top),
@@ -160,7 +164,7 @@ def bars(name: str, title: str, items: Sequence[tuple[str, int]], *, tone: str, 
         heads: Heads of the table.
     """
     most = max((count for _, count in items), default=0) or 1
-    room = _WIDTH - _NAME_WIDTH - 80
+    room = _HALF_WIDTH - _NAME_WIDTH - 70
     marks, labels = [], []
     for place, (item, count) in enumerate(items):
         y = 4 + place * _BAR_HEIGHT
@@ -171,7 +175,7 @@ def bars(name: str, title: str, items: Sequence[tuple[str, int]], *, tone: str, 
     first = f"Most: {items[0][0]}, {items[0][1]:,}." if items else "Nothing."
     rows = tuple((item, f"{count:,}") for item, count in items)
     height = 8 + len(items) * _BAR_HEIGHT
-    return Plot(name, title, first, _WIDTH, height, tuple(marks), tuple(labels), columns=heads, rows=rows)
+    return Plot(name, title, first, _HALF_WIDTH, height, tuple(marks), tuple(labels), columns=heads, rows=rows)
 
 
 def histogram(
@@ -186,7 +190,9 @@ def histogram(
         marked: Names of values and the values, such as the median's, for the description.
         heads: Heads of the table: from, to, count.
     """
-    plot = stacked(name, title, [low for low, _, _ in bins], [("info", "outcomes", [count for _, _, count in bins])])
+    plot = stacked(
+        name, title, [low for low, _, _ in bins], [("info", "outcomes", [count for _, _, count in bins])], width=_HALF_WIDTH
+    )
     described = ", ".join(f"{label} {value}" for label, value in marked)
     rows = tuple((low, high, f"{count:,}") for low, high, count in bins if count)
     return Plot(
@@ -218,7 +224,7 @@ def heatmap(title: str, names: Sequence[str], columns: Sequence[str], counts: di
             shade = min(4, int(5 * math.log1p(total) / math.log1p(most + 1)))
             cells.append(HeatmapCell(total, shade, tone, says))
         rows.append((name, tuple(cells)))
-    described = f"{len(names)} principals and {len(columns)} columns; at most {most:,} times."
+    described = f"Principals: {len(names)}, columns: {len(columns)}. The most often: {most:,} times."
     return Heatmap(title, described, tuple(columns), tuple(rows))
 
 

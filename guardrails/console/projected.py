@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from guardrails.console.context import console_of
-from guardrails.console.projection.projecting import Projection
 from guardrails.console.projection.queries import Queries
 from guardrails.errors import LedgerError, TamperedError
 
@@ -42,7 +41,7 @@ def projected(request: Request) -> Projected:
     """
     console = console_of(request)
     projection = console.projection
-    if not isinstance(projection, Projection):
+    if projection is None:
         raise LedgerError("ledger.unavailable", "This console was started without figures of the ledger.")
     try:
         projection.refresh(_SOON)

@@ -10,10 +10,11 @@ from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from guardrails.errors import TamperedError
 from guardrails.ledger import Ledger
 from guardrails.ledger.keychain import KEY_SESSION
 from guardrails.ledger.merkle import complete_subtrees, consistency_ranges, fold, inclusion_ranges, leaf_hash, root_hash
-from guardrails.ledger.stores.base import Store
+from guardrails.ledger.stores.base import Head, Store
 from guardrails.ledger.tiles import TILE_HEIGHT, TILE_WIDTH
 from guardrails.ledger.tree import split_hashes
 
@@ -79,9 +80,9 @@ def stored_evidence(ledger: Ledger, indexes: Iterable[int]) -> StoredEvidence:
     store = ledger.store
     with store.snapshot():
         head = store.head()
-        tree = _Stored(store, head.size)
+        tree = _Stored(store, head)
         entries = tuple(
-            StoredEntry(index, store.leaf(index), tree.ranges(inclusion_ranges(index, head.size)), index < head.archived)
+            StoredEntry(index, _leaf(store, index), tree.ranges(inclusion_ranges(index, head.size)), index < head.archived)
             for index in indexes
             if 0 <= index < head.size
         )
@@ -98,9 +99,9 @@ def stored_consistency(ledger: Ledger, old_size: int, new_size: int) -> tuple[by
     """
     store = ledger.store
     with store.snapshot():
-        size = store.head().size
+        head = store.head()
         ranges = consistency_ranges(old_size, new_size)
-        return _Stored(store, size).ranges(ranges) if new_size <= size else None
+        return _Stored(store, head).ranges(ranges) if new_size <= head.size else None
 
 
 def stored_leaves(ledger: Ledger, indexes: Iterable[int]) -> dict[int, bytes]:
@@ -108,18 +109,19 @@ def stored_leaves(ledger: Ledger, indexes: Iterable[int]) -> dict[int, bytes]:
     store = ledger.store
     with store.snapshot():
         size = store.head().size
-        found = {index: store.leaf(index) for index in indexes if 0 <= index < size}
+        found = {index: _leaf(store, index) for index in indexes if 0 <= index < size}
     return {index: leaf for index, leaf in found.items() if leaf is not None}
 
 
 class _Stored:
-    """Nodes of the tree as tiles and entries give them."""
+    """Nodes of the tree as the frontier, tiles and entries give them, in this order: so damage shows where it is."""
 
-    def __init__(self, store: Store, size: int) -> None:
+    def __init__(self, store: Store, head: Head) -> None:
         self._store = store
-        self._size = size
+        self._size = head.size
         self._tiles: dict[tuple[int, int], list[bytes]] = {}
         self._nodes: dict[tuple[int, int], bytes | None] = {}
+        self._nodes.update(zip(complete_subtrees(0, head.size), split_hashes(head.frontier), strict=False))
 
     def ranges(self, ranges: Sequence[tuple[int, int]]) -> tuple[bytes, ...] | None:
         roots = []
@@ -153,9 +155,20 @@ class _Stored:
             return split_hashes(hashes) if hashes is not None and len(hashes) == 32 * TILE_WIDTH else []
         end = self._size >> TILE_HEIGHT * level
         if level == 0:
-            leaves = self._store.leaves(start, end)
+            try:
+                leaves = self._store.leaves(start, end)
+            except TamperedError:
+                return []
             return [leaf_hash(leaf) for _, leaf in leaves] if len(leaves) == end - start else []
         return split_hashes(self._store.tile_roots(level - 1, start, end))
+
+
+def _leaf(store: Store, index: int) -> bytes | None:
+    """An entry's bytes; None also where something else than bytes stands in their place."""
+    try:
+        return store.leaf(index)
+    except TamperedError:
+        return None
 
 
 def _base64(data: bytes) -> str:

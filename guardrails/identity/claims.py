@@ -66,8 +66,13 @@ def audiences(claims: Mapping[str, object]) -> list[str]:
     return named
 
 
-def groups_at(claims: Mapping[str, object], name: str) -> list[str]:
+def groups_at(claims: Mapping[str, object], name: str, separator: str | None = None) -> list[str]:
     """Returns the groups in a claim: one name or a list of them, none when the claim is absent.
+
+    Args:
+        claims: Of the token.
+        name: The claim.
+        separator: What stands between names where they are one text, as in ``scope``; None: one text is one name.
 
     Raises:
         IdentityError: They are something else (identity.claims_invalid).
@@ -75,7 +80,9 @@ def groups_at(claims: Mapping[str, object], name: str) -> list[str]:
     groups = claim_at(claims, name)
     if groups is None:
         return []
-    listed = [groups] if isinstance(groups, str) else groups
+    if isinstance(groups, str):
+        return [groups] if separator is None else [group for group in groups.split(separator) if group]
+    listed = groups
     if not isinstance(listed, list) or not all(isinstance(group, str) for group in listed):
         raise claims_invalid("The token's groups are not a list of names.")
     return listed

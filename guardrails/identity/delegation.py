@@ -5,7 +5,7 @@ The outermost actor acts now; those within it acted before. Only the token's iss
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from guardrails.errors import IdentityError
 from guardrails.identity.static import check_id
@@ -42,15 +42,21 @@ def actors_of(claims: Mapping[str, object], *, most: int = MOST_ACTORS) -> tuple
     return tuple(actors)
 
 
-def acting_agent(principal: Principal, agent: str | None) -> str | None:
+def acting_agent(principal: Principal, agent: str | None, name_of: Callable[[str], str] | None = None) -> str | None:
     """Returns the agent that acts for a principal: the one whom its token names, or else the one that code names.
+
+    Args:
+        principal: On whose behalf.
+        agent: The agent that code names.
+        name_of: Gives the agent's name for a subject of tokens, where that is another.
 
     Raises:
         IdentityError: Both name one, and not the same (identity.delegation_mismatch).
     """
     if not principal.actors:
         return agent
-    acting = principal.actors[0].id
+    subject = principal.actors[0].id
+    acting = name_of(subject) if name_of is not None else subject
     if agent not in (None, acting):
         message = "The token was given to another agent than the one that acts."
         raise IdentityError("identity.delegation_mismatch", message, evidence={"token": acting, "session": agent})

@@ -25,6 +25,7 @@ TOKEN_TYPES = frozenset({"", "jwt", "at+jwt"})
 
 _MOST_TOKEN_BYTES = 16 * 1024
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+_PADDED = re.compile(r"[A-Za-z0-9_-]+={0,2}\.[A-Za-z0-9_-]+={0,2}\.[A-Za-z0-9_-]+={0,2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,12 @@ class SignedClaims:
 
 
 def verify_token(
-    token: object, keys: KeySource, algorithms: Collection[str], *, types: Collection[str] = TOKEN_TYPES
+    token: object,
+    keys: KeySource,
+    algorithms: Collection[str],
+    *,
+    types: Collection[str] = TOKEN_TYPES,
+    is_padded: bool = False,
 ) -> SignedClaims:
     """Returns what a token says, once its form, algorithm, type and signature hold. Neither times nor names were looked at.
 
@@ -46,18 +52,19 @@ def verify_token(
         keys: The issuer's.
         algorithms: Those accepted.
         types: The `typ` values accepted, as `SignedClaims.type` shows them.
+        is_padded: Its parts are base64url with padding, as those of Amazon's load balancers.
 
     Raises:
         IdentityError: One of them does not (identity.token_invalid), or the key is not known (identity.key_unknown).
     """
     if not isinstance(token, str) or len(token) > _MOST_TOKEN_BYTES or not token.isascii():
         raise token_invalid("The token is no text, too long or not in ASCII.")
-    if not _COMPACT.fullmatch(token):
+    if not (_PADDED if is_padded else _COMPACT).fullmatch(token):
         raise token_invalid("The token is malformed.")
     encoded_header, encoded_claims, encoded_signature = token.split(".")
-    header = _object(_decoded(encoded_header))
-    claims = _decoded(encoded_claims)
-    _decoded(encoded_signature)
+    header = _object(_decoded(encoded_header, is_padded))
+    claims = _decoded(encoded_claims, is_padded)
+    _decoded(encoded_signature, is_padded)
     algorithm, kid = header.get("alg"), header.get("kid")
     if not isinstance(algorithm, str) or algorithm not in algorithms:
         raise token_invalid("The token's algorithm is not accepted.")
@@ -80,12 +87,13 @@ def token_invalid(message: str) -> IdentityError:
     return IdentityError("identity.token_invalid", message)
 
 
-def _decoded(text: str) -> bytes:
+def _decoded(text: str, is_padded: bool) -> bytes:
     try:
-        data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        data = urlsafe_b64decode(text if is_padded else text + "=" * (-len(text) % 4))
     except ValueError as error:
         raise token_invalid("The token is malformed.") from error
-    if urlsafe_b64encode(data).rstrip(b"=").decode() != text:
+    again = urlsafe_b64encode(data)
+    if (again if is_padded else again.rstrip(b"=")).decode() != text:
         raise token_invalid("The token is malformed.")
     return data
 

@@ -36,7 +36,7 @@ class JwtVerifier:
     Args:
         issuer: The ``iss`` that tokens must have, exactly.
         audience: The ``aud`` that must be among theirs.
-        keys: Public keys by key id, as PEM or objects of `cryptography`.
+        keys: Public keys by key id, as PEM or objects of `cryptography`; or a source of keys, such as a `JwksClient`.
         jwks: A JSON Web Key Set, as parsed JSON.
         jwks_url: Where the key set is read, over HTTPS or from this machine. Exactly one of the three is given.
         kind: ``access`` takes only access tokens that say so (``typ: at+jwt``), ``id`` only ID tokens, whose authorized party is
@@ -45,6 +45,7 @@ class JwtVerifier:
         algorithms: Those accepted, of `guardrails.identity.jwks.ALGORITHMS`.
         leeway_s: Seconds by which clocks may differ.
         groups_claim: The claim with the groups; dots lead into objects (``realm_access.roles``).
+        groups_separator: What stands between the groups where the claim is one text; None: it is one group.
         subject_claim: The claim that becomes the principal's id. ``email`` counts only with ``email_verified``.
         attributes: Claims that become attributes: names, or attribute name to claim.
         most_actors: Longest chain of delegation (``act``) accepted.
@@ -68,7 +69,7 @@ class JwtVerifier:
         issuer: str,
         audience: str,
         *,
-        keys: Mapping[str, str | bytes | PublicKey] | None = None,
+        keys: Mapping[str, str | bytes | PublicKey] | KeySource | None = None,
         jwks: Mapping[str, object] | None = None,
         jwks_url: str | None = None,
         kind: TokenKind = "any",
@@ -76,6 +77,7 @@ class JwtVerifier:
         algorithms: Collection[str] = _DEFAULT_ALGORITHMS,
         leeway_s: float = 30,
         groups_claim: str = "groups",
+        groups_separator: str | None = None,
         subject_claim: str = "sub",
         attributes: Sequence[str] | Mapping[str, str] = (),
         most_actors: int = MOST_ACTORS,
@@ -87,8 +89,10 @@ class JwtVerifier:
             raise UsageError("usage.input_invalid", f"Tokens are verified with some of {', '.join(sorted(ALGORITHMS))}.")
         if not 0 <= leeway_s <= 300:
             raise UsageError("usage.input_invalid", "The leeway is from 0 to 300 seconds.")
-        if kind not in get_args(TokenKind) or isinstance(clients, str) or most_actors < 0:
-            raise UsageError("usage.input_invalid", "The kind, the clients or the number of actors is not sound.")
+        if kind not in get_args(TokenKind) or isinstance(clients, str) or most_actors < 0 or groups_separator == "":
+            raise UsageError(
+                "usage.input_invalid", "The kind, the clients, the separator or the number of actors is not sound."
+            )
         self._issuer = issuer
         self._audience = audience
         self._keys = _key_source(keys, jwks, jwks_url)
@@ -96,7 +100,7 @@ class JwtVerifier:
         self._clients = frozenset(clients)
         self._algorithms = frozenset(algorithms)
         self._leeway_s = leeway_s
-        self._groups_claim = groups_claim
+        self._groups = groups_claim, groups_separator
         self._subject_claim = subject_claim
         self._attributes = dict(attributes) if isinstance(attributes, Mapping) else {name: name for name in attributes}
         self._most_actors = most_actors
@@ -135,7 +139,7 @@ class JwtVerifier:
         claims = self.claims(token, nonce=nonce, thumbprint=thumbprint)
         named = static_principal(
             check_id(claim_at(claims, self._subject_claim)),
-            groups_at(claims, self._groups_claim),
+            groups_at(claims, *self._groups),
             attributes={name: _attribute(claims, claim) for name, claim in self._attributes.items() if _has(claims, claim)},
         )
         return Principal(
@@ -206,12 +210,14 @@ def _same(found: object, wanted: str) -> bool:
 
 
 def _key_source(
-    keys: Mapping[str, str | bytes | PublicKey] | None, jwks: Mapping[str, object] | None, jwks_url: str | None
+    keys: Mapping[str, str | bytes | PublicKey] | KeySource | None, jwks: Mapping[str, object] | None, jwks_url: str | None
 ) -> KeySource:
     if sum(given is not None for given in (keys, jwks, jwks_url)) != 1:
         raise UsageError("usage.input_invalid", "A token verifier takes exactly one of keys, jwks and jwks_url.")
     if jwks_url is not None:
         return JwksClient(jwks_url)
+    if keys is not None and not isinstance(keys, Mapping):
+        return keys
     return FixedKeys(parse_keys(keys) if keys is not None else parse_jwks(jwks))
 
 

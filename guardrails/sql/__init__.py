@@ -1,5 +1,6 @@
 """SQL understanding: parse, resolve, rewrite. The only part of the library that knows sqlglot; it could be lifted out on its own."""
 
+from guardrails.sql.changed_rows import CountQuery, count_queries, stored_rows
 from guardrails.sql.crosscheck import cross_check
 from guardrails.sql.ddl import catalog_from_ddl
 from guardrails.sql.dialects import dialect_name
@@ -12,12 +13,14 @@ from guardrails.sql.token_places import TokenPlace, remaining_texts, take_tokens
 from guardrails.sql.token_query import token_query
 
 __all__ = [
+    "CountQuery",
     "Parsed",
     "Resolved",
     "Rewritten",
     "TokenPlace",
     "catalog_from_ddl",
     "check_predicate",
+    "count_queries",
     "cross_check",
     "dialect_name",
     "given_rows",
@@ -26,6 +29,7 @@ __all__ = [
     "remaining_texts",
     "resolve",
     "rewrite",
+    "stored_rows",
     "take_tokens",
     "token_query",
 ]

@@ -1,18 +1,18 @@
 """An independent witness and verifier (aics-witness and aics-tlog from the package index) against ours, in both directions.
 
 They need Python 3.12 and live in an environment of their own: `GUARDRAILS_AICS_BIN` names the folder of its commands, else one is made
-once under the temporary directory.
+once in pytest's cache.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,24 +58,33 @@ def _is_new_enough(python: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def judges() -> Path:
+def judges(pytestconfig: pytest.Config) -> Path:
     """The folder with the commands of the independent packages."""
     named = os.environ.get("GUARDRAILS_AICS_BIN")
     if named:
         return Path(named)
-    home = Path(tempfile.gettempdir()) / f"guardrails-aics-{os.getuid() if hasattr(os, 'getuid') else 0}"
-    if not (home / "complete").exists():
-        python = next((p for p in _pythons() if _is_new_enough(p)), None)
-        if python is None:
-            missing("aics-witness needs Python 3.12 or later")
-            raise AssertionError
-        subprocess.run([python, "-m", "venv", "--clear", str(home)], check=True, capture_output=True, timeout=120)
-        pip = [str(home / "bin" / "pip"), "install", "--quiet", *PACKAGES]
-        done = subprocess.run(pip, capture_output=True, text=True, check=False, timeout=300)
-        if done.returncode:
-            missing(f"aics-witness cannot be installed: {done.stderr[-300:]}")
-        (home / "complete").touch()
+    assert pytestconfig.cache is not None
+    home = Path(pytestconfig.cache.mkdir("aics")) / "-".join(PACKAGES)
+    with home.with_suffix(".lock").open("w") as lock:
+        # Several workers may ask; one makes it.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (home / "complete").exists():
+            _install(home)
     return home / "bin"
+
+
+def _install(home: Path) -> None:
+    python = next((p for p in _pythons() if _is_new_enough(p)), None)
+    if python is None:
+        missing("aics-witness needs Python 3.12 or later")
+        raise AssertionError
+    subprocess.run([python, "-m", "venv", "--clear", "--without-pip", str(home)], check=True, capture_output=True, timeout=120)
+    # The other environment needs no pip of its own.
+    pip = [sys.executable, "-m", "pip", "--python", str(home / "bin" / "python"), "install", "--quiet", *PACKAGES]
+    done = subprocess.run(pip, capture_output=True, text=True, check=False, timeout=300)
+    if done.returncode:
+        missing(f"aics-witness cannot be installed: {done.stderr[-300:]}")
+    (home / "complete").touch()
 
 
 @contextmanager

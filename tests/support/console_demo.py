@@ -6,7 +6,6 @@ The tests in a browser, the screenshots of the documentation and benchmarks use 
 from __future__ import annotations
 
 import functools
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,11 +13,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import uvicorn
-
 from guardrails import ApprovalRequired, Denied, EngineError, Guard, Principal
-from guardrails.console import Console, ConsoleSettings, create_app
+from guardrails.console import Console, ConsoleSettings
 from guardrails.console.pages.signing_in import one_time_link
+from guardrails.console.serving import ConsoleServer, listening
 from guardrails.console.signins import SignInFlow, SignIns
 from guardrails.console.tickets import Tickets
 from guardrails.demo.shop import build_shop
@@ -180,13 +178,10 @@ def serve(make: Callable[[str], Console]) -> Iterator[str]:
     Args:
         make: Makes the console for an address.
     """
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server = uvicorn.Server(
-            uvicorn.Config(create_app(make(address)), log_level="warning", timeout_graceful_shutdown=1, lifespan="off")
-        )
-        thread = threading.Thread(target=functools.partial(server.run, sockets=[listening]))
+    with listening("127.0.0.1", 0) as listener:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server = ConsoleServer(make(address))
+        thread = threading.Thread(target=functools.partial(server.run, sockets=[listener]))
         thread.start()
         try:
             while not server.started:

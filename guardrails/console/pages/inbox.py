@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from guardrails.approval.status import State
@@ -52,19 +52,15 @@ def show_inbox(request: Request) -> Response:
 
 
 @page()
-def show_count(request: Request) -> Response:
-    """Answers with the number beside a link of the navigation; with nothing where it is 0."""
+def show_counts(request: Request) -> Response:
+    """Answers with the numbers beside the links of the navigation, each for its place there; nothing where it is 0."""
     desk, now = console_of(request).desk, now_s()
-    match request.path_params["name"]:
-        case "pending":
-            number = desk.count(now=now).get("pending", 0)
-        case "reviews":
-            number = len(desk.reviews(now=now))
-        case "windows":
-            number = len(desk.open_windows(now=now))
-        case _:
-            raise HTTPException(404)
-    return HTMLResponse(f'{number:,}<span class="hidden"> open</span>' if number else "")
+    numbers = {
+        "pending": desk.count(now=now).get("pending", 0),
+        "windows": len(desk.open_windows(now=now)),
+        "reviews": len(desk.reviews(now=now)),
+    }
+    return render(request, "counts.html", numbers=numbers)
 
 
 @page()
@@ -76,5 +72,5 @@ NAVIGATION = (NavigationItem("/inbox", "Inbox", order=10, counts="pending"),)
 ROUTES = [
     Route("/", go_home),
     Route("/inbox", show_inbox),
-    Route("/counts/{name}", show_count),
+    Route("/counts", show_counts),
 ]

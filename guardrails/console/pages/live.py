@@ -19,7 +19,7 @@ __all__ = ["NAVIGATION", "ROUTES"]
 
 _ENTRIES = 300
 _ROWS = 60
-_WAIT_S = 1.0
+_WAIT_S = 0.5
 
 
 @page()
@@ -40,8 +40,8 @@ async def stream_events(request: Request) -> Response:
 
 async def _events(console: Console) -> AsyncIterator[str]:
     def wait(seen: object) -> object:
-        # Returns at once when requests change; the ledger is looked at once a second.
-        number = console.desk.watch(_WAIT_S, seen[0] if isinstance(seen, tuple) else None)
+        # Returns at once when requests change; the ledger is looked at twice a second.
+        number = console.desk.watch(_WAIT_S, seen[0]) if isinstance(seen, tuple) else console.desk.watch(0)
         return number, console.ledger.size
 
     yield ": listening\n\n"

@@ -98,8 +98,11 @@ def is_own(viewer: Viewer, session: SessionRow) -> bool:
 
 
 def _session(request: Request, seen: Projected) -> SessionRow:
-    found = seen.queries.session(request.path_params["id"])
-    if found is None:
+    name = request.path_params["id"]
+    found = seen.queries.session(name)
+    if found is None and (first := _number(name)) is not None:
+        found = seen.queries.session_at(first)
+    if found is None or not found.principal:
         raise HTTPException(404)
     return found
 

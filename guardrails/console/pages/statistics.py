@@ -27,7 +27,7 @@ def show_statistics(request: Request) -> Response:
         raise HTTPException(404)
     seen = projected(request)
     policy = console_of(request).policy
-    protected = [str(column) for column in policy.columns] if policy else []
+    protected = tuple(policy.file.columns) if policy else ()
     tabs = [(known.name, known.title, f"/statistics?period={known.name}") for known in PERIODS.values()]
     shown = figures(seen.queries, period, now_s(), protected=protected)
     return render(request, "statistics.html", seen=seen, tabs=tabs, period=period, figures=shown)

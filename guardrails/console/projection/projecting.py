@@ -7,6 +7,7 @@ it finds new, one at a time.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -20,12 +21,13 @@ import sqlalchemy as sa
 from guardrails.console.projection.folding import fold, session_of
 from guardrails.console.projection.tables import VERSION, Tables
 from guardrails.console.projection.writing import known_sessions, write
-from guardrails.errors import LedgerError, TamperedError, UsageError
+from guardrails.errors import GuardrailsError, LedgerError, TamperedError, UsageError
 from guardrails.ledger import Ledger
 from guardrails.ledger.location import Location
 
 __all__ = ["Projection"]
 
+_LOG = logging.getLogger(__name__)
 _BATCH = 5000
 _BUSY_TIMEOUT_S = 30
 
@@ -44,6 +46,8 @@ class Projection:
         self._engine = engine
         self._ledger = ledger
         self._lock = threading.Lock()
+        self._is_closed = threading.Event()
+        self._follower: threading.Thread | None = None
         self.tables = Tables(schema)
         self._prepare(schema)
 
@@ -85,7 +89,7 @@ class Projection:
         done = 0
         if self._is_current():
             return done
-        while limit is None or done < limit:
+        while (limit is None or done < limit) and not self._is_closed.is_set():
             count = self._fold_batch(_BATCH if limit is None else min(_BATCH, limit - done))
             done += count
             if not count:
@@ -105,8 +109,17 @@ class Projection:
         except sa.exc.SQLAlchemyError as error:
             raise _unavailable(error) from error
 
+    def follow(self, every_s: float = 1.0) -> None:
+        """Keeps it up to date from a thread of its own, until it is closed. What goes wrong is logged, and tried again."""
+        if self._follower is None:
+            self._follower = threading.Thread(target=self._follow, args=(every_s,), name="guardrails-projection", daemon=True)
+            self._follower.start()
+
     def close(self) -> None:
         """Closes its connections; the ledger stays open."""
+        self._is_closed.set()
+        if self._follower is not None:
+            self._follower.join()
         self._engine.dispose()
 
     def __enter__(self) -> Projection:
@@ -128,6 +141,17 @@ class Projection:
 
     def _version(self, connection: sa.Connection) -> int | None:
         return connection.execute(sa.select(self.tables.state.c.version)).scalar()
+
+    def _follow(self, every_s: float) -> None:
+        last = ""
+        while not self._is_closed.wait(every_s):
+            try:
+                self.refresh()
+                last = ""
+            except GuardrailsError as error:
+                if error.code != last:
+                    _LOG.error("the console's projection: %s", error.diagnostics())
+                last = error.code
 
     def _is_current(self) -> bool:
         with self.reading() as connection:

@@ -49,6 +49,11 @@ class Queries:
         found = self._all(self._sessions().where(self._tables.sessions.c.id == session_id))
         return SessionRow(*found[0]) if found else None
 
+    def session_at(self, first: int) -> SessionRow | None:
+        """Returns the session whose first entry has this index, None where there is none."""
+        found = self._all(self._sessions().where(self._tables.sessions.c.first == first))
+        return SessionRow(*found[0]) if found else None
+
     def entries(
         self,
         *,
@@ -76,7 +81,7 @@ class Queries:
             self._tables.people,
         )
         query = (
-            sa.select(entries.c.idx, kinds.c.name, sessions.c.id, people.c.name, entries.c.time_us)
+            sa.select(entries.c.idx, kinds.c.name, sessions.c.id, people.c.name, entries.c.time_us, entries.c.session)
             .join(kinds, kinds.c.no == entries.c.kind)
             .outerjoin(sessions, sessions.c.first == entries.c.session)
             .outerjoin(people, people.c.no == entries.c.principal)

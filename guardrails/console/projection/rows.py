@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-__all__ = ["EntryRow", "LatencyRow", "RuleHits", "SessionFilter", "SessionRow", "Tally"]
+__all__ = ["EntryRow", "LatencyRow", "RuleHits", "SessionFilter", "SessionRow", "Tally", "session_address"]
+
+_PLAIN = re.compile(r"(?!\d+$)\w[\w-]{0,99}", re.ASCII)
+
+
+def session_address(session_id: str, first: int) -> str:
+    """Returns what stands for a session in an address: its id where that is a plain one, otherwise the index of its first entry."""
+    return session_id if _PLAIN.fullmatch(session_id) else str(first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +72,27 @@ class SessionRow:
     rows: int
     rows_changed: int
 
+    @property
+    def address(self) -> str:
+        """What stands for it in an address."""
+        return session_address(self.id, self.first)
+
 
 @dataclass(frozen=True, slots=True)
 class EntryRow:
-    """An entry in a list: its index, kind, session and principal, and its time in Unix microseconds."""
+    """An entry in a list: its index, kind, session and principal, its time in Unix microseconds, and its session's first entry."""
 
     index: int
     kind: str
     session: str | None
     principal: str | None
     time_us: int
+    session_first: int | None = None
+
+    @property
+    def session_address(self) -> str:
+        """What stands for its session in an address."""
+        return session_address(self.session or "", self.session_first or 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@
   const listen = () => {
     const events = new EventSource(source);
     events.addEventListener("changed", announce);
+    /* What changed between the page and the first event, or while the connection was lost. */
+    events.addEventListener("open", announce);
     events.addEventListener("error", () => {
       if (events.readyState === EventSource.CLOSED) later(listen, 5000);
     });
