@@ -34,7 +34,7 @@ from guardrails.identity.registry import AgentRegistry
 from guardrails.install import trusted
 from guardrails.joint import JointOutcomes
 from guardrails.ledger import Ledger, Private
-from guardrails.masking import MaskKeyring, mask_expression, open_keyring, sqlite_functions
+from guardrails.masking import MaskKeyring, mask_expression, mask_value, open_keyring, sqlite_functions
 from guardrails.model import (
     ApprovalRequest,
     Column,
@@ -501,6 +501,10 @@ class Guard:
     def mask_sql(self, mask: Mask, column: Column) -> MaskExpression:
         """Returns a mask as SQL of this guard's engine, with this guard's key."""
         return mask_expression(mask, column, self.engine.dialect, self._keyring.key)
+
+    def mask_value(self, mask: Mask, column: Column, value: Value) -> Value:
+        """Returns what a mask of this guard's makes of a value."""
+        return mask_value(mask, column, value, self._keyring.key, dialect=self.engine.dialect)
 
     def register_masks(self, connection: sqlite3.Connection) -> None:
         """Makes the mask functions known to a SQLite connection of a tool's own, which a guarded statement may call.
