@@ -13,9 +13,7 @@ from guardrails.approval import ApprovalDesk, Review
 from guardrails.errors import GuardrailsError, LedgerError
 from guardrails.ledger.verify import verify
 from guardrails.model import ApprovalRequest, ApprovalTerms, Impact, Principal, Statement, WorkingHours
-from tests.support.approvals import ANA, BO, KIM, LEA, Bench, ahead, asked
-
-NOW = int(time.time())
+from tests.support.approvals import ANA, BO, KIM, LEA, NOW, Bench, ahead, asked
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
