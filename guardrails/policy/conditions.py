@@ -111,8 +111,8 @@ class Condition:
 def variables_of(principal: Principal, context: Context) -> dict[str, object]:
     """Returns the values of all variables but `action` and `relation`, which differ from use to use.
 
-    `principal` has id, groups, issuer, verified and the ids of its actors, the attributes by their names, and all of these once more as `attributes`.
-    What is not known is an empty text.
+    `principal` has id, groups, issuer, verified and the ids of its actors, the attributes by their names, and all of these once more as
+    `attributes`. What is not known is an empty text.
     """
     attributes = {name: _cel_value(value) for name, value in principal.attributes.items()}
     person = attributes | {
