@@ -134,6 +134,14 @@ _APPROVAL = {
     "approval.channel_down": Code("No approver could be reached", "Try again later."),
 }
 
+_PREVIEW = {
+    "preview.unsupported": Code("No examples can be shown of this", "Judge by the statement and the rows counted."),
+    "preview.hidden": Code("The viewer may see no column of the rows", "Judge by the statement and the rows counted."),
+    "preview.conditions_masked": Code(
+        "Which rows would change depends on values that are masked for the viewer", "Somebody who may see them can look."
+    ),
+}
+
 _IDENTITY = {
     "identity.token_invalid": Code("The token is not valid", "Sign in again."),
     "identity.token_expired": Code("The token has expired", "Sign in again."),
@@ -213,5 +221,5 @@ _LEDGER = {
     "ledger.clock_backwards": Code("The clock went backwards", "Mend the machine's clock."),
 }
 
-CODES: dict[str, Code] = _USAGE | _SQL | _POLICY | _MASK | _APPROVAL | _IDENTITY | _ENGINE | _INSTALL | _LEDGER
+CODES: dict[str, Code] = _USAGE | _SQL | _POLICY | _MASK | _APPROVAL | _PREVIEW | _IDENTITY | _ENGINE | _INSTALL | _LEDGER
 """Every code that the library raises or returns, with its title and hint."""

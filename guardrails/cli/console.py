@@ -21,6 +21,7 @@ from guardrails.approval import ApprovalDesk, ApprovalStore
 from guardrails.errors import UsageError
 from guardrails.guard import Guard
 from guardrails.ledger import Ledger
+from guardrails.ledger.location import Location
 from guardrails.model import Principal
 from guardrails.policy import Policy
 
@@ -49,6 +50,9 @@ _LOOPBACK = "127.0.0.1"
 @click.option("--oidc-name", metavar="TEXT", help="What the sign-in page calls the provider; its host by default.")
 @click.option("--groups-claim", default="groups", show_default=True, metavar="CLAIM", help="Claim with the groups.")
 @click.option("--subject-claim", default="sub", show_default=True, metavar="CLAIM", help="Claim with the id.")
+@click.option(
+    "--api-audience", metavar="AUDIENCE", help="Audience of the tokens of programs that use the API; none may by default."
+)
 @click.option(
     "--viewer-group", "viewers", multiple=True, metavar="G", help="Who may look; everybody who can sign in by default."
 )
@@ -79,6 +83,7 @@ def console(
     oidc_name: str | None,
     groups_claim: str,
     subject_claim: str,
+    api_audience: str | None,
     viewers: tuple[str, ...],
     approvers: tuple[str, ...],
     auditors: tuple[str, ...],
@@ -91,6 +96,7 @@ def console(
     _require_extra()
     from guardrails.console import Console, ConsoleSettings
     from guardrails.console.pages.signing_in import one_time_link
+    from guardrails.console.projection import Projection
     from guardrails.console.serving import ConsoleServer, listening
     from guardrails.console.signins import SignIns
     from guardrails.console.tickets import Tickets
@@ -109,8 +115,12 @@ def console(
         ledger, desk, guard, policy = stack.enter_context(_opened(ledger_url, policy_path, database_url, state))
         tickets = Tickets.open(ledger_url)
         stack.callback(tickets.close)
+        projection = Projection.open(ledger, ledger_url)
+        stack.callback(projection.close)
+        projection.follow()
         sign_ins = SignIns(provider, oidc_name or urlsplit(oidc_issuer or "").netloc or "your identity provider")
-        opened = Console(settings, desk, ledger, tickets, sign_ins, guard, policy)
+        tokens = _token_verifier(oidc_issuer, api_audience, groups_claim, subject_claim)
+        opened = Console(settings, desk, ledger, tickets, sign_ins, guard, policy, projection, tokens=tokens)
         who = Principal(person or getpass.getuser(), frozenset(groups))
         make_link = (lambda: one_time_link(opened, who)) if (has_link if has_link is not None else provider is None) else None
         _announce(settings.base_url, make_link, who, settings.link_s, as_json=as_json)
@@ -128,6 +138,9 @@ def _opened(
         with Guard.open(policy_path, database=database_url, ledger=ledger_url, state=state) as guard:
             yield guard.ledger, guard.desk, guard, guard.policy
         return
+    path = Location.parse(ledger_url).path
+    if path is not None and not path.is_file():
+        raise UsageError("usage.file_missing", f"There is no ledger at {path}.")
     policy = Policy.load(policy_path) if policy_path is not None else None
     with Ledger.open(ledger_url) as ledger, ApprovalStore.of(ledger) as store:
         yield ledger, ApprovalDesk(store, ledger), None, policy
@@ -148,6 +161,16 @@ def _provider(base_url: str, issuer: str | None, client_id: str | None, groups_c
         groups_claim=groups_claim,
         subject_claim=subject_claim,
     )
+
+
+def _token_verifier(issuer: str | None, audience: str | None, groups_claim: str, subject_claim: str) -> Any:
+    if audience is None:
+        return None
+    if issuer is None:
+        raise UsageError("usage.input_invalid", "--api-audience needs --oidc-issuer, who gives the tokens.")
+    from guardrails.identity import JwtVerifier
+
+    return JwtVerifier.discover(issuer, audience, kind="access", groups_claim=groups_claim, subject_claim=subject_claim)
 
 
 def _announce(address: str, make_link: Callable[[], str] | None, who: Principal, link_s: int, *, as_json: bool) -> None:

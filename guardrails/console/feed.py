@@ -81,16 +81,20 @@ class Feed:
     sessions: tuple[SessionRow, ...]
 
 
-def feed_of(entries: Iterable[tuple[int, Entry]], *, limit: int) -> Feed:
+def feed_of(entries: Iterable[tuple[int, Entry | None]], *, limit: int) -> Feed:
     """Folds entries, oldest first with their indexes, into the feed's newest lines.
 
     Args:
-        entries: Consecutive entries of the ledger. An outcome whose intent is not among them is left out.
+        entries: Consecutive entries of the ledger, None for what is none. An outcome whose intent is not among them is left out.
+            Nothing is taken for granted of them: somebody may have changed what is stored.
         limit: Most lines.
     """
     rows: dict[str, FeedRow] = {}
     sessions: dict[str, SessionRow] = {}
     for index, entry in entries:
+        if entry is None:
+            rows[f"damaged {index}"] = FeedRow(index, "", "other", "", "", "", "what is stored here is no entry", "damaged")
+            continue
         kind = _text(entry, "type")
         if kind == "outcome" or kind.startswith("outcome."):
             intent = _text(entry, "intent")
@@ -115,14 +119,13 @@ def _row(index: int, entry: Entry, kind: str) -> FeedRow:
         return replace(row, kind="session", text="says something")
     if kind in ("intent", "refusal"):
         action = _part(entry, "action")
-        reasons = decision.get("reasons") or [{}]
         return replace(
             row,
             kind="action" if action else "statement",
             text=_text(action, "name") or _text(statement, "normalised") or _text(statement, "kind") or "not understood",
             effect="deny" if kind == "refusal" else _text(decision, "effect"),
-            code=_text(reasons[0], "code") if kind == "refusal" else "",
-            masked=len(decision.get("masks") or ()),
+            code=_first_code(decision) if kind == "refusal" else "",
+            masked=_count(decision, "masks"),
         )
     if kind == "approval.decided":
         answer = _text(entry, "answer")
@@ -135,16 +138,15 @@ def _row(index: int, entry: Entry, kind: str) -> FeedRow:
 
 
 def _ended(row: FeedRow, entry: Entry) -> FeedRow:
-    changed, returned = entry.get("rows_changed"), entry.get("rows")
-    is_change = isinstance(changed, int) and changed > 0
+    changed = _number(entry, "rows_changed")
     return replace(
         row,
         status=_text(entry, "status") or "unknown",
         code=_text(entry, "error"),
-        rows=changed if is_change else returned,
-        is_change=is_change,
-        duration_us=entry.get("duration_us"),
-        masked=len(entry.get("masks") or ()) or row.masked,
+        rows=changed or _number(entry, "rows"),
+        is_change=bool(changed),
+        duration_us=_number(entry, "duration_us"),
+        masked=_count(entry, "masks") or row.masked,
     )
 
 
@@ -170,3 +172,18 @@ def _part(entry: Entry, name: str) -> Entry:
 def _text(entry: Entry, name: str) -> str:
     found = entry.get(name)
     return found if isinstance(found, str) else ""
+
+
+def _number(entry: Entry, name: str) -> int | None:
+    found = entry.get(name)
+    return found if isinstance(found, int) and not isinstance(found, bool) else None
+
+
+def _count(entry: Entry, name: str) -> int:
+    found = entry.get(name)
+    return len(found) if isinstance(found, list) else 0
+
+
+def _first_code(decision: Entry) -> str:
+    reasons = decision.get("reasons")
+    return _text(reasons[0], "code") if isinstance(reasons, list) and reasons and isinstance(reasons[0], Mapping) else ""

@@ -89,7 +89,7 @@ class RequestView:
 def title_of(request: ApprovalRequest) -> str:
     """Returns what is asked for in a line: ``Update orders: status``, ``Read real values of customers.ssn``."""
     if request.kind == "grant":
-        return f"{', '.join(request.rules)}: ahead, for {duration(request.window_s)}"
+        return f"Grant ahead for {duration(request.window_s)}: {', '.join(request.rules)}"
     if request.kind == "reveal":
         return "Resolve a token"
     relations = relations_of(request.understood)

@@ -83,6 +83,17 @@ def clock(text: str) -> str:
     return text[11:19] if len(text) >= 19 else text
 
 
+def cell(value: object) -> Markup:
+    """Returns a value of a row: NULL and bytes marked as such, everything else as text."""
+    match value:
+        case None:
+            return Markup('<span class="muted">NULL</span>')
+        case bytes():
+            return Markup('<span class="muted">{} bytes</span>').format(len(value))
+        case _:
+            return escape(visible(one_line(str(value))))
+
+
 def short(text: str | None, length: int = 12) -> str:
     """Returns the beginning of a digest or an id."""
     return (text or "")[:length]
@@ -115,6 +126,7 @@ def sql_markup(text: str) -> Markup:
 
 FILTERS: dict[str, Callable[..., object]] = {
     "ago": ago,
+    "cell": cell,
     "clock": clock,
     "hours": hours,
     "duration": duration,

@@ -7,6 +7,7 @@ from guardrails.sql.dialects import dialect_name
 from guardrails.sql.filters import check_predicate
 from guardrails.sql.params import given_rows
 from guardrails.sql.parse import Parsed, parse
+from guardrails.sql.preview import PreviewQuery, preview_queries
 from guardrails.sql.resolve import Resolved, relation_access, resolve
 from guardrails.sql.rewrite import Rewritten, rewrite
 from guardrails.sql.token_places import TokenPlace, remaining_texts, take_tokens
@@ -15,6 +16,7 @@ from guardrails.sql.token_query import token_query
 __all__ = [
     "CountQuery",
     "Parsed",
+    "PreviewQuery",
     "Resolved",
     "Rewritten",
     "TokenPlace",
@@ -25,6 +27,7 @@ __all__ = [
     "dialect_name",
     "given_rows",
     "parse",
+    "preview_queries",
     "relation_access",
     "remaining_texts",
     "resolve",

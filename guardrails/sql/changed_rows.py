@@ -24,6 +24,7 @@ __all__ = [
     "as_table",
     "changed_rows",
     "count_queries",
+    "give_ctes",
     "modifications",
     "stored_rows",
     "target_of",
@@ -107,12 +108,13 @@ def target_of(node: Modification) -> exp.Table:
         StatementError: It is none of the forms that are understood (``sql.construct_unsupported``).
     """
     table = node.this.this if isinstance(node.this, exp.Schema) else node.this
-    names = node.args.get("tables") or []
-    if isinstance(node, exp.Update) and isinstance(table, exp.Table) and table.args.get("joins"):
-        names = [exp.Table(this=a.this.args["table"]) for a in node.expressions if a.this.args.get("table")]
+    # MySQL's joins name the one that is changed: DELETE in front, UPDATE at what it assigns.
+    names = [t.name for t in node.args.get("tables") or ()]
+    if isinstance(node, exp.Update):
+        names += [item.this.table for item in node.expressions if isinstance(item.this, exp.Column) and item.this.table]
     if names:
-        alias = names[0].name
-        table = next((t for t in node.this.find_all(exp.Table) if t.alias_or_name == alias), None)
+        tables = [t for t in node.this.find_all(exp.Table) if t.alias_or_name == names[0]]
+        table = next((t for t in tables if t.find_ancestor(exp.Select) is None), None)
     if not isinstance(table, exp.Table):
         raise StatementError("sql.construct_unsupported", "The target of the change is not one plain relation.")
     return table
@@ -152,7 +154,7 @@ def _counted(node: Modification, key: str, tree: exp.Expr, params: Mapping[str, 
         rows = exp.Select(expressions=[exp.Literal.number(1)], from_=exp.From(this=node.args["using"].copy()))
     else:
         rows = _target_rows(node)
-    _give_ctes(rows, node, tree)
+    give_ctes(rows, node, tree)
     return _counting(key, rows, params, dialect)
 
 
@@ -188,22 +190,45 @@ def _target_rows(node: exp.Update | exp.Delete) -> exp.Select:
     )
 
 
-def _give_ctes(query: exp.Expr, node: Modification, tree: exp.Expr) -> None:
-    """Gives a query the common table expressions that only read, and refuses it where it needs one that changes."""
+def give_ctes(query: exp.Expr, node: Modification, tree: exp.Expr) -> None:
+    """Gives a query the common table expressions that it reads; a change among them as the query of what it gives back.
+
+    Raises:
+        StatementError: It reads what an INSERT or a MERGE gives back (``sql.construct_unsupported``).
+    """
     clauses = [c for c in (tree.args.get("with_"), node.args.get("with_") if node is not tree else None) if c is not None]
-    ctes = [cte for clause in clauses for cte in clause.expressions]
-    if not ctes:
-        return
-    changing = {cte.alias for cte in ctes if isinstance(cte.this, _MODIFICATIONS)}
-    reading = [cte for cte in ctes if cte.alias not in changing]
-    for part in (query, *reading):
-        if any(not t.args.get("db") and t.name in changing for t in part.find_all(exp.Table)):
-            raise StatementError("sql.construct_unsupported", "A change reads what another change gives back.")
+    ctes = [cte.copy() for clause in clauses for cte in clause.expressions]
+    needed: list[exp.Expr] = []
+    parts = [query]
+    # A name is defined before it is read.
+    for cte in reversed(ctes):
+        if any(not t.args.get("db") and t.name == cte.alias for part in parts for t in part.find_all(exp.Table)):
+            if isinstance(cte.this, _MODIFICATIONS):
+                cte.set("this", _given_back(cte.this))
+            needed.insert(0, cte)
+            parts.append(cte.this)
     own = query.args.get("with_")
-    if reading:
+    if needed:
         is_recursive = any(bool(c.args.get("recursive")) for c in [*clauses, *([own] if own is not None else [])])
         kept = list(own.expressions) if own is not None else []
-        query.set("with_", exp.With(expressions=[*(cte.copy() for cte in reading), *kept], recursive=is_recursive))
+        query.set("with_", exp.With(expressions=[*needed, *kept], recursive=is_recursive))
+
+
+def _given_back(node: Modification) -> exp.Select:
+    """The query of what the RETURNING of a change would give back."""
+    clause = node.args.get("returning")
+    if clause is None or not isinstance(node, (exp.Update, exp.Delete)):
+        raise StatementError("sql.construct_unsupported", "A change reads what another change gives back.")
+    returned = clause.copy()
+    if isinstance(node, exp.Update):
+        alias = target_of(node).alias_or_name
+        assigned = {item.this.name: item.expression for item in node.expressions if isinstance(item.this, exp.Column)}
+        if len(assigned) < len(node.expressions):
+            raise StatementError("sql.construct_unsupported", "A change reads what another change gives back.")
+        for column in list(returned.find_all(exp.Column)):
+            if column.table == alias and column.name in assigned:
+                column.replace(exp.Paren(this=assigned[column.name].copy()))
+    return changed_rows(node, returned.expressions)
 
 
 def _name_params(tree: exp.Expr, params: Mapping[str, Value]) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from guardrails import ApprovalRequired, Denied, EngineError, Guard, Principal
 from guardrails.console import Console, ConsoleSettings
 from guardrails.console.pages.signing_in import one_time_link
+from guardrails.console.projection import Projection
 from guardrails.console.serving import ConsoleServer, listening
 from guardrails.console.signins import SignInFlow, SignIns
 from guardrails.console.tickets import Tickets
@@ -146,7 +147,7 @@ def open_demo(
         sessions: Sessions of agents that only read.
         settings: Further `ConsoleSettings`.
     """
-    build_shop(folder / "shop.db")
+    build_shop(folder / "shop.db", customers=80, orders=400)
     (folder / "policy.yaml").write_text(POLICY, "utf-8")
     database, log = f"sqlite:///{folder / 'shop.db'}", ledger or f"sqlite:///{folder / 'audit.db'}"
     options = {"database": database, "ledger": log, "keep": ("sql", "params", "executed", "result", "message")}
@@ -155,7 +156,8 @@ def open_demo(
         given = {"auditor_groups": frozenset({"auditors"}), "approver_groups": frozenset({"leads", "privacy"})} | dict(
             settings or {}
         )
-        tickets = Tickets.open(log)
+        tickets, projection = Tickets.open(log), Projection.open(own.ledger, log)
+        projection.follow()
         console = Console(
             ConsoleSettings(base_url=base_url, **given),
             own.desk,
@@ -164,10 +166,12 @@ def open_demo(
             SignIns(provider, "the shop's provider"),
             own,
             own.policy,
+            projection,
         )
         try:
             yield ConsoleDemo(console, guard, requests)
         finally:
+            projection.close()
             tickets.close()
 
 

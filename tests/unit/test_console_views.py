@@ -86,7 +86,7 @@ def test_columns_show_the_most_telling_of_what_happens_to_them() -> None:
             ),
             "Read real values of c.ssn",
         ),
-        (request({}, kind="grant", window_s=1800), "refunds: ahead, for 30 min"),
+        (request({}, kind="grant", window_s=1800), "Grant ahead for 30 min: refunds"),
         (request({}, kind="reveal"), "Resolve a token"),
         (request({}, kind="action"), "summary"),
     ],
@@ -138,3 +138,22 @@ def test_the_feed_joins_statements_with_their_outcomes() -> None:
     (only,) = feed.sessions
     assert (only.who, only.agent, only.statements, only.refused) == ("ana", "bot", 2, 1)
     assert len(feed_of(enumerate(entries), limit=2).rows) == 2
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["id", "code", "name", "normalised"]), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+FIELDS = st.sampled_from(
+    ["type", "id", "intent", "session", "principal", "agent", "decision", "statement", "masks", "rows", "time", "by"]
+)
+TYPES = st.sampled_from(["intent", "outcome", "refusal", "key.bind", "approval.decided", "approval.used", "message"])
+
+
+@given(st.lists(st.none() | st.tuples(st.dictionaries(FIELDS, JSON, max_size=6), TYPES), max_size=5))
+def test_the_feed_bears_with_whatever_somebody_stored(stored: list[tuple[dict[str, object], str] | None]) -> None:
+    entries = [None if item is None else {"type": item[1]} | item[0] for item in stored]
+    assert len(feed_of(enumerate(entries), limit=9).rows) <= len(entries)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from guardrails.console.context import Console, console_of
-from guardrails.console.feed import Entry, feed_of
+from guardrails.console.describing import read_entry
+from guardrails.console.feed import feed_of
 from guardrails.console.navigation import NavigationItem
 from guardrails.console.page import page
 from guardrails.console.rendering import is_fragment, render
-from guardrails.ledger.entry import decode
+from guardrails.console.stored import stored_leaves
 
 __all__ = ["NAVIGATION", "ROUTES"]
 
@@ -25,7 +26,11 @@ _WAIT_S = 0.5
 @page()
 def show_live(request: Request) -> Response:
     """Shows the newest entries, and the sessions that made them. Statements are normalised: no value is in them."""
-    feed = feed_of(_newest(console_of(request)), limit=_ROWS)
+    ledger = console_of(request).ledger
+    size = ledger.size
+    # As they are stored: entries that were tampered with are shown too, and their own pages prove it.
+    stored = stored_leaves(ledger, range(max(ledger.archived, size - _ENTRIES), size))
+    feed = feed_of(((index, read_entry(leaf)) for index, leaf in sorted(stored.items())), limit=_ROWS)
     return render(request, "live_rows.html" if is_fragment(request) else "live.html", feed=feed)
 
 
@@ -47,13 +52,6 @@ async def _events(console: Console) -> AsyncIterator[str]:
     yield ": listening\n\n"
     async for number in console.changes.listen(wait):
         yield ": still here\n\n" if number is None else f"event: changed\nid: {number}\ndata: {number}\n\n"
-
-
-def _newest(console: Console) -> Iterator[tuple[int, Entry]]:
-    size = console.ledger.size
-    start = max(console.ledger.archived, size - _ENTRIES)
-    for index, leaf in console.ledger.leaves(start, size):
-        yield index, decode(leaf)
 
 
 NAVIGATION = (NavigationItem("/live", "Live", order=40),)

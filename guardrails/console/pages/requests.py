@@ -19,6 +19,8 @@ from guardrails.errors import Denied, IdentityError
 
 __all__ = ["ROUTES"]
 
+_SMALL_ROWS = 20
+"""Of a change that is so small, the rows are shown without being asked for."""
 _UNANSWERABLE = frozenset({"approval.unknown", "approval.channel_down"})
 
 
@@ -55,6 +57,7 @@ def _shown(
     request: Request, status: ApprovalStatus, *, problem: Denied | IdentityError | None = None, reason: str = ""
 ) -> Response:
     view = view_of(status, viewer_of(request), now_s())
+    impact = view.request.impact
     return render(
         request,
         "request_state.html" if is_fragment(request) else "request.html",
@@ -63,6 +66,7 @@ def _shown(
         relations=relations_of(view.request.understood),
         obligations=obligations_of(view.request.understood),
         has_preview=False,
+        is_small=impact is not None and not impact.error and sum(rows for _, rows in impact.rows) <= _SMALL_ROWS,
         is_fragment=is_fragment(request),
         problem=problem,
         reason=reason,
