@@ -30,6 +30,7 @@ def build(path: Path, size: int, *, seed: int = 1, side_by_side: int = _SIDE_BY_
     """Makes a ledger of at least `size` entries, by so many sessions at a time."""
     chance = random.Random(seed)
     begins_ns = time.time_ns() - DAYS * 86_400 * 10**9
+
     def clock_ns() -> int:
         return min(begins_ns + DAYS * 86_400 * 10**9 * done // size, time.time_ns())
 
