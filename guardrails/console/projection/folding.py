@@ -93,20 +93,17 @@ class Folded:
     tallies: Counter[tuple[str, int, str, str]] = field(default_factory=Counter)
 
 
-def fold(entries: Iterable[tuple[int, Mapping[str, object] | None]], known: Mapping[str, Known]) -> Folded:
+def fold(entries: Iterable[tuple[int, Mapping[str, object]]], known: Mapping[str, Known]) -> Folded:
     """Folds entries in the order of the log.
 
     Args:
-        entries: Index and entry; None for a damaged one.
+        entries: Index and entry.
         known: Sessions of earlier entries, by id; those of this batch that had begun before.
     """
     folded = Folded()
     principals = {session: found.principal for session, found in known.items()}
     time_us = 0
     for index, entry in entries:
-        if entry is None:
-            folded.entries.append(FoldedEntry(index, DAMAGED, None, None, time_us))
-            continue
         time_us = _time_us(entry, time_us)
         kind, name = _text(entry.get("type")) or "", session_of(entry)
         session = folded.sessions.get(name)

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from guardrails.console.projection.folding import fold, session_of
+from guardrails.console.projection.folding import DAMAGED, fold, session_of
 from guardrails.console.projection.tables import VERSION, Tables
 from guardrails.console.projection.writing import known_sessions, write
 from guardrails.errors import GuardrailsError, LedgerError, TamperedError, UsageError
@@ -168,12 +168,24 @@ class Projection:
             stop = min(end, start + limit)
             if start >= stop:
                 return 0
-            entries = [(index, _decoded(leaf)) for index, leaf in _leaves(self._ledger, start, stop)]
-            sessions = {session_of(entry) for _, entry in entries if entry is not None}
+            entries = [(index, self._entry(index, leaf)) for index, leaf in _leaves(self._ledger, start, stop)]
+            sessions = {session_of(entry) for _, entry in entries}
             write(connection, self.tables, fold(entries, known_sessions(connection, self.tables, sessions)))
             state = self.tables.state
             connection.execute(sa.update(state).values(size=stop, root=self._ledger.root_at(stop).hex()))
             return stop - start
+
+    def _entry(self, index: int, leaf: bytes | None) -> dict[str, object]:
+        """What an entry says; of a damaged one the session that the ledger files it under, so that it is missed there."""
+        entry = _decoded(leaf)
+        if entry is not None:
+            return entry
+        with self._ledger.store.snapshot():
+            try:
+                filed = self._ledger.store.rows(index, index + 1)
+            except TamperedError:
+                filed = []
+        return {"type": DAMAGED, "session": filed[0][1].session if filed else ""}
 
     def _state(self, connection: sa.Connection, *, for_update: bool = False) -> tuple[int, str]:
         state = self.tables.state
