@@ -66,9 +66,9 @@ SHOTS = (
 """Every picture; pages that other modules add are added here."""
 
 LOOKS: Mapping[str, dict[str, object]] = {
-    "": {"color_scheme": "light", "viewport": {"width": 1200, "height": 800}},
-    "-dark": {"color_scheme": "dark", "viewport": {"width": 1200, "height": 800}},
-    "-phone": {"color_scheme": "light", "viewport": {"width": 360, "height": 720}, "has_touch": True, "is_mobile": True},
+    "light": {"color_scheme": "light", "viewport": {"width": 1200, "height": 800}},
+    "dark": {"color_scheme": "dark", "viewport": {"width": 1200, "height": 800}},
+    "phone": {"color_scheme": "light", "viewport": {"width": 360, "height": 720}, "has_touch": True, "is_mobile": True},
 }
 
 
@@ -110,7 +110,7 @@ def _shoot_all(browser: Browser, demo: ConsoleDemo, address: str, look: str, sho
         page.on("console", lambda message: message.type == "error" and print(f"  console: {message.text} {message.location}"))
         page.goto(demo.link(PEOPLE[who]))
         if who == "lea":
-            _take(page, into / f"signin{look}.png")
+            _take(page, into / f"signin{_suffix(look)}.png")
         page.get_by_role("button", name="Sign in").click()
         for shot in shots:
             if shot.who == who:
@@ -120,8 +120,12 @@ def _shoot_all(browser: Browser, demo: ConsoleDemo, address: str, look: str, sho
                 if shot.pressed:
                     page.get_by_role("button", name=shot.pressed).click()
                 page.locator(shot.wait_for).first.wait_for()
-                _take(page, into / f"{shot.name}{look}.png")
+                _take(page, into / f"{shot.name}{_suffix(look)}.png")
         context.close()
+
+
+def _suffix(look: str) -> str:
+    return "" if look == "light" else f"-{look}"
 
 
 def _take(page: Page, path: Path) -> None:
