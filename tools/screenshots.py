@@ -60,6 +60,11 @@ SHOTS = (
     Shot("reviews", "/reviews"),
     Shot("review", "/reviews/{review}"),
     Shot("live", "/live"),
+    Shot("sessions", "/sessions", who="kim"),
+    Shot("session", "/sessions/{session}", who="kim", wait_for="[data-verdict][data-state=good]"),
+    Shot("ledger", "/ledger", who="kim", wait_for="[data-verdict][data-state=good]"),
+    Shot("entry", "/ledger/3", who="kim", wait_for="[data-verdict][data-state=good]"),
+    Shot("statistics", "/statistics?period=day", who="kim"),
     Shot("policy", "/policy", who="kim"),
     Shot("dry-run", "/try", who="kim", wait_for=".coloured", typed=TRIED, pressed="Try it"),
 )
@@ -112,6 +117,10 @@ def _shoot_all(browser: Browser, demo: ConsoleDemo, address: str, look: str, sho
         if who == "lea":
             _take(page, into / f"signin{_suffix(look)}.png")
         page.get_by_role("button", name="Sign in").click()
+        if who == "kim":
+            # On the first visit a browser learns the log's key; from then on it holds the ledger against what it knows.
+            page.goto(f"{address}/ledger")
+            page.locator("[data-verdict]:not([data-state=waiting])").first.wait_for()
         for shot in shots:
             if shot.who == who:
                 page.goto(address + shot.path.format(**demo.requests))
