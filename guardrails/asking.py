@@ -13,10 +13,10 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from guardrails import flow
-from guardrails.approval import ApprovalDesk, Channel, Review, ask_channel
+from guardrails.approval import ApprovalDesk, Channel, Review, ask_channel, notify_channel
 from guardrails.approval.digest import window_digest
 from guardrails.as_json import decision_fields
 from guardrails.entries import scrubbed
@@ -39,14 +39,18 @@ class Asker:
 
 
 class Approvals:
-    """How one guard asks: at a desk, through a channel."""
+    """How one guard asks: at a desk, through a channel, which it closes when it `owns_channel`."""
 
-    def __init__(self, desk: ApprovalDesk, channel: Channel | None) -> None:
+    def __init__(self, desk: ApprovalDesk, channel: Channel | None, *, owns_channel: bool = False) -> None:
         self.desk = desk
         self._channel = channel
+        self._owns_channel = owns_channel
 
     def close(self) -> None:
-        """Closes the desk's store."""
+        """Closes the desk's store, and the channel if it was opened for this guard."""
+        close = getattr(self._channel, "close", None)
+        if self._owns_channel and close is not None:
+            close()
         self.desk.close()
 
     def seek(
@@ -75,7 +79,9 @@ class Approvals:
         grant = self.desk.consume(digest, _now(), requester=asker.principal.id, terms=_terms(judgement))
         if grant:
             return grant
-        raise ApprovalRequired(f"A person has to approve this first (request {request.id}).", request=request)
+        # What it would change is for the approvers: it may tell of rows that the requester must not know of.
+        shown = replace(request, impact=None)
+        raise ApprovalRequired(f"A person has to approve this first (request {request.id}).", request=shown)
 
     def ask_ahead(
         self, rule: str, terms: ApprovalTerms, seconds: int, why: str, policy_digest: str, asker: Asker
@@ -156,6 +162,7 @@ class Approvals:
         request = _request(digest, judgement, asker, lambda _: None)
         review = Review(request.id, request, asker.emergency, now, now + glass.review_s)
         self.desk.open_review(review)
+        notify_channel(self._channel, review)
         return ApprovalGrant(review.id, digest, principal.id, asker.emergency, now, "break_glass", (principal.id,))
 
     def _ask(self, request: ApprovalRequest) -> None:
@@ -195,6 +202,7 @@ def _request(
         statement=judgement.statement,
         understood=_understood(judgement),
         impact=impact(terms),
+        row_filters=judgement.decision.obligations.row_filters,
         requester_verified=asker.principal.verified,
     )
 

@@ -10,7 +10,7 @@ import asyncio
 import functools
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
@@ -31,6 +31,7 @@ from guardrails.entries import JSON
 from guardrails.errors import Denied, UsageError
 from guardrails.identity.agents import AgentKey
 from guardrails.identity.registry import AgentRegistry
+from guardrails.impact import impact_of
 from guardrails.install import trusted
 from guardrails.joint import JointOutcomes
 from guardrails.ledger import Ledger, Private
@@ -81,6 +82,7 @@ class Guard:
         keyring: MaskKeyring,
         *,
         channel: Channel | None = None,
+        owns_channel: bool = False,
         observer: Observer | None = None,
         scan: bool = True,
         crosscheck: bool = False,
@@ -91,7 +93,7 @@ class Guard:
         self.policy = policy
         self.engine = engine
         self.ledger = ledger
-        self._approvals = Approvals(desk, channel)
+        self._approvals = Approvals(desk, channel, owns_channel=owns_channel)
         self._keyring = keyring
         self._observer = observer
         self._scan = scan
@@ -111,7 +113,7 @@ class Guard:
         *,
         database: str | sa.Engine | AsyncEngine | Engine,
         ledger: str | Ledger,
-        approvals: Channel | None = None,
+        approvals: str | Channel | Iterable[str | Channel] | None = None,
         observer: Observer | None = None,
         unsafe_without_scan: bool = False,
         crosscheck: bool = False,
@@ -126,7 +128,8 @@ class Guard:
             policy: Path of the policy file, or a `Policy`.
             database: URL (`sqlite:///shop.db`, `postgresql://…`), or an engine of SQLAlchemy's or of ours.
             ledger: URL of the ledger (`sqlite:///audit.db`), created when missing, or an open `Ledger`.
-            approvals: Where to ask a person; None means that callers get `ApprovalRequired` and try again after `approve`.
+            approvals: How people are asked: a channel, its name (``console``, ``wait``, ``webhook+https://…``; see docs/channels.md),
+                or several. None means that callers get `ApprovalRequired` and try again after `approve`.
             observer: Called with every `flow.Event`, for progress display. It must not raise.
             unsafe_without_scan: Switches the second net over results off.
             crosscheck: PostgreSQL's own parser must agree about every statement; needs the extra `crosscheck`.
@@ -157,6 +160,7 @@ class Guard:
         log.recover()
         in_server = log.path is None and not log.is_memory
         desk = ApprovalDesk(ApprovalStore.of(log) if in_server else ApprovalStore.open(beside), log)
+        channel = _channel(approvals, desk, None if in_server or log.is_memory else Path(f"{log.path}.outbox"))
         keyring = open_keyring(beside)
         choices = {"scan": not unsafe_without_scan, "crosscheck": crosscheck}
         joint = JointOutcomes.of(engine, log) if joint_outcomes else None
@@ -166,7 +170,8 @@ class Guard:
             log,
             desk,
             keyring,
-            channel=approvals,
+            channel=channel,
+            owns_channel=channel is not approvals,
             observer=observer,
             joint=joint,
             keep=keep,
@@ -603,7 +608,8 @@ class Guard:
                 appended = self.ledger.append(entry, private=self._private(private, session))
                 return flow.Appended(appended.entry_id, appended.index, appended.leaf_hash.hex())
             case flow.SeekApproval(digest, judgement):
-                return self._approvals.seek(digest, judgement, self._asker(session), lambda _: None)
+                impact = functools.partial(impact_of, self.engine, judgement.plan)
+                return self._approvals.seek(digest, judgement, self._asker(session), impact)
             case flow.Spend(probes, limit):
                 return flow.Spent(*session.budget.spend(probes, limit))
             case flow.Lookup(plan):
@@ -639,6 +645,17 @@ def _begins(step: flow.Step) -> bool:
     return isinstance(step, (flow.SeekApproval, flow.Spend, flow.Lookup)) or (
         isinstance(step, flow.Append) and step.entry["type"] == "intent"
     )
+
+
+def _channel(
+    approvals: str | Channel | Iterable[str | Channel] | None, desk: ApprovalDesk, outbox: Path | None
+) -> Channel | None:
+    """Opens the channels that were named; what they could not deliver yet waits in the outbox."""
+    if approvals is None:
+        return None
+    from guardrails.approval.channels import ChannelSettings, open_channels
+
+    return open_channels(approvals, ChannelSettings.from_environment(desk.store, outbox=outbox))
 
 
 def _value(result: Result) -> object:

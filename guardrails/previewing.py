@@ -8,7 +8,7 @@ them. Values that the change would write are masked as the approver would see th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from guardrails.approval.approvers import require_approver
 from guardrails.catalog.ledgers import without_ledgers
@@ -22,7 +22,6 @@ from guardrails.errors import (
     StatementError,
 )
 from guardrails.guard import Guard
-from guardrails.masking.masked_text import is_token
 from guardrails.model import (
     Access,
     ApprovalRequest,
@@ -43,6 +42,8 @@ __all__ = ["Preview", "PreviewPart", "PreviewRow", "preview"]
 
 _MOST_ROWS = 20
 _TOOL = "approval.preview"
+_KEYED = frozenset({"hash", "pseudonym", "noise", "shift"})
+"""Masks that show what nobody can work out: of a value that a requester chose, they would tell which rows hold it."""
 _SHOWN_AS_CODE = (ApprovalRequired, CatalogError, Denied, EngineError, IdentityError, PolicyError, StatementError)
 """What the viewer is told of. A ledger that cannot be written ends everything."""
 
@@ -255,11 +256,13 @@ class _Viewer:
         return _masked(self.guard, mask, self.policy, row[place])
 
     def _is_open(self, name: str, place: int | None) -> bool:
-        """Whether the value afterwards is not known, or is made of masked values and is to be masked itself."""
+        """Whether the value afterwards is not known, or would have to be masked again, or by a key that is to stay secret."""
         if place is None:
             return True
-        is_own = self.query.before[self.query.columns.index(name)] == place
-        return not is_own and name in self._masks and bool(self._sources(place) & self._masked_columns)
+        mask = self._masks.get(name)
+        if mask is None or self.query.before[self.query.columns.index(name)] == place:
+            return False
+        return mask.kind in _KEYED or bool(self._sources(place) & self._masked_columns)
 
     def _is_masked(self, name: str, place: int | None) -> bool:
         return name in self._masks or (place is not None and bool(self._sources(place) & self._masked_columns))
@@ -279,9 +282,7 @@ class _Viewer:
 
 
 def _masked(guard: Guard, mask: Mask, policy: BoundPolicy, value: Value) -> Value:
-    """Returns a value as the mask would show it: a token stays as it is, and what does not fit the column is not shown."""
-    if isinstance(value, str) and is_token(mask.kind, value):
-        return value
+    """Returns a value as the mask would show it; what does not fit the column is not shown."""
     relation = policy.catalog.relations[mask.column.relation]
     column = next(c for c in relation.columns if c.name == mask.column.column)
     try:

@@ -25,14 +25,31 @@ PEOPLE = {"bo": BO, "lea": LEA, "kim": KIM}
 
 @dataclass(frozen=True)
 class Shot:
-    """A picture: of which page, as whom; `{name}` in the path is the id of a request of the demo."""
+    """A picture: of which page, as whom; `{name}` in the path is the id of a request of the demo.
+
+    `typed` goes into fields first, and then the button with the name `pressed` is pressed.
+    """
 
     name: str
     path: str
     who: str = "lea"
     height: int = 800
     wait_for: str = "main h1"
+    typed: tuple[tuple[str, str], ...] = ()
+    pressed: str = ""
 
+
+TRIED = (
+    (
+        "#sql",
+        "WITH paid AS (\n  SELECT o.customer_id, c.email AS address, c.ssn\n"
+        "  FROM orders AS o JOIN customers AS c ON c.id = o.customer_id\n  WHERE o.status = 'paid'\n)\n"
+        "SELECT address, ssn FROM paid ORDER BY address",
+    ),
+    ("#id", "ana@example.com"),
+    ("#groups", "support"),
+)
+"""What the dry run is shown with."""
 
 SHOTS = (
     Shot("inbox", "/inbox"),
@@ -43,6 +60,8 @@ SHOTS = (
     Shot("reviews", "/reviews"),
     Shot("review", "/reviews/{review}"),
     Shot("live", "/live"),
+    Shot("policy", "/policy", who="kim"),
+    Shot("dry-run", "/try", who="kim", wait_for=".coloured", typed=TRIED, pressed="Try it"),
 )
 """Every picture; pages that other modules add are added here."""
 
@@ -96,6 +115,10 @@ def _shoot_all(browser: Browser, demo: ConsoleDemo, address: str, look: str, sho
         for shot in shots:
             if shot.who == who:
                 page.goto(address + shot.path.format(**demo.requests))
+                for field, text in shot.typed:
+                    page.fill(field, text)
+                if shot.pressed:
+                    page.get_by_role("button", name=shot.pressed).click()
                 page.locator(shot.wait_for).first.wait_for()
                 _take(page, into / f"{shot.name}{look}.png")
         context.close()

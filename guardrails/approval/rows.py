@@ -15,7 +15,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from guardrails.errors import UsageError
-from guardrails.model import ApprovalRequest, ApprovalTerms, BreakGlass, Impact, Statement, WorkingHours
+from guardrails.model import ApprovalRequest, ApprovalTerms, BreakGlass, Impact, RowFilter, Statement, WorkingHours
 
 __all__ = ["database_text", "request_from_text", "request_to_text"]
 
@@ -42,25 +42,28 @@ def request_to_text(request: ApprovalRequest) -> str:
     Raises:
         UsageError: A parameter is of a type that cannot be kept (usage.input_invalid).
     """
-    fields = {
+    fields: dict[str, object] = {
         name: getattr(request, name)
         for name in ApprovalRequest.__dataclass_fields__
-        if name not in ("terms", "statement", "impact", "understood")
+        if name not in ("terms", "statement", "impact", "understood", "row_filters")
     }
     statement = request.statement
-    fields |= {
+    row_filters: list[object] = [[f.relation, f.predicate, f.bindings] for f in request.row_filters]
+    more: dict[str, object] = {
         "terms": asdict(request.terms),
         "impact": asdict(request.impact) if request.impact else None,
         "understood": dict(request.understood),
+        "row_filters": row_filters,
         "statement": [statement.sql, statement.params, statement.dialect] if statement else None,
     }
-    return json.dumps(_written(fields, 0), separators=(",", ":"))
+    return json.dumps(_written(fields | more, 0), separators=(",", ":"))
 
 
 def request_from_text(text: str) -> ApprovalRequest:
     """Returns the request that `request_to_text` wrote."""
     fields = cast("dict[str, Any]", _read(json.loads(text)))
     terms, impact, statement = fields.pop("terms"), fields.pop("impact"), fields.pop("statement")
+    row_filters = fields.pop("row_filters", [])
     hours = tuple(WorkingHours(**item) for item in terms.pop("hours"))
     broken = terms.pop("break_glass")
     return ApprovalRequest(
@@ -68,6 +71,7 @@ def request_from_text(text: str) -> ApprovalRequest:
         terms=ApprovalTerms(**terms, hours=hours, break_glass=BreakGlass(**broken) if broken else None),
         impact=Impact(**impact) if impact else None,
         statement=Statement(*statement) if statement else None,
+        row_filters=tuple(RowFilter(*row_filter) for row_filter in row_filters),
     )
 
 

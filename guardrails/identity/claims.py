@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from guardrails.errors import IdentityError
 
-__all__ = ["audiences", "claim_at", "claims_invalid", "groups_at", "moment", "require_times"]
+__all__ = ["audiences", "claim_at", "claims_invalid", "groups_at", "is_verified", "moment", "require_times"]
 
 
 def claim_at(claims: Mapping[str, object], name: str) -> object:
@@ -86,6 +86,11 @@ def groups_at(claims: Mapping[str, object], name: str, separator: str | None = N
     if not isinstance(listed, list) or not all(isinstance(group, str) for group in listed):
         raise claims_invalid("The token's groups are not a list of names.")
     return listed
+
+
+def is_verified(value: object) -> bool:
+    """Tells whether a claim such as ``email_verified`` says yes; Amazon writes it as a text."""
+    return value is True or value == "true"
 
 
 def claims_invalid(message: str) -> IdentityError:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 from guardrails.errors import UsageError
-from guardrails.identity.claims import audiences, claim_at, claims_invalid, groups_at, require_times
+from guardrails.identity.claims import audiences, claim_at, claims_invalid, groups_at, is_verified, require_times
 from guardrails.identity.delegation import MOST_ACTORS, actors_of
 from guardrails.identity.discovery import discover_provider
 from guardrails.identity.jwks import ALGORITHMS, FixedKeys, JwksClient, KeySource, PublicKey, parse_jwks, parse_keys
@@ -192,7 +192,7 @@ class JwtVerifier:
 
 def _require_verified_email(claims: Mapping[str, object], subject_claim: str) -> None:
     """An address that nobody has checked is whatever its owner typed."""
-    if subject_claim == "email" and claims.get("email_verified") not in (True, "true"):
+    if subject_claim == "email" and not is_verified(claims.get("email_verified")):
         raise claims_invalid("The token's e-mail address is not verified by its issuer.")
 
 

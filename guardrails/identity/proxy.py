@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from guardrails.errors import IdentityError, UsageError
-from guardrails.identity.claims import claim_at, claims_invalid, require_times
+from guardrails.identity.claims import claim_at, claims_invalid, is_verified, require_times
 from guardrails.identity.fetching import fetch_text, require_private_url
 from guardrails.identity.jwks import FixedKeys, KeySource, VerificationKey, parse_keys
 from guardrails.identity.jws import verify_token
@@ -204,7 +204,7 @@ class AmazonVerifier:
             raise claims_invalid("The header is about another issuer's person.")
         now = self._clock_s()
         ends = [require_times(part, now, self._leeway_s) for part in (header, claims) if part is header or "exp" in part]
-        if self._subject_claim == "email" and claims.get("email_verified") not in (True, "true"):
+        if self._subject_claim == "email" and not is_verified(claims.get("email_verified")):
             raise claims_invalid("The person's e-mail address is not verified by its issuer.")
         named = static_principal(check_id(claim_at(claims, self._subject_claim)))
         digest = hashlib.sha256(token.encode()).hexdigest()

@@ -108,12 +108,13 @@ def target_of(node: Modification) -> exp.Table:
         StatementError: It is none of the forms that are understood (``sql.construct_unsupported``).
     """
     table = node.this.this if isinstance(node.this, exp.Schema) else node.this
-    names = node.args.get("tables") or []
-    if isinstance(node, exp.Update) and isinstance(table, exp.Table) and table.args.get("joins"):
-        names = [exp.Table(this=a.this.args["table"]) for a in node.expressions if a.this.args.get("table")]
+    # MySQL's joins name the one that is changed: DELETE in front, UPDATE at what it assigns.
+    names = [t.name for t in node.args.get("tables") or ()]
+    if isinstance(node, exp.Update):
+        names += [item.this.table for item in node.expressions if isinstance(item.this, exp.Column) and item.this.table]
     if names:
-        alias = names[0].name
-        table = next((t for t in node.this.find_all(exp.Table) if t.alias_or_name == alias), None)
+        tables = [t for t in node.this.find_all(exp.Table) if t.alias_or_name == names[0]]
+        table = next((t for t in tables if t.find_ancestor(exp.Select) is None), None)
     if not isinstance(table, exp.Table):
         raise StatementError("sql.construct_unsupported", "The target of the change is not one plain relation.")
     return table

@@ -17,11 +17,21 @@ from guardrails.errors import StatementError
 from guardrails.model import Catalog, Params, Relation, RowFilter, Value
 from guardrails.sql.changed_rows import Modification, as_table, changed_rows, give_ctes, modifications, target_of
 from guardrails.sql.filters import parse_predicate
-from guardrails.sql.given_rows import given_values
 from guardrails.sql.params import named_params, number_params, placeholder_name
 from guardrails.sql.parse import generate
+from guardrails.sql.preview_rows import (
+    ShownRow,
+    assigned_values,
+    column,
+    computed,
+    merged_rows,
+    places_of,
+    projected,
+    with_excluded,
+)
 from guardrails.sql.resolve import Resolved
 from guardrails.sql.sources import relation_of
+from guardrails.sql.stated_rows import given_values
 from guardrails.sql.upserts import conflicting_rows
 from guardrails.sql.writes import TARGET_META
 
@@ -94,15 +104,6 @@ def preview_queries(
     return tuple(found)
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """What is shown of one kind of row: columns with the expressions before (None: no row) and after (None: not known)."""
-
-    columns: tuple[str, ...]
-    before: tuple[exp.Expr | None, ...]
-    after: tuple[exp.Expr | None, ...]
-
-
 class _Maker:
     def __init__(
         self, resolved: Resolved, catalog: Catalog, row_filters: tuple[RowFilter, ...], seen: Seen, limit: int
@@ -143,7 +144,9 @@ class _Maker:
             key, relation = self._relation(node)
             alias = target_of(node).alias_or_name
             row = (
-                self._updated(relation, key, alias, _assigned(node)) if isinstance(node, exp.Update) else self._gone(key, alias)
+                self._updated(relation, key, alias, assigned_values(node))
+                if isinstance(node, exp.Update)
+                else self._gone(key, alias)
             )
             action = "update" if isinstance(node, exp.Update) else "delete"
             yield self._query(key, action, row, partial(self._limited, node), node)
@@ -154,16 +157,16 @@ class _Maker:
             raise StatementError("sql.construct_unsupported", "The target of the change is not one plain relation.")
         return key, self._catalog.relations[key]
 
-    def _updated(self, relation: Relation, key: str, alias: str, assigned: Mapping[str, exp.Expr | None]) -> _Row:
+    def _updated(self, relation: Relation, key: str, alias: str, assigned: Mapping[str, exp.Expr | None]) -> ShownRow:
         names = self._shown(key, (*relation.primary_key, *assigned))
-        before = tuple(_column(name, alias) for name in names)
-        after = tuple(assigned[name] if name in assigned else _column(name, alias) for name in names)
-        return _Row(names, before, after)
+        before = tuple(column(name, alias) for name in names)
+        after = tuple(assigned[name] if name in assigned else column(name, alias) for name in names)
+        return ShownRow(names, before, after)
 
-    def _gone(self, key: str, alias: str) -> _Row:
+    def _gone(self, key: str, alias: str) -> ShownRow:
         relation = self._catalog.relations[key]
         names = self._shown(key, (*relation.primary_key, *relation.column_names))[:_MOST_COLUMNS]
-        return _Row(names, tuple(_column(name, alias) for name in names), (None,) * len(names))
+        return ShownRow(names, tuple(column(name, alias) for name in names), (None,) * len(names))
 
     def _shown(self, key: str, names: Sequence[str]) -> tuple[str, ...]:
         seen = set(self._seen.get(key, ()))
@@ -201,17 +204,17 @@ class _Maker:
         """Of the rows that are there already, and are updated instead."""
         alias = target_of(node).alias_or_name
         conflict = node.args["conflict"]
-        assigned = _assigned(conflict)
+        assigned = assigned_values(conflict)
         names = self._shown(key, (*relation.primary_key, *assigned))
         existing = conflicting_rows(node, relation, named, alias, self._limit)
 
-        def rows(given: Mapping[str, exp.Expr], condition: exp.Expr) -> tuple[exp.Select, _Row]:
-            row = self._updated(relation, key, alias, {n: _with_excluded(e, given) for n, e in assigned.items()})
+        def rows(given: Mapping[str, exp.Expr], condition: exp.Expr) -> tuple[exp.Select, ShownRow]:
+            row = self._updated(relation, key, alias, {n: with_excluded(e, given) for n, e in assigned.items()})
             table = target_of(node).copy()
             table.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
             own = conflict.args.get("where")
             if own is not None:
-                further = _with_excluded(own.this, given)
+                further = with_excluded(own.this, given)
                 if further is None:
                     raise StatementError("sql.construct_unsupported", "A condition of DO UPDATE is not known from the text.")
                 condition = exp.And(this=condition, expression=exp.Paren(this=further))
@@ -226,14 +229,16 @@ class _Maker:
         selects: list[exp.Select] = []
         for select, row in made:
             after = tuple(None if i in open_ else e for i, e in enumerate(row.after))
-            select.set("expressions", _projected(_Row(row.columns, row.before, after)))
+            select.set("expressions", projected(ShownRow(row.columns, row.before, after)))
             selects.append(select)
         query: exp.Expr = selects[0]
         for select in selects[1:]:
             query = exp.Union(this=query, expression=select, distinct=False)
         last = made[0][1]
         sql, params = self._written(query)
-        places = _places(_Row(last.columns, last.before, tuple(None if i in open_ else e for i, e in enumerate(last.after))))
+        places = places_of(
+            ShownRow(last.columns, last.before, tuple(None if i in open_ else e for i, e in enumerate(last.after)))
+        )
         hidden = tuple(n for n in dict.fromkeys((*relation.primary_key, *assigned)) if n not in names)
         return PreviewQuery(key, "update", names, _keys(relation, names), hidden, *places, sql, params)
 
@@ -251,38 +256,40 @@ class _Maker:
             if isinstance(then, exp.Insert):
                 row, action = self._inserted(key, relation, then), "insert"
             elif isinstance(then, exp.Update):
-                row, action = self._updated(relation, key, target.alias_or_name, _assigned(then)), "update"
+                row, action = self._updated(relation, key, target.alias_or_name, assigned_values(then)), "update"
             elif then.name.lower() == "delete":
                 row, action = self._gone(key, target.alias_or_name), "delete"
             else:
                 continue
-            yield self._query(key, action, row, partial(self._of_merge, _merged(kind, target, source, on, conditions)), node)
+            yield self._query(
+                key, action, row, partial(self._of_merge, merged_rows(kind, target, source, on, conditions)), node
+            )
 
     def _of_merge(self, rows: exp.Select, shown: Sequence[exp.Expr]) -> exp.Select:
         rows.set("expressions", list(shown))
         rows.set("limit", self._fetched())
         return rows
 
-    def _inserted(self, key: str, relation: Relation, then: exp.Insert) -> _Row:
+    def _inserted(self, key: str, relation: Relation, then: exp.Insert) -> ShownRow:
         named = [c.name for c in then.this.expressions] if then.this is not None else list(relation.column_names)
         values = dict(zip(named, then.args["expression"].expressions, strict=False))
         names = self._shown(key, named)
-        return _Row(names, (None,) * len(names), tuple(_computed(values.get(name)) for name in names))
+        return ShownRow(names, (None,) * len(names), tuple(computed(values.get(name)) for name in names))
 
-    def _query(self, key: str, action: str, row: _Row, rows: _Rows, node: Modification) -> PreviewQuery:
+    def _query(self, key: str, action: str, row: ShownRow, rows: _Rows, node: Modification) -> PreviewQuery:
         relation = self._catalog.relations[key]
         if not row.columns:
             message = "There is no column of it that the viewer may see."
             return PreviewQuery(key, action, code="preview.hidden", message=message)
-        query = rows(_projected(row))
+        query = rows(projected(row))
         give_ctes(query, node, self.tree)
         sql, params = self._written(query)
         wanted = relation.column_names if action == "delete" else (*relation.primary_key, *self._written_columns(node))
         hidden = tuple(n for n in dict.fromkeys(wanted) if n not in set(self._seen.get(key, ())))
-        return PreviewQuery(key, action, row.columns, _keys(relation, row.columns), hidden, *_places(row), sql, params)
+        return PreviewQuery(key, action, row.columns, _keys(relation, row.columns), hidden, *places_of(row), sql, params)
 
     def _written_columns(self, node: Modification) -> tuple[str, ...]:
-        return tuple(_assigned(node)) if isinstance(node, exp.Update) else ()
+        return tuple(assigned_values(node)) if isinstance(node, exp.Update) else ()
 
     def _filter_sources(self) -> None:
         """Leaves only rows that the requester may see: of every relation that is read, and of those that are changed."""
@@ -308,7 +315,7 @@ class _Maker:
             db=exp.to_identifier(relation.schema, quoted=True) if relation.schema else None,
             alias=exp.TableAlias(this=exp.to_identifier("seen", quoted=True)),
         )
-        columns: list[exp.Expr] = [_column(name, "seen") for name in self._shown(key, relation.column_names)]
+        columns: list[exp.Expr] = [column(name, "seen") for name in self._shown(key, relation.column_names)]
         if not columns:
             raise StatementError("sql.construct_unsupported", "The viewer may see no column of a relation that is read.")
         query = exp.Select(expressions=columns, from_=exp.From(this=base), where=exp.Where(this=self._visible(filters, "seen")))
@@ -347,101 +354,8 @@ class _Maker:
         return generate(query, self._dialect), used
 
 
-def _assigned(node: exp.Expr) -> dict[str, exp.Expr | None]:
-    """By column the expression that is assigned, None where it is not known before the change runs."""
-    found: dict[str, exp.Expr | None] = {}
-    for item in node.expressions:
-        if isinstance(item.this, exp.Tuple):
-            values = item.expression.expressions if isinstance(item.expression, exp.Tuple) else []
-            for index, column in enumerate(item.this.expressions):
-                found[column.name] = _computed(values[index]) if index < len(values) else None
-        else:
-            found[item.this.name] = _computed(item.expression)
-    return found
-
-
-def _computed(value: exp.Expr | None) -> exp.Expr | None:
-    """What a query can compute: everything but DEFAULT."""
-    is_default = isinstance(value, (exp.Var, exp.Column)) and value.name.upper() == "DEFAULT" and not value.args.get("table")
-    return None if is_default else value
-
-
-def _with_excluded(value: exp.Expr | None, given: Mapping[str, exp.Expr]) -> exp.Expr | None:
-    """An expression with the values that would have been inserted in their place; None where one of them is not known."""
-    if value is None:
-        return None
-    holder = exp.Paren(this=value.copy())
-    for node in list(holder.find_all(exp.Column, exp.Anonymous)):
-        name = None
-        if isinstance(node, exp.Column) and node.table.lower() == "excluded":
-            name = node.name
-        elif isinstance(node, exp.Anonymous) and str(node.this).lower() == "values":
-            name = node.expressions[0].name
-        if name is None:
-            continue
-        stand_in = _computed(given.get(name))
-        if stand_in is None:
-            return None
-        node.replace(stand_in.copy())
-    inner: exp.Expr = holder.this
-    return inner
-
-
-def _merged(
-    kind: tuple[bool, bool], target: exp.Table, source: exp.Expr, on: exp.Expr, conditions: Sequence[exp.Expr]
-) -> exp.Select:
-    """The rows that a branch of MERGE sees: pairs that match, or those of one side that match nothing."""
-    is_matched, is_of_target = kind
-    if is_matched:
-        parts = [exp.Paren(this=on.copy()), *conditions]
-        select = exp.Select(from_=exp.From(this=target.copy()), joins=[exp.Join(this=source.copy())])
-    else:
-        one, other = (target, source) if is_of_target else (source, target)
-        missing = exp.Select(
-            expressions=[exp.Literal.number(1)], from_=exp.From(this=other.copy()), where=exp.Where(this=on.copy())
-        )
-        parts = [exp.Not(this=exp.Exists(this=missing)), *conditions]
-        select = exp.Select(from_=exp.From(this=one.copy()))
-    select.set("where", exp.Where(this=exp.and_(*parts, copy=False) if len(parts) > 1 else parts[0]))
-    return select
-
-
-def _projected(row: _Row) -> list[exp.Expr]:
-    """Every expression that a row needs, each under a name of its own."""
-    found: list[exp.Expr] = []
-    for name, before, after in zip(row.columns, row.before, row.after, strict=True):
-        if before is not None:
-            found.append(exp.Alias(this=before.copy(), alias=exp.to_identifier(name, quoted=True)))
-        if after is not None and after != before:
-            found.append(exp.Alias(this=after.copy(), alias=exp.to_identifier(f"{name} after", quoted=True)))
-    return found
-
-
-def _places(row: _Row) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
-    """Where in a result of `_projected` each column's value before and after stands."""
-    befores: list[int | None] = []
-    afters: list[int | None] = []
-    place = 0
-    for before, after in zip(row.before, row.after, strict=True):
-        at = place if before is not None else None
-        place += before is not None
-        befores.append(at)
-        if after is None:
-            afters.append(None)
-        elif after == before:
-            afters.append(at)
-        else:
-            afters.append(place)
-            place += 1
-    return tuple(befores), tuple(afters)
-
-
 def _keys(relation: Relation, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in relation.primary_key if name in names)
-
-
-def _column(name: str, alias: str) -> exp.Column:
-    return exp.Column(this=exp.to_identifier(name, quoted=True), table=exp.to_identifier(alias, quoted=True))
 
 
 def _unshown(node: Modification, error: StatementError) -> PreviewQuery:

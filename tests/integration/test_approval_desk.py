@@ -81,22 +81,22 @@ def test_one_no_denies_also_after_a_yes(desk: ApprovalDesk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "by", "reason", "now"),
+    ("code", "by", "reason", "after"),
     [
-        ("approval.self", Principal("Ana@example.com", frozenset({"finance"})), "x", NOW),
-        ("approval.not_approver", KIM, "x", NOW),
-        ("approval.reason_required", BO, "", NOW),
-        ("approval.expired", BO, "x", NOW + 100),
-        ("approval.outside_hours", BO, "x", NOW),
-        ("identity.token_expired", replace(BO, expires_at=NOW), "x", NOW),
+        ("approval.self", Principal("Ana@example.com", frozenset({"finance"})), "x", 0),
+        ("approval.not_approver", KIM, "x", 0),
+        ("approval.reason_required", BO, "", 0),
+        ("approval.expired", BO, "x", 100),
+        ("approval.outside_hours", BO, "x", 0),
+        ("identity.token_expired", replace(BO, expires_at=NOW), "x", 0),
     ],
 )
 def test_answers_that_do_not_count_are_not_recorded(
-    desk: ApprovalDesk, code: str, by: Principal, reason: str, now: int
+    desk: ApprovalDesk, code: str, by: Principal, reason: str, after: int
 ) -> None:
     hours = (WorkingHours((), 0, 0),) if code == "approval.outside_hours" else ()
     request = filed(desk, hours=hours)
-    assert code_of(desk.approve, request.id, by, reason, now) == code
+    assert code_of(desk.approve, request.id, by, reason, NOW + after) == code
     assert [entry["type"] for entry in entries(desk, request.id)] == ["approval.requested"]
     assert desk.consume(request.digest, NOW) is None
 

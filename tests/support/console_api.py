@@ -10,46 +10,56 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from guardrails import Guard, Principal
 from guardrails.approval.desk import ApprovalDesk
 from guardrails.approval.status import Review
-from guardrails.approval.store import ApprovalStore
 from guardrails.console import Console, ConsoleSettings, create_app
+from guardrails.console.pages.signing_in import one_time_link
 from guardrails.console.projection import Projection
+from guardrails.console.sessions import cookie_name
 from guardrails.console.tickets import Tickets
-from guardrails.errors import ApprovalRequired, Denied, IdentityError
+from guardrails.errors import ApprovalRequired, Denied
+from guardrails.identity import JwtVerifier
 from guardrails.model import ApprovalRequest, ApprovalTerms, Statement
-from tests.support.dry_runs import ANA, LEA, POLICY, open_shop
+from tests.support.dry_runs import POLICY, open_shop
 
-__all__ = ["BASE", "PEOPLE", "SECRET", "Tokens", "Working", "open_console"]
+__all__ = ["BASE", "PEOPLE", "SECRET", "Working", "open_console", "person", "token"]
 
 BASE = "http://127.0.0.1:8600"
 SECRET = "pinkelephant"
 """A value in statements, parameters, reasons and comments, which only some may see."""
+ISSUER = "https://id.example.com"
+AUDIENCE = "guardrails-console"
+KEY = Ed25519PrivateKey.generate()
 PEOPLE = {
-    "ana": ANA,
-    "lea": LEA,
-    "lee": Principal("lee@example.com", frozenset({"leads"})),
-    "ada": Principal("ada@example.com", frozenset({"auditors"})),
-    "vic": Principal("vic@example.com", frozenset({"visitors"})),
-    "nil": Principal("nil@example.com"),
+    "ana": ("support",),
+    "lea": ("support", "leads"),
+    "lee": ("leads",),
+    "ada": ("auditors",),
+    "sue": ("leads", "auditors", "support"),
+    "vic": ("visitors",),
+    "nil": (),
 }
-"""Requester, requester and approver, approver, auditor, a mere viewer, and somebody who may not look at all."""
+"""By name the groups of a requester, somebody who asks and approves, an approver, an auditor, somebody who may do everything, a mere
+viewer, and somebody who may not look at all."""
 TERMS = ApprovalTerms(groups=("leads",))
+VERIFIER = JwtVerifier(ISSUER, AUDIENCE, keys={"k": KEY.public_key()}, attributes=["region"])
 
 
-class Tokens:
-    """Takes the names of PEOPLE for tokens: what verifies real ones is tested with the identity."""
+def token(name: str, **claims: object) -> str:
+    """A token of one of PEOPLE, good for an hour."""
+    said = {"iss": ISSUER, "aud": AUDIENCE, "sub": f"{name}@example.com", "groups": list(PEOPLE[name]), "region": "north"}
+    return jwt.encode(said | {"exp": int(time.time()) + 3600} | claims, KEY, "EdDSA", headers={"kid": "k"})
 
-    def principal(self, token: str) -> Principal:
-        if token == "expired":
-            raise IdentityError("identity.token_expired", "The token has expired.")
-        if token not in PEOPLE:
-            raise IdentityError("identity.token_invalid", "The token is not valid.")
-        return PEOPLE[token]
+
+def person(name: str) -> Principal:
+    """One of PEOPLE, as their token says."""
+    return VERIFIER.principal(token(name))
 
 
 @dataclass(frozen=True)
@@ -61,15 +71,27 @@ class Working:
     guard: Guard
     desk: ApprovalDesk
 
-    def client(self, person: str | None = None) -> httpx.Client:
+    def client(self, name: str | None = None) -> httpx.Client:
         """A caller: one of PEOPLE by a bearer token, or nobody."""
-        headers = {"Authorization": f"Bearer {person}"} if person else {}
+        headers = {"Authorization": f"Bearer {token(name)}"} if name else {}
         return TestClient(self.app, base_url=BASE, headers=headers, follow_redirects=False)
+
+    def browser(self, name: str) -> httpx.Client:
+        """A browser in which one of PEOPLE is signed in."""
+        client = TestClient(self.app, base_url=BASE, follow_redirects=False)
+        link = one_time_link(self.console, person(name)).partition("token=")[2]
+        client.post("/signin/link", data={"token": link})
+        return client
+
+    def form_token(self, client: httpx.Client) -> str:
+        """What the forms of a signed-in browser carry."""
+        kept = self.console.tickets.read("session", client.cookies[cookie_name(self.console.settings)])
+        return str(kept["csrf_token"]) if kept else ""
 
     def fill(self) -> None:
         """Lets things happen."""
         sql = f"SELECT ssn FROM customers WHERE name <> '{SECRET}'"
-        with self.guard.session(principal=ANA, agent="helper", model="m", purpose="support"):
+        with self.guard.session(principal=person("ana"), agent="helper", model="m", purpose="support"):
             self.guard.execute(f"SELECT name, email FROM customers WHERE name <> '{SECRET}'")
             with suppress(Denied):
                 self.guard.execute("DROP TABLE orders")
@@ -77,24 +99,32 @@ class Working:
                 self.guard.execute(sql)
         self.ask("open0001")
         self.ask("open0002", terms=ApprovalTerms(groups=("leads",), quorum=2))
-        now = int(time.time())
+        now, lee = self.now, person("lee")
         for name in ("done0001", "nope0001"):
             self.ask(name)
-        self.desk.approve("done0001", PEOPLE["lee"], SECRET, now)
-        self.desk.deny("nope0001", PEOPLE["lee"], SECRET, now)
-        self.desk.approve("open0002", PEOPLE["lee"], SECRET, now)
+        self.desk.approve("done0001", lee, SECRET, now)
+        self.desk.deny("nope0001", lee, SECRET, now)
+        self.desk.approve("open0002", lee, SECRET, now)
         self.ask("window01", kind="grant", window_s=3600)
-        self.desk.approve("window01", PEOPLE["lee"], SECRET, now)
+        self.desk.approve("window01", lee, SECRET, now)
         for name in ("review01", "review02"):
-            request = self.request(f"of{name}", PEOPLE["lea"])
-            self.desk.open_review(Review(name, request, SECRET, now, now + 3600))
-        self.desk.close_review("review02", PEOPLE["lee"], SECRET, now)
+            self.review(name)
+        self.desk.close_review("review02", lee, SECRET, now)
 
-    def ask(self, name: str, requester: Principal = ANA, **more: Any) -> None:
-        self.desk.submit(self.request(name, requester, **more))
+    def ask(self, name: str, **more: Any) -> None:
+        """Files a request of Ana's."""
+        self.desk.submit(self.request(name, person("ana"), **more))
 
-    def request(self, name: str, requester: Principal = ANA, **more: Any) -> ApprovalRequest:
-        now = int(time.time())
+    def review(self, name: str) -> None:
+        """Opens the review of something that Lea ran without waiting."""
+        request = self.request(f"of{name}", person("lea"))
+        self.desk.open_review(Review(name, request, SECRET, self.now, self.now + 3600))
+
+    @property
+    def now(self) -> int:
+        return int(time.time())
+
+    def request(self, name: str, requester: Principal, **more: Any) -> ApprovalRequest:
         sql = f"UPDATE orders SET status = '{SECRET}' WHERE id = 1"
         fields: dict[str, Any] = {
             "summary": "update; writes orders.status",
@@ -108,7 +138,7 @@ class Working:
         fields |= more
         return ApprovalRequest(
             name, f"{name:>064}".replace(" ", "0"), requester.id, "helper", "support", sql, fields.pop("summary"),
-            fields.pop("terms"), now, now + 3600, **fields,
+            fields.pop("terms"), self.now, self.now + 3600, **fields,
         )  # fmt: skip
 
 
@@ -120,15 +150,12 @@ def open_console(folder: Path) -> Iterator[Working]:
         viewer_groups=frozenset({"support", "visitors"}),
         approver_groups=frozenset({"leads"}),
         auditor_groups=frozenset({"auditors"}),
+        sign_in_tries=10_000,
     )
-    with (
-        open_shop(folder, policy=POLICY) as guard,
-        ApprovalDesk(ApprovalStore.of(guard.ledger), guard.ledger) as desk,
-        Projection.open(guard.ledger) as projection,
-    ):
+    with open_shop(folder, policy=POLICY, keep=("sql", "result")) as guard, Projection.open(guard.ledger) as projection:
         tickets = Tickets.open(folder / "audit.db")
-        console = Console(settings, desk, guard.ledger, tickets, tokens=Tokens(), guard=guard, projection=projection)
-        working = Working(console, create_app(console), guard, desk)
+        console = Console(settings, guard.desk, guard.ledger, tickets, tokens=VERIFIER, guard=guard, projection=projection)
+        working = Working(console, create_app(console), guard, guard.desk)
         working.fill()
         yield working
         tickets.close()

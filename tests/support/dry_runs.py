@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -57,12 +57,13 @@ LEA = Principal("lea@example.com", frozenset({"support", "leads"}), {"region": "
 
 
 @contextmanager
-def open_shop(folder: Path, *, policy: str = POLICY, script: str = "") -> Iterator[Guard]:
-    """Opens a guard over a shop of its own in a folder, in which `script` has run first."""
+def open_shop(folder: Path, *, policy: str = POLICY, script: str = "", keep: Collection[str] = ()) -> Iterator[Guard]:
+    """Opens a guard over a shop of its own in a folder, in which `script` has run first; the ledger keeps `keep`."""
     (folder / "policy.yaml").write_text(policy, "utf-8")
     database = make_sqlite_shop(folder / "shop.db")
     with closing(sqlite3.connect(database)) as connection:
         connection.executescript(script)
     loaded = Policy.load(folder / "policy.yaml")
-    with Guard.open(loaded, database=f"sqlite:///{database}", ledger=f"sqlite:///{folder / 'audit.db'}") as guard:
+    ledger = f"sqlite:///{folder / 'audit.db'}"
+    with Guard.open(loaded, database=f"sqlite:///{database}", ledger=ledger, keep=keep) as guard:
         yield guard

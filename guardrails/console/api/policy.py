@@ -36,7 +36,7 @@ class _Principal(Given):
     """Of the person."""
     groups: Annotated[tuple[Label, ...], Field(max_length=200)] = ()
     """Their groups."""
-    attributes: Annotated[dict[Label, _Value], Field(max_length=100, default_factory=dict)]
+    attributes: Annotated[dict[str, _Value], Field(max_length=100, default_factory=dict)]
     """What else is known of them."""
     issuer: Label | None = None
     """Who vouches for them."""
@@ -47,7 +47,7 @@ class _Check(Given):
 
     sql: _Sql
     """One statement."""
-    params: Annotated[dict[Label, _Value] | tuple[_Value, ...], Field(max_length=1000, default_factory=dict)]
+    params: Annotated[dict[str, _Value] | tuple[_Value, ...], Field(max_length=1000, default_factory=dict)]
     """Bound values, by name or by position."""
     principal: _Principal | None = None
     """As somebody else, which auditors may; as the caller when null."""

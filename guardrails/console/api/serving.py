@@ -98,7 +98,11 @@ def _caller(request: Request, console: Console) -> Viewer:
         scheme, _, token = given.partition(" ")
         if console.tokens is None or scheme.lower() != "bearer" or not token.strip():
             raise IdentityError("identity.sign_in_required", "The token is not one that is taken here.")
-        principal = console.tokens.principal(token.strip())
+        try:
+            principal = console.tokens.principal(token.strip())
+        except IdentityError:
+            # Why, is for whoever asks the provider for tokens.
+            raise IdentityError("identity.sign_in_required", "The token is not good.") from None
         viewer = Viewer(principal, roles_of(principal, console.settings))
     if not viewer.roles:
         raise IdentityError("identity.role_missing", "Your groups may not see this console.")
@@ -152,10 +156,7 @@ def _malformed(error: ValidationError) -> _Refused:
 
 def _refusal(error: GuardrailsError) -> Response:
     status = status_of(error)
-    if error.code.startswith("identity.token") or error.code in ("identity.key_unknown", "identity.claims_invalid"):
-        status = 401
     if status == 401:
-        # Nothing about why: that is for who signs in.
         title = CODES["identity.sign_in_required"].title
         return _problem(Problem(status=401, title=title), {"WWW-Authenticate": "Bearer"})
     if status >= 500:
