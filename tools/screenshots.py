@@ -91,7 +91,7 @@ def main() -> None:
     """Takes the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", help="names of pictures; all by default")
-    parser.add_argument("--looks", nargs="*", default=list(LOOKS), help="'' (light), -dark, -phone")
+    parser.add_argument("--looks", nargs="*", default=list(LOOKS), choices=list(LOOKS), help="light, dark, phone")
     parser.add_argument("--into", type=Path, default=FOLDER)
     options = parser.parse_args()
     options.into.mkdir(parents=True, exist_ok=True)
