@@ -21,7 +21,7 @@ from psycopg import sql
 from sqlalchemy.engine import make_url
 
 from tests.support.identity_provider import IdentityProvider, running_provider
-from tests.support.mysql import new_database
+from tests.support.mysql import own_database
 from tests.support.places import keep_bytecode, keep_files_in_memory
 from tests.support.schema import make_sqlite_shop
 
@@ -110,9 +110,16 @@ def mariadb_url() -> str:
 
 @pytest.fixture(scope="session")
 def new_mariadb(mariadb_url: str) -> Iterator[Callable[[], str]]:
-    """Makes fresh empty MariaDB databases, by URL; all are dropped at the end of the session."""
+    """Makes fresh empty MariaDB databases with accounts of their own, by URL; all are dropped at the end of the session."""
     with ExitStack() as made:
-        yield lambda: made.enter_context(new_database(mariadb_url))
+        yield lambda: made.enter_context(own_database(mariadb_url))
+
+
+@pytest.fixture
+def new_mariadb_now(mariadb_url: str) -> Iterator[Callable[[], str]]:
+    """Makes databases like `new_mariadb`, for one test."""
+    with ExitStack() as made:
+        yield lambda: made.enter_context(own_database(mariadb_url))
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,7 @@ def fill_postgres(_: Path, request: pytest.FixtureRequest) -> str:
 
 
 def fill_mysql(_: Path, request: pytest.FixtureRequest) -> str:
-    url: str = request.getfixturevalue("new_mariadb")()
+    url: str = request.getfixturevalue("new_mariadb_now")()
     with closing(connect(url)) as database, database.cursor() as cursor:
         cursor.execute(DDL.format(uuid="UUID", bytes="VARBINARY(20)"))
         rows = [tuple(str(v) if isinstance(v, UUID) else v for v in row) for row in ROWS]

@@ -75,12 +75,11 @@ def _duckdb(folder: Path) -> Make:
     return make
 
 
-def _mysql(server: str, names: list[str]) -> Make:
+def _mysql(new: Callable[[], str]) -> Make:
     def make(ddl: str) -> str:
-        names.append(f"guardrails_{uuid.uuid4().hex[:16]}")
-        quoted = ddl.replace('"', "`")
-        _run_mysql(server, f"CREATE DATABASE {names[-1]} CHARACTER SET utf8mb4; USE {names[-1]}; {quoted}")
-        return make_url(server).set(database=names[-1]).render_as_string(hide_password=False)
+        url = new()
+        _run_mysql(url, ddl.replace('"', "`"))
+        return url
 
     return make
 
@@ -116,9 +115,7 @@ def make(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
     elif dialect == "postgres":
         yield _postgres(request.getfixturevalue("new_postgres"))
     else:
-        server, names = request.getfixturevalue("mariadb_url"), list[str]()
-        yield _mysql(server, names)
-        _run_mysql(server, ";".join(f"DROP DATABASE {name}" for name in names))
+        yield _mysql(request.getfixturevalue("new_mariadb_now"))
 
 
 @contextmanager

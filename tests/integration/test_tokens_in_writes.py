@@ -50,7 +50,7 @@ def fill(kind: str, folder: Path, request: pytest.FixtureRequest) -> str:
             duck.execute(DDL)
             duck.executemany("INSERT INTO people VALUES (?, ?, ?, ?, NULL)", ROWS)
         return f"duckdb:///{folder / 'people.duckdb'}"
-    url: str = request.getfixturevalue("new_postgres" if kind == "postgres" else "new_mariadb")()
+    url: str = request.getfixturevalue("new_postgres" if kind == "postgres" else "new_mariadb_now")()
     with closing(psycopg.connect(url) if kind == "postgres" else connect(url)) as server, server.cursor() as cursor:
         cursor.execute(DDL)
         cursor.executemany("INSERT INTO people VALUES (%s, %s, %s, %s, NULL)", ROWS)

@@ -65,7 +65,7 @@ def hidden_twin(twins: tuple[Database, Database], tmp_path: Path, request: pytes
     elif twins[0].dialect == "duckdb":
         url = fill_duckdb(tmp_path / "hidden.duckdb", 1)
     elif twins[0].dialect == "mysql":
-        url = fill_mysql(request.getfixturevalue("new_mariadb")(), 1)
+        url = fill_mysql(request.getfixturevalue("new_mariadb_now")(), 1)
     else:
         url = fill_postgres(request.getfixturevalue("postgres_db"), 1)
     database = Database(engine_of(change_hidden(url)), url)

@@ -136,9 +136,9 @@ def test_sqlite3_tells_what_the_live_catalog_tells(tmp_path: Path, ddl: str, com
 @pytest.mark.parametrize("options", [(), ("--routines", "--compact")])
 @pytest.mark.parametrize("ddl", [MYSQL_SHOP, MYSQL], ids=["shop", "odd"])
 def test_mysqldump_tells_what_the_live_catalog_tells(
-    new_mariadb: Callable[[], str], ddl: tuple[str, ...], options: tuple[str, ...]
+    new_mariadb_now: Callable[[], str], ddl: tuple[str, ...], options: tuple[str, ...]
 ) -> None:
-    url = new_mariadb()
+    url = new_mariadb_now()
     run(url, *ddl)
     name = url.rpartition("/")[2]
     with closing(connect(url)) as connection:

@@ -34,9 +34,14 @@ def shop(mariadb_url: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def engine(shop: str) -> Iterator[Engine]:
-    engine = open_engine(shop)
+    """Of an account that may do anything in the shop, and sees nothing of what other tests make."""
+    target = make_url(shop)
+    name = f"e{target.database}"
+    run(shop, f"CREATE USER {name}", f"GRANT ALL ON {target.database}.* TO {name}")
+    engine = open_engine(target.set(username=name, password=None).render_as_string(hide_password=False))
     yield engine
     engine.dispose()
+    run(shop, f"DROP USER {name}")
 
 
 @pytest.fixture

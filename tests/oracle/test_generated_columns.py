@@ -37,7 +37,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         with closing(sqlite3.connect(tmp_path / "people.db")) as connection:
             connection.executescript(f"{TABLES['sqlite']}; {ROW};")
         return f"sqlite:///{tmp_path / 'people.db'}"
-    make: Callable[[], str] = request.getfixturevalue("new_postgres" if request.param == "postgres" else "new_mariadb")
+    make: Callable[[], str] = request.getfixturevalue("new_postgres" if request.param == "postgres" else "new_mariadb_now")
     url = make()
     (run_postgres if request.param == "postgres" else run)(url, TABLES[request.param], ROW)
     return url

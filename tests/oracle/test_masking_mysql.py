@@ -21,7 +21,7 @@ from guardrails.model import Column, ColumnRef, Mask, MaskExpression
 from guardrails.sql.dialects import dialect_of
 from guardrails.sql.parse import generate, parse_tree
 from guardrails.sql.tokens import tokenize
-from tests.support.mysql import connect, new_database
+from tests.support.mysql import connect, own_database
 
 KEY = bytes(range(32))
 Case = tuple[str, str, dict[str, str | int], st.SearchStrategy[Any]]
@@ -29,7 +29,7 @@ Case = tuple[str, str, dict[str, str | int], st.SearchStrategy[Any]]
 
 @pytest.fixture(scope="module")
 def connection(mariadb_url: str) -> Iterator[pymysql.Connection[Any]]:
-    with new_database(mariadb_url) as url, closing(connect(url)) as connection:
+    with own_database(mariadb_url) as url, closing(connect(url)) as connection:
         with connection.cursor() as cursor:
             # The agent's least favourable session: another time zone, another collation of constants.
             cursor.execute("SET time_zone = '+05:45', collation_connection = 'utf8mb4_unicode_ci'")

@@ -92,7 +92,7 @@ def guards(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Gua
             new_postgres: Callable[[], str] = request.getfixturevalue("new_postgres")
             urls.append(_postgres(new_postgres(), secret))
         elif request.param == "mysql":
-            new_mariadb: Callable[[], str] = request.getfixturevalue("new_mariadb")
+            new_mariadb: Callable[[], str] = request.getfixturevalue("new_mariadb_now")
             urls.append(_mysql(new_mariadb(), secret))
         elif request.param == "sqlite":
             urls.append(_sqlite(tmp_path / str(secret) / "twin.db", secret))

@@ -94,7 +94,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
             return _sqlite(tmp_path / "p.db")
         if request.param == "duckdb":
             return _duckdb(tmp_path / "p.duckdb")
-        make: Callable[[], str] = request.getfixturevalue("new_mariadb" if request.param == "mysql" else "new_postgres")
+        make: Callable[[], str] = request.getfixturevalue("new_mariadb_now" if request.param == "mysql" else "new_postgres")
         return _mysql(make()) if request.param == "mysql" else _postgres(make())
 
     made = url()

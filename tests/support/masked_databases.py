@@ -17,7 +17,7 @@ from sqlalchemy.engine import make_url
 
 from tests.support import generator, twins
 from tests.support.grammar import FLAVOURS, query, seeded
-from tests.support.mysql import new_database
+from tests.support.mysql import own_database
 from tests.support.oracles import duckdb as duckdb_oracle
 from tests.support.oracles import postgres as postgres_oracle
 from tests.support.oracles import sqlite as sqlite_oracle
@@ -90,7 +90,7 @@ def _postgres(stack: ExitStack, schema: str, server: str) -> tuple[str, Callable
 
 def _mysql(stack: ExitStack, schema: str, server: str) -> tuple[str, Callable[[str], str]]:
     if schema == "corpus":
-        return twins.fill_mysql(stack.enter_context(new_database(server)), 1), _same
+        return twins.fill_mysql(stack.enter_context(own_database(server)), 1), _same
     database = GrammarDatabase(server, fill_mysql_grammar)
     stack.callback(database.drop)
     return database.url, database.on_server

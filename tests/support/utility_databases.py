@@ -16,7 +16,7 @@ from psycopg.sql import SQL, Identifier
 from sqlalchemy.engine import make_url
 
 from tests.support import analytics
-from tests.support.mysql import connect, new_database
+from tests.support.mysql import connect, own_database
 from tests.support.tpc import SUITES, Table, queries, spellings, tables
 from tests.support.twins import Database, engine_of
 from tools.fetch_tpc import fetch
@@ -106,7 +106,7 @@ def _postgres(stack: ExitStack, made: Sequence[Table], server: str) -> str:
 
 
 def _mysql(stack: ExitStack, made: Sequence[Table], _server: str) -> str:
-    url = stack.enter_context(new_database(_MARIADB))
+    url = stack.enter_context(own_database(_MARIADB))
     with closing(connect(url)) as connection, connection.cursor() as cursor:
         for table in made:
             cursor.execute(table.ddl())
