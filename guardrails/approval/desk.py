@@ -16,6 +16,7 @@ from guardrails.approval.recording import (
     Entry,
     answer_entry,
     ended_entry,
+    forgotten_entry,
     request_entry,
     review_closed_entry,
     review_opened_entry,
@@ -191,6 +192,10 @@ class ApprovalDesk:
     def overdue(self, principal_id: str, now: int) -> bool:
         """Tells whether this person has a review that is open after it was due."""
         return self.store.overdue(principal_id, now)
+
+    def forget(self, before: int, now: int) -> int:
+        """Deletes old requests and reviews from the approvals, recorded as ``approval.forgotten``; see `ApprovalStore.forget`."""
+        return self.store.forget(before, now, record=lambda count: self._append(forgotten_entry(count, min(before, now))))
 
     def lost_reviews(self, now: int) -> tuple[str, ...]:
         """Returns the ids of reviews that the ledger has as open and the store has not: somebody took them out.
