@@ -21,6 +21,8 @@ from guardrails.errors import Denied
 __all__ = ["Database", "channel_down"]
 
 _WRITES = "guardrails_writes"
+_NO_RIGHT = "42501"
+"""PostgreSQL's insufficient_privilege."""
 _FAILURES = (sa.exc.SQLAlchemyError, sqlite3.Error, OSError)
 
 
@@ -146,7 +148,8 @@ def channel_down(error: Exception) -> Denied:
     """Returns the refusal for a store that cannot be read or written: without it nobody can say yes."""
     cause = getattr(error, "orig", None) or error
     evidence: dict[str, object] = {"error": str(cause).strip()}
-    return Denied("approval.channel_down", "The approvals cannot be read or written.", evidence=evidence)
+    hint = "Grant the database role what docs/approvals-state.md lists." if getattr(cause, "sqlstate", "") == _NO_RIGHT else ""
+    return Denied("approval.channel_down", "The approvals cannot be read or written.", hint=hint, evidence=evidence)
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

@@ -121,10 +121,8 @@ class ApprovalDesk:
             Denied: The ledger does not say what the store says (approval.forged).
             LedgerError: The ledger cannot be read or written: nothing was used.
         """
-        waiting = self.store.waiting(digest, now)
-        if waiting is None:
+        if not self._stands(digest, now):
             return None
-        self._caught_up(waiting.id, now)
         spent: list[str] = []
 
         def check(status: ApprovalStatus) -> None:
@@ -147,10 +145,8 @@ class ApprovalDesk:
         self, digest: str, now: int, *, requester: str | None = None, terms: ApprovalTerms | None = None
     ) -> ApprovalGrant | None:
         """Returns the open window of this digest, when the ledger says that there is one. Arguments and errors as of `consume`."""
-        waiting = self.store.waiting(digest, now)
-        if waiting is None:
+        if not self._stands(digest, now):
             return None
-        self._caught_up(waiting.id, now)
         status = self.store.window(digest, now)
         if status is None:
             return None
@@ -214,6 +210,13 @@ class ApprovalDesk:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _stands(self, digest: str, now: int) -> bool:
+        """Tells whether a request of this digest may be approved, after taking up what was answered."""
+        standing = self.store.standing(digest, now)
+        if standing is not None and standing[1] == "pending":
+            return self._caught_up(standing[0].id, now)[0].state == "approved"
+        return standing is not None
 
     def _caught_up(self, request_id: str, now: int) -> tuple[ApprovalStatus, tuple[Vote, ...]]:
         """Takes up answers that were recorded before whoever gave them stopped, so that what the ledger has counts.

@@ -216,9 +216,14 @@ class ApprovalStore:
 
     def waiting(self, digest: str, now: int) -> ApprovalRequest | None:
         """Returns the request of this digest that waits or is approved, None when there is none."""
+        found = self.standing(digest, now)
+        return found[0] if found else None
+
+    def standing(self, digest: str, now: int) -> tuple[ApprovalRequest, State] | None:
+        """Returns the request of this digest that waits or is approved, and which of both; None when there is none."""
         with self._database.snapshot() as connection:
             found = self._requests.of_digest(connection, digest, now)
-        return found[0] if found and found[1] != "denied" else None
+        return found if found and found[1] != "denied" else None
 
     def windows(self, digest: str, now: int) -> ApprovalGrant | None:
         """Returns the open window of this digest: a grant ahead that was approved, for any number of statements until it closes."""
