@@ -11,7 +11,7 @@ import functools
 from collections.abc import Iterable
 
 from guardrails.approval.approvers import is_same_person
-from guardrails.approval.evidence import Evidence, require_as_asked, unclosed_reviews
+from guardrails.approval.evidence import Evidence, require_as_asked, require_as_opened, unclosed_reviews
 from guardrails.approval.recording import (
     Entry,
     answer_entry,
@@ -131,7 +131,7 @@ class ApprovalDesk:
                 spent.append(status.request.id)
             if status.request.kind == "grant":
                 evidence.refuse("It is a window.")
-            evidence.require_yes(status, now, requester=requester, terms=terms)
+            evidence.require_yes(status, digest, now, requester=requester, terms=terms)
             self._append(used_entry(status.request))
 
         try:
@@ -155,7 +155,7 @@ class ApprovalDesk:
             self.store.settle(status.request.id, "ended", now)
         if status.request.kind != "grant":
             evidence.refuse("It is no window.")
-        evidence.require_yes(status, now, requester=requester, terms=terms)
+        evidence.require_yes(status, digest, now, requester=requester, terms=terms)
         return grant_of(status, "window")
 
     def open_windows(self, *, now: int) -> tuple[ApprovalStatus, ...]:
@@ -181,9 +181,12 @@ class ApprovalDesk:
 
     def close_review(self, review_id: str, by: Principal, comment: str, now: int) -> Review:
         """Closes a review, recorded as ``approval.review.closed``; see `ApprovalStore.close_review`."""
-        return self.store.close_review(
-            review_id, by, comment, now, record=lambda closed: self._append(review_closed_entry(closed, by))
-        )
+
+        def record(closed: Review) -> Appended:
+            require_as_opened(self.ledger, closed)
+            return self._append(review_closed_entry(closed, by))
+
+        return self.store.close_review(review_id, by, comment, now, record=record)
 
     def overdue(self, principal_id: str, now: int) -> bool:
         """Tells whether this person has a review that is open after it was due."""

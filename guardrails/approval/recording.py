@@ -100,7 +100,11 @@ def review_opened_entry(review: Review) -> Entry:
         "opened_in": request.session_id,
         "due_at": review.due_at,
     }
-    return _plain(entry), {"reason": _utf8(review.reason), "sql": committed_sql(request)}
+    return _plain(entry), {
+        "reason": _utf8(review.reason),
+        "sql": committed_sql(request),
+        "request": committed_request(request),
+    }
 
 
 def review_closed_entry(review: Review, by: Principal) -> Entry:
