@@ -34,6 +34,7 @@ def test_every_code_is_in_the_catalogue() -> None:
         "approval.requested",
         "approval.decided",
         "approval.used",
+        "approval.forgotten",
         "policy.yaml",
         "policy.html",
         "ledger.html",
