@@ -41,7 +41,7 @@ from guardrails.sql import PreviewQuery, parse, preview_queries, resolve
 __all__ = ["Preview", "PreviewPart", "PreviewRow", "preview"]
 
 _MOST_ROWS = 20
-_TOOL = "approval.preview"
+_TOOL = "preview"
 _KEYED = frozenset({"hash", "pseudonym", "noise", "shift"})
 """Masks that show what nobody can work out: of a value that a requester chose, they would tell which rows hold it."""
 _SHOWN_AS_CODE = (ApprovalRequired, CatalogError, Denied, EngineError, IdentityError, PolicyError, StatementError)

@@ -128,7 +128,8 @@ def test_a_rehearsal_leaves_no_lock(shop: Shop) -> None:
         return
     with shop.connected() as cursor:
         if shop.kind != "sqlite":
-            cursor.execute(f"SET {'SESSION ' if shop.kind == 'mysql' else ''}{'innodb_lock_wait_timeout = 1' if shop.kind == 'mysql' else 'lock_timeout = 10'}")  # fmt: skip
+            hurry = {"mysql": "SET SESSION innodb_lock_wait_timeout = 1", "postgres": "SET lock_timeout = 10"}
+            cursor.execute(hurry[shop.kind])
         cursor.execute("UPDATE orders SET note = 'a' WHERE id = 1")
         assert cursor.rowcount >= 0
 
@@ -163,7 +164,8 @@ def test_tables_that_cannot_roll_back_are_estimated(shop: Shop) -> None:
         )
         try:
             before = shop.state()
-            for sql in ("UPDATE old SET body = 'x' WHERE id > 0", "DELETE FROM old WHERE id > 0", "INSERT INTO old SELECT id + 10, note FROM orders WHERE id < 3"):  # fmt: skip
+            copied = "INSERT INTO old SELECT id + 10, note FROM orders WHERE id < 3"
+            for sql in ("UPDATE old SET body = 'x' WHERE id > 0", "DELETE FROM old WHERE id > 0", copied):
                 assert _impact(shop, sql) == Impact((("old", 2),), True, "engine.refused"), engine
             assert shop.state() == before
         finally:
@@ -245,7 +247,9 @@ def test_an_impact_that_takes_too_long_is_guessed_by_the_planner(shop: Shop) -> 
     if shop.kind != "postgres":
         pytest.skip("Only PostgreSQL's planner is asked.")
     shop.run("ANALYZE notes")
-    sql = "DELETE FROM notes WHERE id IN (SELECT a.id FROM notes a, notes b, notes c, notes d, notes e, notes f WHERE a.body || b.body || c.body || d.body || e.body || f.body < 'a')"  # fmt: skip
+    names = "abcdef"
+    many, text = ", ".join(f"notes {n}" for n in names), " || ".join(f"{n}.body" for n in names)
+    sql = f"DELETE FROM notes WHERE id IN (SELECT a.id FROM {many} WHERE {text} < 'a')"
     plan = _plan(shop, sql)
     hurried = replace(plan, limits=replace(plan.limits, seconds=0.3))
     impact = impact_of(shop.guard.engine, hurried, COUNT)

@@ -234,7 +234,7 @@ def test_looking_is_recorded_as_the_viewers_own_reading(shop: Shop) -> None:
     assert seen.parts[0].rows == (PreviewRow((3, "note 3"), None),)
     entries = [shop.guard.ledger.entry(i) for i in range(size, shop.guard.ledger.size)]
     (intent,) = [e for e in entries if e["type"] == "intent"]
-    assert (intent["tool"], intent["tool_call"]) == ("approval.preview", request.id)
+    assert (intent["tool"], intent["tool_call"]) == ("preview", request.id)
     bound = next(e for e in entries if e["type"] == "key.bind" and e["session"] == intent["session"])
     assert "lea@example.com" in repr(bound)
     # No request of the viewer's own was filed, and nothing changed.

@@ -138,9 +138,8 @@ class Shop:
 
     def ask(self, sql: str, params: dict[str, Value] | None = None, *, by: Principal = ANA) -> ApprovalRequest:
         """Asks for approval of a statement; returns the request as approvers see it."""
-        with self.guard.session(principal=by, agent="helper"):
-            with pytest.raises(ApprovalRequired) as caught:
-                self.guard.execute(sql, params or {})
+        with self.guard.session(principal=by, agent="helper"), pytest.raises(ApprovalRequired) as caught:
+            self.guard.execute(sql, params or {})
         # Who asks is told nothing of what would happen.
         assert caught.value.request.impact is None
         return self.guard.desk.get(caught.value.request.id)
