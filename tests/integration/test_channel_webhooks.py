@@ -211,6 +211,34 @@ def test_a_webhook_that_is_down_does_not_lose_the_request(sqlite_path: Path, tmp
         nowhere.ask(request(2))
 
 
+def test_a_guard_tells_who_asks_and_that_the_glass_was_broken(
+    sqlite_path: Path, tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GUARDRAILS_WEBHOOK_SECRET", SECRET)
+    monkeypatch.setenv("GUARDRAILS_CONSOLE_URL", "https://console.example.com")
+    terms = "approval: {groups: [leads], reason_required: false, break_glass: {groups: [support], review: 1h}}"
+    policy = Policy.from_text(POLICY.replace("approval: {groups: [leads], reason_required: false}", terms, 1))
+    ledger = f"sqlite:///{tmp_path / 'audit.db'}"
+    names = ["pending", f"webhook+{receiver.url}"]
+    with (
+        Guard.open(policy, database=f"sqlite:///{sqlite_path}", ledger=ledger, approvals=names) as guard,
+        guard.session(principal=ANA, agent="bot"),
+    ):
+        with pytest.raises(ApprovalRequired) as waiting:
+            guard.execute(DELETE)
+        receiver.wait(1)
+        with guard.break_glass("nobody answers"):
+            assert guard.execute(DELETE).rows_changed == 1
+        (review,) = guard.desk.reviews(now=int(time.time()))
+        told = [Webhook(SECRET).verify(got.body, got.headers) for got in receiver.wait(2)]
+    assert [(one["type"], one["data"]["link"]) for one in told] == [
+        ("approval.requested", f"https://console.example.com/requests/{waiting.value.request.id}"),
+        ("break_glass.used", f"https://console.example.com/reviews/{review.id}"),
+    ]
+    assert not any(b"nobody answers" in got.body or b"WHERE" in got.body for got in receiver.received)
+    assert (tmp_path / "audit.db.outbox").exists()
+
+
 def test_an_outbox_that_cannot_be_written_is_a_channel_that_is_down(tmp_path: Path, receiver: Receiver) -> None:
     channel = WebhookChannel(receiver.url, [SECRET], outbox=tmp_path / "missing" / "outbox")
     with pytest.raises(Denied) as refused:
