@@ -58,7 +58,7 @@ def request(number: int, expires_in_s: int = 900) -> ApprovalRequest:
 
 
 def settled(channel: WebhookChannel, **counts: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while channel.courier.counts() != counts:
         assert time.monotonic() < deadline, channel.courier.counts()
         time.sleep(0.01)
