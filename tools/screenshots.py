@@ -19,6 +19,7 @@ from tests.support.console_demo import BO, KIM, LEA, ConsoleDemo, open_demo, ser
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "console"
+HEIGHT = 800
 CHROMIUM = "/usr/bin/chromium"
 PEOPLE = {"bo": BO, "lea": LEA, "kim": KIM}
 
@@ -33,7 +34,7 @@ class Shot:
     name: str
     path: str
     who: str = "lea"
-    height: int = 800
+    height: int = HEIGHT
     wait_for: str = "main h1"
     typed: tuple[tuple[str, str], ...] = ()
     pressed: str = ""
@@ -60,6 +61,25 @@ SHOTS = (
     Shot("reviews", "/reviews"),
     Shot("review", "/reviews/{review}"),
     Shot("live", "/live"),
+    Shot("sessions", "/sessions", who="kim"),
+    Shot(
+        "session",
+        "/sessions/{talk}",
+        who="kim",
+        height=1400,
+        wait_for='[data-verdict][data-state="new"], [data-verdict][data-state="good"]',
+    ),
+    Shot(
+        "session-values",
+        "/sessions/{talk}",
+        who="kim",
+        height=1700,
+        typed=(("#reason", "Complaint 17"),),
+        pressed="Show kept values",
+    ),
+    Shot("ledger", "/ledger", who="kim", wait_for='[data-verdict][data-state="good"]'),
+    Shot("entry", "/ledger/3", who="kim", wait_for='[data-verdict][data-state="good"]'),
+    Shot("statistics", "/statistics?period=day", who="kim", height=1300),
     Shot("policy", "/policy", who="kim"),
     Shot("dry-run", "/try", who="kim", wait_for=".coloured", typed=TRIED, pressed="Try it"),
 )
@@ -114,6 +134,8 @@ def _shoot_all(browser: Browser, demo: ConsoleDemo, address: str, look: str, sho
         page.get_by_role("button", name="Sign in").click()
         for shot in shots:
             if shot.who == who:
+                if shot.height != HEIGHT:
+                    page.set_viewport_size({"width": LOOKS[look]["viewport"]["width"], "height": shot.height})  # type: ignore[index]
                 page.goto(address + shot.path.format(**demo.requests))
                 for field, text in shot.typed:
                     page.fill(field, text)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from benchmarks.console_ledger import build
 from guardrails.console.projection import Projection
-from guardrails.console.projection.folding import DAMAGED, bin_bounds, fold, latency_bin
+from guardrails.console.projection.folding import DAMAGED, GRAINS, bin_bounds, fold, latency_bin
 from guardrails.console.projection.queries import Queries
 from guardrails.console.projection.rows import SessionFilter
 from guardrails.console.projection.shown import shown_columns
@@ -73,7 +73,7 @@ def test_figures_are_what_a_count_of_all_entries_gives(ledger: Ledger, queries: 
         if entry["type"] == "intent"
         for mask in entry["decision"]["masks"]
     )
-    for grain in ("day", "week", "all"):
+    for grain in GRAINS:
         found = {(t.subject, t.name): t.count for t in queries.tallies(f"masked.{grain}", **EVER, limit=100_000)}
         assert found == dict(masked)
         shown = shown_columns(queries.projection, grain, 0, 1 << 40, most_people=10**6, most_columns=10**6)
