@@ -132,6 +132,13 @@ def test_a_token_that_is_not_good_is_no_token(working: Working, claims: dict[str
     assert (answer.status_code, answer.json()) == (401, NOBODY)
 
 
+def test_an_agent_with_somebodys_token_is_not_that_person(working: Working, document: dict[str, Any]) -> None:
+    client = TestClient(working.app, base_url=BASE, headers={"Authorization": f"Bearer {token('sue', act={'sub': 'a-bot'})}"})
+    for method, address, more in calls(document):
+        answer = client.request(method, address, **more)
+        assert (answer.status_code, answer.json()["code"]) == (403, "identity.role_missing"), address
+
+
 def test_who_may_not_look_gets_nothing(working: Working, document: dict[str, Any]) -> None:
     client = working.client("nil")
     for method, address, more in calls(document):

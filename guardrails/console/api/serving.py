@@ -103,6 +103,8 @@ def _caller(request: Request, console: Console) -> Viewer:
         except IdentityError:
             # Why, is for whoever asks the provider for tokens.
             raise IdentityError("identity.sign_in_required", "The token is not good.") from None
+        if principal.actors:
+            raise IdentityError("identity.role_missing", "An agent that acts for somebody has no part in what people decide.")
         viewer = Viewer(principal, roles_of(principal, console.settings))
     if not viewer.roles:
         raise IdentityError("identity.role_missing", "Your groups may not see this console.")
