@@ -64,6 +64,7 @@ SHOTS = (
     Shot("live", "/live", looks=("light", "dark")),
     Shot("sessions", "/sessions", who="kim"),
     Shot("session", "/sessions/{session}", who="kim", wait_for="[data-verdict][data-state=good]"),
+    Shot("session-values", "/sessions/{session}", who="kim", typed=(("#reason", "Complaint 17"),), pressed="Show kept values"),
     Shot("ledger", "/ledger", who="kim", wait_for="[data-verdict][data-state=good]"),
     Shot("entry", "/ledger/3", who="kim", wait_for="[data-verdict][data-state=good]"),
     Shot("statistics", "/statistics?period=day", who="kim", looks=("light", "dark")),
