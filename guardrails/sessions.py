@@ -106,8 +106,12 @@ class Sessions:
             has_ended = session.context.session_id in self._ended
             self._ended.add(session.context.session_id)
         if not has_ended:
-            entry = {"type": "session.expired", "session": session.context.session_id}
-            self._ledger.append(entry | {"expires_at": session.principal.expires_at})
+            try:
+                entry = {"type": "session.expired", "session": session.context.session_id}
+                self._ledger.append(entry | {"expires_at": session.principal.expires_at})
+            except BaseException:
+                self.forget(session)  # so that the next attempt records it
+                raise
         raise _expired()
 
     def forget(self, session: Session) -> None:

@@ -11,7 +11,7 @@ import functools
 from collections.abc import Iterable
 
 from guardrails.approval.approvers import is_same_person
-from guardrails.approval.evidence import Evidence, require_as_asked
+from guardrails.approval.evidence import Evidence, require_as_asked, unclosed_reviews
 from guardrails.approval.recording import (
     Entry,
     answer_entry,
@@ -191,6 +191,14 @@ class ApprovalDesk:
     def overdue(self, principal_id: str, now: int) -> bool:
         """Tells whether this person has a review that is open after it was due."""
         return self.store.overdue(principal_id, now)
+
+    def lost_reviews(self, now: int) -> tuple[str, ...]:
+        """Returns the ids of reviews that the ledger has as open and the store has not: somebody took them out.
+
+        Raises:
+            LedgerError: The ledger cannot be read, or was tampered with.
+        """
+        return tuple(sorted(unclosed_reviews(self.ledger) - {review.id for review in self.store.reviews(now=now)}))
 
     def close(self) -> None:
         """Closes the store; the ledger is whoever opened it's to close."""

@@ -7,7 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn, cast
 
 from guardrails.approval.approvers import is_same_person, person_key
-from guardrails.approval.recording import DECIDED, REQUESTED, USED, WINDOW_ENDED, committed_request, committed_sql, plain
+from guardrails.approval.recording import (
+    DECIDED,
+    REQUESTED,
+    REVIEW_CLOSED,
+    REVIEW_OPENED,
+    USED,
+    WINDOW_ENDED,
+    committed_request,
+    committed_sql,
+    plain,
+)
 from guardrails.approval.status import ApprovalStatus, Vote, VoteAnswer
 from guardrails.errors import Denied
 from guardrails.ledger import Ledger
@@ -15,11 +25,12 @@ from guardrails.ledger.entry import decode, parse_time
 from guardrails.ledger.merkle import leaf_hash
 from guardrails.model import ApprovalRequest, ApprovalTerms, Verification
 
-__all__ = ["Evidence", "require_as_asked"]
+__all__ = ["Evidence", "require_as_asked", "unclosed_reviews"]
 
 _CLOCKS_S = 2
 """The ledger stamps an answer a moment after the caller's clock was read."""
 _PAGE = 500
+_REVIEW = b'"approval.review.'
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +177,23 @@ def require_as_asked(ledger: Ledger, status: ApprovalStatus, request: ApprovalRe
     name, value = ("request", committed_request(request)) if "request" in commitments else ("sql", committed_sql(request))
     if ledger.commitment_holds(index, name, value) is not True:
         raise _forged(request.id, "The request is not as it was asked.")
+
+
+def unclosed_reviews(ledger: Ledger) -> set[str]:
+    """Returns the ids of the reviews that the ledger has opened and not closed. Reads every entry.
+
+    Raises:
+        LedgerError: The ledger cannot be read, or was tampered with.
+    """
+    found: set[str] = set()
+    for _, leaf in ledger.leaves(ledger.archived):
+        if _REVIEW in leaf:
+            entry = decode(leaf)
+            if entry.get("type") == REVIEW_OPENED:
+                found.add(str(entry.get("review")))
+            elif entry.get("type") == REVIEW_CLOSED:
+                found.discard(str(entry.get("review")))
+    return found
 
 
 def _searched(ledger: Ledger, request: ApprovalRequest) -> int | None:

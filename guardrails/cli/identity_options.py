@@ -11,13 +11,14 @@ from typing import Any, TypeVar, get_args
 
 import click
 
+from guardrails.cli.options import principal_from
 from guardrails.errors import UsageError
 from guardrails.identity.jwt import JwtVerifier, TokenKind
 from guardrails.identity.spiffe import SpiffeVerifier
 from guardrails.identity.static import static_principal
 from guardrails.model import Principal
 
-__all__ = ["TokenOptions", "identity_options", "person_from"]
+__all__ = ["TokenOptions", "asking_principal", "identity_options", "person_from"]
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -76,6 +77,37 @@ class TokenOptions:
         if self.jwks_url:
             return JwtVerifier(issuer, audience, jwks_url=self.jwks_url, **options)
         return JwtVerifier.discover(issuer, audience, **options)
+
+
+def asking_principal(
+    identity: TokenOptions,
+    principal_id: str | None,
+    groups: Sequence[str],
+    principal_json: str | None,
+    *,
+    thumbprint: str | None = None,
+    is_stdin_taken: bool = False,
+) -> Principal:
+    """Returns who asks: the token's principal, or the one of `principal_from`, unverified.
+
+    Args:
+        identity: The options of a token.
+        principal_id: As for `principal_from`.
+        groups: As for `principal_from`.
+        principal_json: As for `principal_from`.
+        thumbprint: As for `TokenOptions.principal`.
+        is_stdin_taken: As for `TokenOptions.principal`.
+
+    Raises:
+        UsageError: Both are given, or the options do not go together (usage.input_invalid).
+        IdentityError: The token is not accepted.
+    """
+    verified = identity.principal(thumbprint=thumbprint, is_stdin_taken=is_stdin_taken)
+    if verified is None:
+        return principal_from(principal_id, groups, principal_json)
+    if principal_id is not None or groups or principal_json is not None:
+        raise UsageError("usage.input_invalid", "The token says who asks; leave --principal, --group and --principal-json out.")
+    return verified
 
 
 def person_from(identity: TokenOptions, by: str, groups: Sequence[str]) -> Principal:

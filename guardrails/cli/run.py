@@ -13,10 +13,10 @@ from typing import Any, TypeAlias
 import click
 
 from guardrails.as_json import decision_fields, receipt_fields, refusal_fields, result_fields
-from guardrails.cli.identity_options import TokenOptions, identity_options
-from guardrails.cli.options import asking_options, principal_from
+from guardrails.cli.identity_options import TokenOptions, asking_principal, identity_options
+from guardrails.cli.options import asking_options
 from guardrails.cli.statements import Asked, asked_statements
-from guardrails.errors import ApprovalRequired, Denied, EngineError, GuardrailsError, UsageError
+from guardrails.errors import ApprovalRequired, Denied, EngineError, GuardrailsError
 from guardrails.flow import Event
 from guardrails.guard import Guard
 from guardrails.identity.agents import AgentKey
@@ -64,10 +64,8 @@ def run(
 ) -> None:
     """Decide about statements, run what is allowed, record all of it."""
     key = AgentKey.load(agent_key_uri) if agent_key_uri else None
-    verified = identity.principal(thumbprint=key.fingerprint if key else None, is_stdin_taken=is_jsonl)
-    if verified is not None and (principal_id is not None or groups or principal_json is not None):
-        raise UsageError("usage.input_invalid", "The token says who asks; leave --principal, --group and --principal-json out.")
-    principal = verified or principal_from(principal_id, groups, principal_json)
+    thumbprint = key.fingerprint if key else None
+    principal = asking_principal(identity, principal_id, groups, principal_json, thumbprint=thumbprint, is_stdin_taken=is_jsonl)
     watch = _Watch()
     has_all_run = True
     with (

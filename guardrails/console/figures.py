@@ -12,6 +12,7 @@ from guardrails.console.plotting import Heatmap, Plot, bars, heatmap, histogram,
 from guardrails.console.projection.folding import DAY_S, HOUR_S
 from guardrails.console.projection.queries import Queries
 from guardrails.console.projection.rows import LatencyRow, Tally
+from guardrails.console.projection.shown import shown_columns
 
 __all__ = ["PERIODS", "Figures", "Period", "figures"]
 
@@ -20,7 +21,6 @@ _MOST_BARS = 12
 _MOST_PEOPLE = 15
 _MOST_COLUMNS = 12
 _MOST_CELLS = 20_000
-_HOWS = ("masked", "lifted", "clear")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,20 +167,14 @@ def _quantile(found: Sequence[LatencyRow], share: float) -> int:
 
 
 def _columns(queries: Queries, period: Period, since_s: int, until_s: int, protected: Collection[str]) -> Heatmap:
-    """Who was shown which sensitive columns: those that the policy protects, or that were masked or lifted for somebody."""
-    since_s = 0 if period.grain == "all" else since_s
-    shown = {
-        how: queries.tallies(f"{how}.{period.grain}", since_s=since_s, until_s=until_s, step_s=0, limit=_MOST_CELLS)
-        for how in _HOWS
-    }
-    sensitive = {tally.name for how in ("masked", "lifted") for tally in shown[how]} | set(protected)
-    counts = defaultdict[tuple[str, str], dict[str, int]](dict)
-    people, columns = Counter[str](), Counter[str]()
-    for how, tallies in shown.items():
-        for tally in tallies:
-            if tally.name in sensitive:
-                counts[tally.subject, tally.name][how] = tally.count
-                people[tally.subject] += tally.count
-                columns[tally.name] += tally.count
-    names = [name for name, _ in people.most_common(_MOST_PEOPLE)]
-    return heatmap("Sensitive columns by principal", names, [c for c, _ in columns.most_common(_MOST_COLUMNS)], dict(counts))
+    """Who was shown which sensitive columns."""
+    found = shown_columns(
+        queries.projection,
+        period.grain,
+        0 if period.grain == "all" else since_s,
+        until_s,
+        protected=protected,
+        most_people=_MOST_PEOPLE,
+        most_columns=_MOST_COLUMNS,
+    )
+    return heatmap("Sensitive columns by principal", found.people, found.columns, found.counts)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from guardrails.approval.approvers import is_same_person
 from guardrails.approval.hours import require_hours
 from guardrails.approval.status import ApprovalStatus
-from guardrails.console.showing import duration
+from guardrails.console.showing import duration, tidy
 from guardrails.console.understanding import relations_of
 from guardrails.console.viewer import Viewer
 from guardrails.errors import Denied, GuardrailsError
@@ -120,7 +120,7 @@ def view_of(status: ApprovalStatus, viewer: Viewer, now: int) -> RequestView:
     return RequestView(
         status,
         is_complete,
-        request.sql if is_complete else normalised if isinstance(normalised, str) else "",
+        request.sql if is_complete else tidy(normalised) if isinstance(normalised, str) else "",
         statement.sql if is_complete and statement is not None else "",
         _values(statement.params) if is_complete and statement is not None else (),
         viewer.objection(request),

@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 
 from guardrails.model import WorkingHours
 
-__all__ = ["FILTERS", "ago", "duration", "moment", "now_s", "short", "sql_markup"]
+__all__ = ["FILTERS", "ago", "duration", "moment", "now_s", "short", "sql_markup", "tidy"]
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -25,6 +25,7 @@ _SQL = re.compile(
       | (?P<word>\b[A-Za-z_]\w*\b)""",
     re.VERBOSE | re.DOTALL,
 )
+_APART = re.compile(r" (?=[.,)])|(?<=[.(:]) ")
 _KEYWORDS = frozenset(
     """all alter and as asc between by case cast create cross cte data delete desc distinct drop else end except exists explain filter
     for from full group having in index inner insert intersect interval into is join key lateral left like limit matched merge not null
@@ -110,6 +111,11 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
+def tidy(text: str) -> str:
+    """Returns a normalised statement, whose words all stand apart, with its signs where people put them: ``c.id, :id``."""
+    return _APART.sub("", text)
+
+
 def sql_markup(text: str) -> Markup:
     """Returns a statement with its words marked by kind. It marks, and changes nothing: the text of the result is `visible(text)`."""
     parts: list[Markup] = []
@@ -134,6 +140,7 @@ FILTERS: dict[str, Callable[..., object]] = {
     "one_line": one_line,
     "short": short,
     "sql": sql_markup,
+    "tidy": tidy,
     "visible": visible,
 }
 """Filters of the templates, by name."""

@@ -4,6 +4,7 @@ from guardrails.identity.agents import AgentKey
 from guardrails.identity.jwt import JwtVerifier
 from guardrails.identity.proxy import ProxyHeaderVerifier
 from guardrails.identity.registry import AgentRegistry
+from guardrails.identity.signed_headers import SignedHeadersVerifier
 from guardrails.identity.signin import OidcSignIn
 from guardrails.identity.spiffe import SpiffeVerifier
 from guardrails.identity.static import static_principal
@@ -14,6 +15,7 @@ __all__ = [
     "JwtVerifier",
     "OidcSignIn",
     "ProxyHeaderVerifier",
+    "SignedHeadersVerifier",
     "SpiffeVerifier",
     "static_principal",
 ]

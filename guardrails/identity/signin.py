@@ -28,6 +28,10 @@ _KEPT_S = 600
 """Seconds for which what a provider says about itself is believed."""
 _MOST_S = 600
 """Seconds that a person may take to sign in."""
+_OURS = frozenset(
+    {"client_id", "code_challenge", "code_challenge_method", "code_verifier", "nonce", "redirect_uri", "response_mode"}
+    | {"response_type", "scope", "state", "url"}
+)
 
 
 class OidcSignIn:
@@ -89,7 +93,7 @@ class OidcSignIn:
         """Starts one sign-in.
 
         Args:
-            hints: Further parameters of the request, such as ``prompt`` or ``login_hint``.
+            hints: Further parameters of the request, such as ``prompt``, ``login_hint`` or ``resource``.
 
         Returns:
             The address to send the person to, and what `finish` needs afterwards. Keep that where only this person's browser can
@@ -97,9 +101,13 @@ class OidcSignIn:
 
         Raises:
             IdentityError: The provider does not answer or does not do what is needed (identity.provider_failed).
+            UsageError: A hint would replace a parameter on which the sign-in rests (usage.input_invalid).
         """
+        if not _OURS.isdisjoint(hints):
+            raise UsageError("usage.input_invalid", f"A sign-in sets {', '.join(sorted(_OURS))} itself.")
         provider, _ = self._provider()
         transaction = {
+            "issuer": self._issuer,
             "state": secrets.token_urlsafe(32),
             "nonce": secrets.token_urlsafe(32),
             "verifier": secrets.token_urlsafe(48),
@@ -141,8 +149,10 @@ class OidcSignIn:
         return verifier.principal(id_token, nonce=transaction["nonce"])
 
     def _require_answer(self, transaction: Mapping[str, str], answer: Mapping[str, str]) -> None:
-        if not all(isinstance(transaction.get(name), str) for name in ("state", "nonce", "verifier", "begun_at")):
+        if not all(isinstance(transaction.get(name), str) for name in ("issuer", "state", "nonce", "verifier", "begun_at")):
             raise _failed("There is no sign-in that this could be the end of.")
+        if transaction["issuer"] != self._issuer:
+            raise _failed("The sign-in was begun with another provider.")
         if not hmac.compare_digest(transaction["state"].encode(), answer.get("state", "").encode("utf-8", "replace")):
             raise _failed("The answer belongs to another sign-in.")
         begun_at = transaction["begun_at"]

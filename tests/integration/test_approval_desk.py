@@ -13,9 +13,7 @@ from guardrails.approval import ApprovalDesk, Review
 from guardrails.errors import GuardrailsError, LedgerError
 from guardrails.ledger.verify import verify
 from guardrails.model import ApprovalRequest, ApprovalTerms, Impact, Principal, Statement, WorkingHours
-from tests.support.approvals import ANA, BO, KIM, LEA, Bench, ahead, asked
-
-NOW = int(time.time())
+from tests.support.approvals import ANA, BO, KIM, LEA, NOW, Bench, ahead, asked
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
@@ -81,22 +79,22 @@ def test_one_no_denies_also_after_a_yes(desk: ApprovalDesk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "by", "reason", "after"),
+    ("code", "by", "reason", "after_s"),
     [
         ("approval.self", Principal("Ana@example.com", frozenset({"finance"})), "x", 0),
         ("approval.not_approver", KIM, "x", 0),
         ("approval.reason_required", BO, "", 0),
         ("approval.expired", BO, "x", 100),
         ("approval.outside_hours", BO, "x", 0),
-        ("identity.token_expired", replace(BO, expires_at=NOW), "x", 0),
+        ("identity.token_expired", replace(BO, expires_at=1), "x", 0),
     ],
 )
 def test_answers_that_do_not_count_are_not_recorded(
-    desk: ApprovalDesk, code: str, by: Principal, reason: str, after: int
+    desk: ApprovalDesk, code: str, by: Principal, reason: str, after_s: int
 ) -> None:
     hours = (WorkingHours((), 0, 0),) if code == "approval.outside_hours" else ()
     request = filed(desk, hours=hours)
-    assert code_of(desk.approve, request.id, by, reason, NOW + after) == code
+    assert code_of(desk.approve, request.id, by, reason, NOW + after_s) == code
     assert [entry["type"] for entry in entries(desk, request.id)] == ["approval.requested"]
     assert desk.consume(request.digest, NOW) is None
 

@@ -139,6 +139,31 @@ channel.ask(request(1))
     assert receiver.url.encode() not in outbox.read_bytes(), "the address may be a secret"
 
 
+def test_a_child_after_a_fork_delivers_too(receiver: Receiver) -> None:
+    program = """
+import os, sys, time
+from tests.integration.test_channel_webhooks import request, settled
+from guardrails.approval.channels import WebhookChannel
+channel = WebhookChannel(sys.argv[1], [sys.argv[2]])
+channel.ask(request(1))
+settled(channel, delivered=1)
+child = os.fork()
+if not child:
+    channel.ask(request(2))
+    settled(channel, delivered=1)
+    os._exit(0)
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, receiver.url, SECRET],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert [json.loads(got.body)["data"]["request"] for got in receiver.wait(2)] == ["r1", "r2"]
+
+
 def test_an_outbox_gives_a_message_to_one_and_to_another_when_that_one_dies(tmp_path: Path) -> None:
     one, other = Outbox(tmp_path / "outbox"), Outbox(tmp_path / "outbox")
     assert one.add("d", "m", b"{}", 100, 1000)

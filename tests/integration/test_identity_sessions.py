@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -142,10 +144,13 @@ def test_an_expired_token_ends_the_session_once(guard: Guard, tmp_path: Path) ->
     with guard.session(principal=short):
         guard.execute(READ)
         time.sleep(max(0.0, (short.expires_at or 0) - time.time()) + 0.01)
-        for attempt in (guard.execute, guard.check, guard.execute):
+        for attempt in (guard.execute, guard.check):
             with pytest.raises(IdentityError) as refused:
                 attempt(READ)
             assert refused.value.code == "identity.token_expired"
+        with ThreadPoolExecutor(4) as pool:
+            tried = [pool.submit(copy_context().run, guard.execute, READ) for _ in range(8)]
+        assert {type(one.exception()) for one in tried} == {IdentityError}
     kinds = [entry["type"] for entry in guard.ledger.entries()]
     assert kinds == ["key.bind", "intent", "outcome", "session.expired"]
     assert of_type(guard, "session.expired")[0]["expires_at"] == short.expires_at

@@ -52,6 +52,7 @@ Change = Callable[[dict[str, str], dict[str, str]], object]
         ("sign_in_failed", lambda transaction, answer: answer.update(error="access_denied")),
         ("sign_in_failed", lambda transaction, answer: transaction.clear()),
         ("sign_in_failed", lambda transaction, answer: transaction.pop("nonce")),
+        ("sign_in_failed", lambda transaction, answer: transaction.update(issuer="https://elsewhere.example.com")),
         ("sign_in_failed", lambda transaction, answer: transaction.update(begun_at="1")),
         ("sign_in_failed", lambda transaction, answer: transaction.update(begun_at="-1")),
         ("sign_in_failed", lambda transaction, answer: transaction.update(begun_at="99999999999")),
@@ -94,6 +95,12 @@ def test_a_parameter_twice(identity_provider: IdentityProvider, sign_in: OidcSig
     with pytest.raises(IdentityError) as refused:
         sign_in.finish(transaction, f"{answer}&code=other")
     assert refused.value.code == "identity.sign_in_failed"
+
+
+@pytest.mark.parametrize("name", ["state", "nonce", "redirect_uri", "response_type", "code_challenge", "scope", "client_id"])
+def test_hints_cannot_replace_what_the_sign_in_rests_on(sign_in: OidcSignIn, name: str) -> None:
+    with pytest.raises(UsageError):
+        sign_in.begin(**{name: "mine"})
 
 
 def test_a_provider_that_does_not_answer() -> None:

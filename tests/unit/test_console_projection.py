@@ -18,6 +18,7 @@ from guardrails.console.projection import Projection
 from guardrails.console.projection.folding import DAMAGED, bin_bounds, fold, latency_bin
 from guardrails.console.projection.queries import Queries
 from guardrails.console.projection.rows import SessionFilter
+from guardrails.console.projection.shown import shown_columns
 from guardrails.errors import UsageError
 from guardrails.ledger import Ledger, SessionKey
 from guardrails.ledger.keys import Ed25519Signer
@@ -75,6 +76,13 @@ def test_figures_are_what_a_count_of_all_entries_gives(ledger: Ledger, queries: 
     for grain in ("day", "week", "all"):
         found = {(t.subject, t.name): t.count for t in queries.tallies(f"masked.{grain}", **EVER, limit=100_000)}
         assert found == dict(masked)
+        shown = shown_columns(queries.projection, grain, 0, 1 << 40, most_people=10**6, most_columns=10**6)
+        assert {key: found["masked"] for key, found in shown.counts.items() if "masked" in found} == dict(masked)
+    people, columns = (Counter(key[part] for key in masked.elements()) for part in (0, 1))
+    few = shown_columns(queries.projection, "all", 0, 1, protected=["customers.column_1"], most_people=3, most_columns=4)
+    assert (len(few.people), len(few.columns)) == (3, 4)
+    assert set(few.columns) <= set(columns) | {"customers.column_1"}
+    assert set(few.people) <= set(people)
     assert sum(row.count for row in queries.latencies(since_s=0, until_s=1 << 40)) == ended["ok"]
     hits = Counter(decision["rules"][0] for decision in decided)
     assert {hit.rule: hit.allowed + hit.refused for hit in queries.rule_hits()} == dict(hits)
@@ -160,7 +168,7 @@ def test_two_who_fold_at_once_count_nothing_twice(filled: Path, ledger: Ledger, 
     for thread in threads:
         thread.join()
     with Projection.open(ledger, tmp_path / "shared.db") as projection:
-        assert content(projection) == content(queries._projection)
+        assert content(projection) == content(queries.projection)
 
 
 def test_another_ledger_in_its_place_is_folded_anew(tmp_path: Path) -> None:
@@ -192,7 +200,7 @@ def test_postgres_holds_the_same_in_a_schema_of_its_own(new_postgres: Any, queri
     with Projection.open(ledger, url) as projection:
         projection.refresh(333)
         projection.refresh()
-        assert content(projection) == content(queries._projection)
+        assert content(projection) == content(queries.projection)
         assert projection.tables.state.schema == "guardrails_ledger_console"
         on_postgres = Queries(projection)
         assert on_postgres.entries(kind="refusal", before=500) == queries.entries(kind="refusal", before=500)

@@ -26,10 +26,17 @@ def test_the_fingerprint_is_the_jwk_thumbprint() -> None:
     assert fingerprint(public) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
 
 
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, AgentKey]:
+    """A key in a file with a passphrase, which takes its time on purpose."""
+    path = tmp_path_factory.mktemp("sealed") / "sealed.key"
+    return path, AgentKey.create(path, "refund-bot", passphrase=PASSPHRASE)
+
+
 @pytest.mark.parametrize("passphrase", [None, PASSPHRASE])
-def test_keys_are_kept_in_files(tmp_path: Path, passphrase: str | None) -> None:
-    path = tmp_path / "bot.key"
-    made = AgentKey.create(path, "refund-bot", passphrase=passphrase)
+def test_keys_are_kept_in_files(tmp_path: Path, passphrase: str | None, sealed: tuple[Path, AgentKey]) -> None:
+    plain = tmp_path / "bot.key"
+    path, made = sealed if passphrase else (plain, AgentKey.create(plain, "refund-bot"))
     assert path.stat().st_mode & 0o777 == 0o600
     where = f"encrypted:{path}" if passphrase else path
     environment = {"GUARDRAILS_AGENT_PASSPHRASE": PASSPHRASE}
@@ -40,16 +47,15 @@ def test_keys_are_kept_in_files(tmp_path: Path, passphrase: str | None) -> None:
         AgentKey.create(path, "refund-bot")
 
 
-def test_keys_that_cannot_be_opened(tmp_path: Path) -> None:
-    sealed, plain = tmp_path / "sealed.key", tmp_path / "plain.key"
-    AgentKey.create(sealed, "refund-bot", passphrase=PASSPHRASE)
+def test_keys_that_cannot_be_opened(tmp_path: Path, sealed: tuple[Path, AgentKey]) -> None:
+    closed, plain = sealed[0], tmp_path / "plain.key"
     AgentKey.create(plain, "refund-bot")
     plain.chmod(0o644)
     ledgers = {"GUARDRAILS_LEDGER_PASSPHRASE": PASSPHRASE}
     attempts = [
-        (f"encrypted:{sealed}", {}),
-        (f"encrypted:{sealed}", ledgers),
-        (f"encrypted:{sealed}", {"GUARDRAILS_AGENT_PASSPHRASE": "wrong horse battery"}),
+        (f"encrypted:{closed}", {}),
+        (f"encrypted:{closed}", ledgers),
+        (f"encrypted:{closed}", {"GUARDRAILS_AGENT_PASSPHRASE": "wrong horse battery"}),
         (plain, {}),
         (tmp_path / "missing.key", {}),
     ]

@@ -24,7 +24,7 @@ class Queries:
     """
 
     def __init__(self, projection: Projection) -> None:
-        self._projection = projection
+        self.projection = projection
         self._tables = projection.tables
 
     def sessions(self, wanted: SessionFilter | None = None, *, before: int | None = None, limit: int = 50) -> list[SessionRow]:
@@ -88,7 +88,7 @@ class Queries:
             .order_by(entries.c.idx if after is not None else entries.c.idx.desc())
             .limit(min(limit, _MOST))
         )
-        with self._projection.reading() as connection:
+        with self.projection.reading() as connection:
             for column, table, value in ((entries.c.kind, kinds, kind), (entries.c.principal, people, principal)):
                 if value:
                     query = query.where(column == _number(connection, table, value))
@@ -104,7 +104,7 @@ class Queries:
     def index_at(self, time_us: int) -> int | None:
         """Returns the index of the first entry from this moment on (Unix microseconds); None where there is none."""
         entries = self._tables.entries.c
-        with self._projection.reading() as connection:
+        with self.projection.reading() as connection:
             low, high = connection.execute(sa.select(sa.func.min(entries.idx), sa.func.max(entries.idx))).one()
             if low is None:
                 return None
@@ -172,7 +172,7 @@ class Queries:
         return sa.select(*(self._tables.sessions.c[name] for name in SessionRow.__dataclass_fields__))
 
     def _all(self, query: sa.Select[Any]) -> list[Any]:
-        with self._projection.reading() as connection:
+        with self.projection.reading() as connection:
             return list(connection.execute(query))
 
 
