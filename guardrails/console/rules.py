@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from guardrails.console.context import Console
-from guardrails.console.projection import Projection
 from guardrails.console.projection.queries import Queries
 from guardrails.console.projection.rows import RuleHits
 from guardrails.errors import PolicyError, UsageError
@@ -15,9 +14,6 @@ from guardrails.policy.document import read_document
 from guardrails.policy.schema import Rule
 
 __all__ = ["RuleShown", "policy_of", "rules_shown"]
-
-_SOON = 1000
-"""So many entries are folded while a page waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +46,17 @@ def policy_of(console: Console) -> Policy:
     raise UsageError("usage.file_missing", "This console was started without a policy.")
 
 
-def rules_shown(policy: Policy, bound: BoundPolicy | None = None, projection: object = None) -> tuple[RuleShown, ...]:
+def rules_shown(policy: Policy, bound: BoundPolicy | None = None, queries: Queries | None = None) -> tuple[RuleShown, ...]:
     """Returns the rules in the file's order.
 
     Args:
         policy: The policy.
         bound: The same, held against the schema.
-        projection: Counts how often each rule decided.
+        queries: Of the projection, which counts how often each rule decided.
     """
     lines = _lines(policy)
     meant = {b.rule.id: None if b.relations is None else tuple(sorted(b.relations)) for b in bound.rules} if bound else {}
-    hits: dict[str, RuleHits] = {}
-    if isinstance(projection, Projection):
-        projection.refresh(_SOON)
-        hits = {hit.rule: hit for hit in Queries(projection).rule_hits()}
+    hits = {hit.rule: hit for hit in queries.rule_hits()} if queries is not None else {}
     return tuple(
         RuleShown(rule, lines[index] if lines else 0, meant.get(rule.id), hits.get(rule.id))
         for index, rule in enumerate(policy.file.rules)

@@ -16,6 +16,7 @@ from guardrails.console.context import console_of
 from guardrails.console.dry_run import Asked, DryRun, bound_policy, dry_run
 from guardrails.console.navigation import NavigationItem
 from guardrails.console.page import form_of, page, viewer_of
+from guardrails.console.projected import projected
 from guardrails.console.rendering import is_fragment, render
 from guardrails.console.rules import policy_of, rules_shown
 from guardrails.console.viewer import Viewer
@@ -47,14 +48,15 @@ def show_policy(request: Request) -> Response:
     console = console_of(request)
     policy = policy_of(console)
     bound = bound_policy(console.guard) if console.guard else None
+    queries = projected(request).queries if console.projection is not None else None
     return render(
         request,
         "policy.html",
         policy=policy,
         file=policy.file,
         file_name=PurePath(policy.source).name,
-        rules=rules_shown(policy, bound, console.projection),
-        has_hits=console.projection is not None,
+        rules=rules_shown(policy, bound, queries),
+        has_hits=queries is not None,
     )
 
 
