@@ -19,6 +19,7 @@ from guardrails.console.page import form_of, page, viewer_of
 from guardrails.console.projected import projected
 from guardrails.console.rendering import is_fragment, render
 from guardrails.console.rules import policy_of, rules_shown
+from guardrails.console.showing import now_s
 from guardrails.console.viewer import Viewer
 from guardrails.errors import GuardrailsError, UsageError
 from guardrails.model import Params, Principal, Value
@@ -27,6 +28,7 @@ __all__ = ["NAVIGATION", "ROUTES"]
 
 _FIELDS = ("sql", "params", "id", "groups", "attributes", "agent", "purpose")
 _LONGEST = 100_000
+_MOST_WAITING = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def show_policy(request: Request) -> Response:
         policy=policy,
         file=policy.file,
         file_name=PurePath(policy.source).name,
-        rules=rules_shown(policy, bound, queries),
+        rules=rules_shown(policy, bound, queries, console.desk.pending(now=now_s(), limit=_MOST_WAITING)),
         has_hits=queries is not None,
     )
 
