@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from guardrails.console.describing import span_us
 from guardrails.console.plotting import Heatmap, Plot, bars, heatmap, histogram, stacked
-from guardrails.console.projection.folding import DAY_S, HOUR_S
+from guardrails.console.projection.folding import DAY_S, GRAINS, HOUR_S
 from guardrails.console.projection.queries import Queries
 from guardrails.console.projection.rows import LatencyRow, Tally
 from guardrails.console.projection.shown import shown_columns
@@ -50,7 +50,7 @@ PERIODS = {
         Period("day", "24 hours", DAY_S, HOUR_S, "day", "%H:%M"),
         Period("week", "7 days", _WEEK_S, 6 * HOUR_S, "day", "%d. %Hh"),
         Period("month", "4 weeks", 4 * _WEEK_S, DAY_S, "week", "%m-%d"),
-        Period("quarter", "13 weeks", 13 * _WEEK_S, _WEEK_S, "week", "%m-%d"),
+        Period("quarter", "12 weeks", 12 * _WEEK_S, _WEEK_S, "month", "%m-%d"),
         Period("all", "Everything", 0, 0, "all", "%Y-%m-%d"),
     )
 }
@@ -109,8 +109,8 @@ def figures(queries: Queries, period: Period, now_s: int, *, protected: Collecti
 def _span(queries: Queries, period: Period, until_s: int) -> tuple[int, int]:
     if period.length_s:
         since_s = until_s - period.length_s
-        # Weeks are kept whole, so a period of weeks begins where one does.
-        return (since_s - since_s % (_WEEK_S if period.grain == "week" else period.step_s), period.step_s)
+        # Weeks and months of four weeks are kept whole, so a period of them begins where one does.
+        return since_s - since_s % max(period.step_s, GRAINS[period.grain] if period.grain != "day" else 0), period.step_s
     first = queries.first_time_us()
     since_s = (first if first is not None else until_s * 1_000_000) // 1_000_000
     since_s -= since_s % DAY_S

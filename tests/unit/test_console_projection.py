@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from benchmarks.console_ledger import build
 from guardrails.console.projection import Projection
-from guardrails.console.projection.folding import DAMAGED, bin_bounds, fold, latency_bin
+from guardrails.console.projection.folding import DAMAGED, GRAINS, bin_bounds, fold, latency_bin
 from guardrails.console.projection.queries import Queries
 from guardrails.console.projection.rows import SessionFilter
 from guardrails.console.projection.shown import shown_columns
@@ -73,7 +74,7 @@ def test_figures_are_what_a_count_of_all_entries_gives(ledger: Ledger, queries: 
         if entry["type"] == "intent"
         for mask in entry["decision"]["masks"]
     )
-    for grain in ("day", "week", "all"):
+    for grain in GRAINS:
         found = {(t.subject, t.name): t.count for t in queries.tallies(f"masked.{grain}", **EVER, limit=100_000)}
         assert found == dict(masked)
         shown = shown_columns(queries.projection, grain, 0, 1 << 40, most_people=10**6, most_columns=10**6)
@@ -171,6 +172,18 @@ def test_two_who_fold_at_once_count_nothing_twice(filled: Path, ledger: Ledger, 
         assert content(projection) == content(queries.projection)
 
 
+def test_a_page_does_not_wait_for_another_process_that_folds(tmp_path: Path) -> None:
+    with Ledger.open(tmp_path / "audit.db") as opened, Projection.open(opened) as projection:
+        opened.append({"type": "note"})
+        with sqlite3.connect(tmp_path / "audit.db.console", isolation_level=None) as other:
+            other.execute("BEGIN IMMEDIATE")
+            began = time.monotonic()
+            assert projection.refresh(10, wait=False) == 0
+            assert time.monotonic() - began < 5
+            other.execute("ROLLBACK")
+        assert projection.refresh(10, wait=False) == 1
+
+
 def test_another_ledger_in_its_place_is_folded_anew(tmp_path: Path) -> None:
     beside = tmp_path / "beside.db"
     for name, count in (("first", 40), ("second", 60), ("third", 20)):
@@ -198,7 +211,10 @@ def test_a_changed_entry_is_listed_as_damaged_and_the_others_stay(tmp_path: Path
 def test_postgres_holds_the_same_in_a_schema_of_its_own(new_postgres: Any, queries: Queries, ledger: Ledger) -> None:
     url, signer = new_postgres(), Ed25519Signer.generate("example.com/log")
     with Projection.open(ledger, url) as projection:
-        projection.refresh(333)
+        projection.refresh(333, wait=False)
+        with projection._engine.begin() as other:
+            other.execute(projection.tables.state.select().with_for_update())
+            assert projection.refresh(10, wait=False) == 0
         projection.refresh()
         assert content(projection) == content(queries.projection)
         assert projection.tables.state.schema == "guardrails_ledger_console"
