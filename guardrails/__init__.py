@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         Denied,
         EngineError,
         GuardrailsError,
+        IdentityError,
         LedgerError,
         PolicyError,
         UsageError,
@@ -34,6 +35,7 @@ __all__ = [
     "EngineError",
     "Guard",
     "GuardrailsError",
+    "IdentityError",
     "LedgerError",
     "Policy",
     "PolicyError",
@@ -50,7 +52,16 @@ _DISTRIBUTION = "guardrails-sql"
 _SAME_NAME = "guardrails-ai"
 _MODULES = {
     "guardrails.errors": (
-        *("ApprovalRequired", "Denied", "EngineError", "GuardrailsError", "LedgerError", "PolicyError", "UsageError"),
+        *(
+            "ApprovalRequired",
+            "Denied",
+            "EngineError",
+            "GuardrailsError",
+            "IdentityError",
+            "LedgerError",
+            "PolicyError",
+            "UsageError",
+        ),
     ),
     "guardrails.guard": ("Guard",),
     "guardrails.model": ("Context", "Decision", "Principal", "Receipt", "Result", "Statement"),

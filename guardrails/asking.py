@@ -1,108 +1,240 @@
-"""Asking for approval: use a grant that is there, file a request, ask the channel; every request and answer is in the ledger."""
+"""Asking for approval: use what was said yes to, file a request, ask the channel; every request, answer and exception is in the ledger.
+
+In this order a statement that needs people's yes gets it, or does not run:
+
+1. a yes to exactly this that nobody has used yet;
+2. grants given ahead, one for each rule that asks;
+3. breaking the glass, where the session does so and the policy lets it: a review is opened, and the channel told;
+4. the channel's answer to a request that is filed now. Without one, the caller runs the same again later.
+"""
 
 from __future__ import annotations
 
-import functools
 import time
 import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from guardrails import flow
-from guardrails.approval import ApprovalStore, Channel, ask_channel
+from guardrails.approval import ApprovalDesk, Channel, Review, ask_channel, notify_channel
+from guardrails.approval.digest import window_digest
+from guardrails.as_json import decision_fields
+from guardrails.entries import scrubbed
 from guardrails.errors import ApprovalRequired, Denied
-from guardrails.ledger import Ledger
-from guardrails.model import ApprovalGrant, ApprovalRequest, ApprovalTerms, Context, Principal
+from guardrails.model import ApprovalGrant, ApprovalRequest, ApprovalTerms, Context, Impact, Principal, RequestKind
 
-__all__ = ["Approvals"]
+__all__ = ["Approvals", "Asker"]
+
+_MOST_NAMES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks: on whose behalf and through what; why the glass is broken, empty when it is not; what to check before going on."""
+
+    principal: Principal
+    context: Context
+    emergency: str = ""
+    require_valid: Callable[[], None] = lambda: None
 
 
 class Approvals:
-    """The approvals of one guard: its store, its channel, and the ledger that records them."""
+    """How one guard asks: at a desk, through a channel, which it closes when it `owns_channel`."""
 
-    def __init__(self, store: ApprovalStore, ledger: Ledger, channel: Channel | None) -> None:
-        self._store = store
-        self._ledger = ledger
+    def __init__(self, desk: ApprovalDesk, channel: Channel | None, *, owns_channel: bool = False) -> None:
+        self.desk = desk
         self._channel = channel
+        self._owns_channel = owns_channel
 
     def close(self) -> None:
-        """Closes the store."""
-        self._store.close()
+        """Closes the desk's store, and the channel if it was opened for this guard."""
+        close = getattr(self._channel, "close", None)
+        if self._owns_channel and close is not None:
+            close()
+        self.desk.close()
 
-    def pending(self) -> list[ApprovalRequest]:
-        """Returns the requests that wait for a person, oldest first."""
-        return list(self._store.pending(now=_now()))
+    def seek(
+        self, digest: str, judgement: flow.Judgement, asker: Asker, impact: Callable[[ApprovalTerms], Impact | None]
+    ) -> ApprovalGrant:
+        """Returns the permission to run what was judged.
 
-    def approve(self, request_id: str, by: Principal, reason: str) -> None:
-        """Says yes; see `Guard.approve`."""
-        self._store.approve(request_id, by, reason, _now(), record=functools.partial(self._record, "approved", by, reason))
+        Args:
+            digest: Binds what would run.
+            judgement: With a decision of effect ``approve``.
+            asker: Who asks.
+            impact: Finds out what it would change, for the approvers.
 
-    def deny(self, request_id: str, by: Principal, reason: str) -> None:
-        """Says no; see `Guard.deny`."""
-        self._store.deny(request_id, by, reason, _now(), record=functools.partial(self._record, "denied", by, reason))
-
-    def seek(self, digest: str, judgement: flow.Judgement, principal: Principal, context: Context) -> ApprovalGrant:
-        """Uses a grant that is there, or files a request and asks the channel; without an answer, raises ApprovalRequired."""
-        grant = self._store.consume(digest, now=_now())
+        Raises:
+            ApprovalRequired: Nobody has said yes yet; a request is filed.
+            Denied: Somebody said no, nobody can be asked, or the glass may not be broken.
+            IdentityError: The principal's token has expired while somebody was asked.
+        """
+        grant = self._held(digest, judgement, asker) or self._broken(digest, judgement, asker)
         if grant:
             return grant
-        request = self._file(digest, judgement, principal, context)
-        answer = ask_channel(self._channel, request) if self._channel else None
-        if answer is not None:
-            decide = self.approve if answer.is_approved else self.deny
-            decide(request.id, answer.by, answer.reason)
-            if not answer.is_approved:
-                raise Denied("approval.denied", "The approver said no.", decision=judgement.decision)
-        grant = self._store.consume(digest, now=_now())
+        waiting = self.desk.waiting(digest, _now())
+        request = waiting or self.desk.submit(_request(digest, judgement, asker, impact))
+        self._ask(request)
+        asker.require_valid()
+        grant = self.desk.consume(digest, _now(), requester=asker.principal.id, terms=_terms(judgement))
         if grant:
             return grant
-        raise ApprovalRequired(f"A person has to approve this first (request {request.id}).", request=request)
+        # What it would change is for the approvers: it may tell of rows that the requester must not know of.
+        shown = replace(request, impact=None)
+        raise ApprovalRequired(f"A person has to approve this first (request {request.id}).", request=shown)
 
-    def _file(self, digest: str, judgement: flow.Judgement, principal: Principal, context: Context) -> ApprovalRequest:
-        terms = judgement.decision.obligations.approval or ApprovalTerms()
+    def ask_ahead(
+        self, rule: str, terms: ApprovalTerms, seconds: int, why: str, policy_digest: str, asker: Asker
+    ) -> ApprovalRequest:
+        """Files a request for a grant ahead: for whatever a rule would ask approval for, within a time.
+
+        Args:
+            rule: Its id.
+            terms: The rule's.
+            seconds: For how long.
+            why: What for; approvers read it.
+            policy_digest: Of the policy in force.
+            asker: Who asks.
+
+        Raises:
+            Denied: The policy lets none be given for so long (approval.window); somebody said no, or nobody can be asked.
+        """
+        if not 0 < seconds <= terms.window_s:
+            longest = f"at most {terms.window_s} seconds" if terms.window_s else "no time"
+            raise Denied("approval.window", f"The rule {rule} lets grants be given ahead for {longest}.")
         now = _now()
-        access = judgement.decision.access
-        wanted = ApprovalRequest(
-            id=uuid.uuid4().hex,
-            digest=digest,
-            requester=principal.id,
-            agent=context.agent,
-            purpose=context.purpose,
-            sql=judgement.asked[0],
-            summary=_summary(access.actions if access else (), [str(c) for c in access.writes] if access else []),
-            terms=terms,
-            created_at=now,
-            expires_at=now + terms.expires_s,
-        )
-        request = self._store.submit(wanted)
-        if request.id == wanted.id:
-            self._ledger.append(
-                {
-                    "type": "approval.requested",
-                    "session": context.session_id,
-                    "request": request.id,
-                    "digest": digest,
-                    "requester": request.requester,
-                    "expires_at": request.expires_at,
-                },
-                private={"sql": request.sql.encode("utf-8", "backslashreplace")},
+        request = self.desk.submit(
+            ApprovalRequest(
+                id=uuid.uuid4().hex,
+                digest=window_digest(asker.principal, rule, policy_digest, asker.context),
+                requester=asker.principal.id,
+                agent=asker.context.agent,
+                purpose=asker.context.purpose,
+                sql="",
+                summary=f"whatever the rule {rule} asks approval for, for {seconds} seconds",
+                terms=terms,
+                created_at=now,
+                expires_at=now + terms.expires_s,
+                kind="grant",
+                rules=(rule,),
+                policy_digest=policy_digest,
+                session_id=asker.context.session_id,
+                why=why,
+                window_s=seconds,
+                requester_verified=asker.principal.verified,
             )
-        return request
-
-    def _record(self, answer: str, by: Principal, reason: str, request: ApprovalRequest) -> None:
-        self._ledger.append(
-            {
-                "type": "approval.decided",
-                "session": request.id,
-                "request": request.id,
-                "digest": request.digest,
-                "answer": answer,
-                "approver": {"id": by.id, "issuer": by.issuer, "verified": by.verified},
-            },
-            private={"reason": reason.encode("utf-8", "backslashreplace")},
         )
+        self._ask(request)
+        return self.desk.get(request.id)
+
+    def _held(self, digest: str, judgement: flow.Judgement, asker: Asker) -> ApprovalGrant | None:
+        """A yes to exactly this, or grants ahead for all rules that ask."""
+        now, rules, terms = _now(), _asking_rules(judgement), _terms(judgement)
+        requester, policy = asker.principal.id, judgement.decision.policy_digest
+        grant = self.desk.consume(digest, now, requester=requester, terms=terms)
+        if grant:
+            return grant
+        if not rules or not terms.window_s:
+            return None
+        ahead = [window_digest(asker.principal, rule, policy, asker.context) for rule in rules]
+        found = [self.desk.windows(digest_ahead, now, requester=requester, terms=terms) for digest_ahead in ahead]
+        windows = [window for window in found if window]
+        if len(windows) < len(rules):
+            return None
+        last = windows[-1]
+        people = tuple(dict.fromkeys(person for window in windows for person in window.approvers))
+        return ApprovalGrant(last.request_id, digest, last.approver, last.reason, last.decided_at, "window", people)
+
+    def _broken(self, digest: str, judgement: flow.Judgement, asker: Asker) -> ApprovalGrant | None:
+        """The permission of who breaks the glass; None when nobody does.
+
+        Raises:
+            Denied: The policy does not let this principal, or a review of theirs is overdue (approval.break_glass).
+        """
+        if not asker.emergency:
+            return None
+        terms, principal, now = _terms(judgement), asker.principal, _now()
+        glass = terms.break_glass
+        if glass is None or principal.groups.isdisjoint(glass.groups):
+            raise Denied("approval.break_glass", "The policy does not let this principal go ahead here without an approval.")
+        if self.desk.overdue(principal.id, now):
+            raise Denied("approval.break_glass", "A review of an earlier emergency of this principal is overdue.")
+        request = _request(digest, judgement, asker, lambda _: None)
+        review = Review(request.id, request, asker.emergency, now, now + glass.review_s)
+        self.desk.open_review(review)
+        notify_channel(self._channel, review)
+        return ApprovalGrant(review.id, digest, principal.id, asker.emergency, now, "break_glass", (principal.id,))
+
+    def _ask(self, request: ApprovalRequest) -> None:
+        """Asks the channel, and takes its answer to the desk.
+
+        Raises:
+            Denied: The answer is no, does not count, or nobody could be asked.
+        """
+        answer = ask_channel(self._channel, request) if self._channel else None
+        if answer is None:
+            return
+        decide = self.desk.approve if answer.is_approved else self.desk.deny
+        decide(request.id, answer.by, answer.reason, _now())
+        if not answer.is_approved:
+            raise Denied("approval.denied", "The approver said no.")
 
 
-def _summary(actions: tuple[str, ...], writes: list[str]) -> str:
-    return " and ".join(actions) + (f"; writes {', '.join(writes[:10])}" if writes else "")
+def _request(
+    digest: str, judgement: flow.Judgement, asker: Asker, impact: Callable[[ApprovalTerms], Impact | None]
+) -> ApprovalRequest:
+    terms, now, context = _terms(judgement), _now(), asker.context
+    return ApprovalRequest(
+        id=uuid.uuid4().hex,
+        digest=digest,
+        requester=asker.principal.id,
+        agent=context.agent,
+        purpose=context.purpose,
+        sql=judgement.asked[0],
+        summary=_summary(judgement),
+        terms=terms,
+        created_at=now,
+        expires_at=now + terms.expires_s,
+        kind=_kind(judgement),
+        rules=_asking_rules(judgement),
+        policy_digest=judgement.decision.policy_digest,
+        session_id=context.session_id,
+        statement=judgement.statement,
+        understood=_understood(judgement),
+        impact=impact(terms),
+        row_filters=judgement.decision.obligations.row_filters,
+        requester_verified=asker.principal.verified,
+    )
+
+
+def _understood(judgement: flow.Judgement) -> dict[str, object]:
+    """The decision as fields, with the text that shows no literal, for those who may not read what would run."""
+    normalised = judgement.normalised
+    return decision_fields(None, judgement.decision) | {"normalised": scrubbed(normalised) if normalised else None}
+
+
+def _kind(judgement: flow.Judgement) -> RequestKind:
+    if judgement.is_action:
+        return "reveal"
+    return "statement" if judgement.plan is not None else "action"
+
+
+def _terms(judgement: flow.Judgement) -> ApprovalTerms:
+    return judgement.decision.obligations.approval or ApprovalTerms()
+
+
+def _asking_rules(judgement: flow.Judgement) -> tuple[str, ...]:
+    return tuple(reason.rule for reason in judgement.decision.reasons if reason.code == "approval.required" and reason.rule)
+
+
+def _summary(judgement: flow.Judgement) -> str:
+    access = judgement.decision.access
+    if access is None:
+        return ""
+    told = [f"writes {', '.join(map(str, access.writes[:_MOST_NAMES]))}"] if access.writes else []
+    lifted = judgement.decision.obligations.lifted
+    told += [f"reads the real values of {', '.join(map(str, lifted[:_MOST_NAMES]))}"] if lifted else []
+    return "; ".join([" and ".join(access.actions), *told])
 
 
 def _now() -> int:

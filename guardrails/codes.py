@@ -122,7 +122,24 @@ _APPROVAL = {
     "approval.closed": Code("The request is already decided or used", "Ask again with a new request."),
     "approval.mismatch": Code("The approval is for something else", "Run exactly what was approved."),
     "approval.reason_required": Code("A reason has to be given with the approval", "Say why, in a sentence."),
+    "approval.outside_hours": Code("A yes does not count at this time", "Answer within the hours that the message names."),
+    "approval.voted": Code("This person has said yes already", "Somebody else has to say yes as well."),
+    "approval.forged": Code("The yes is not in the ledger as it should be", "Ask again; an administrator must look into it."),
+    "approval.break_glass": Code(
+        "This person may not go ahead without an approval here", "Wait for the approval, or close the review that is overdue."
+    ),
+    "approval.window": Code(
+        "The policy lets no grant be given ahead like this", "Ask for a shorter time, or one statement at a time."
+    ),
     "approval.channel_down": Code("No approver could be reached", "Try again later."),
+}
+
+_PREVIEW = {
+    "preview.unsupported": Code("No examples can be shown of this", "Judge by the statement and the rows counted."),
+    "preview.hidden": Code("The viewer may see no column of the rows", "Judge by the statement and the rows counted."),
+    "preview.conditions_masked": Code(
+        "Which rows would change depends on values that are masked for the viewer", "Somebody who may see them can look."
+    ),
 }
 
 _IDENTITY = {
@@ -131,6 +148,25 @@ _IDENTITY = {
     "identity.key_unknown": Code("The token's key is not known", "Check issuer and JWKS."),
     "identity.claims_invalid": Code("The token lacks what a principal needs", "Check audience, issuer and claims."),
     "identity.principal_invalid": Code("The principal is not valid", "Give a non-empty id."),
+    "identity.sign_in_required": Code("Nobody is signed in to the console", "Sign in."),
+    "identity.role_missing": Code("The groups of this person do not give the role", "Ask who runs the console for the role."),
+    "identity.link_invalid": Code("The link to sign in with is not good, or no longer", "Ask for a new link, or begin again."),
+    "identity.form_forged": Code(
+        "A form was not sent by a page of this console", "Load the page again and send it from there."
+    ),
+    "identity.too_many_tries": Code("There were too many tries to sign in", "Wait a minute."),
+    "identity.delegation_invalid": Code("The token does not say properly who acts for whom", "Check the `act` claim."),
+    "identity.delegation_mismatch": Code(
+        "The token names another agent than the session", "Use the token that was given to this agent."
+    ),
+    "identity.agent_unproven": Code(
+        "The agent has not shown that it is the one that it says", "Give the session the agent's key."
+    ),
+    "identity.agent_key_invalid": Code("The agent's key cannot be used", "See the message for what is wrong with it."),
+    "identity.header_missing": Code("The trusted proxy's header is missing", "Send the request through the proxy."),
+    "identity.header_invalid": Code("The trusted proxy's header is not valid", "Check the proxy's configuration."),
+    "identity.sign_in_failed": Code("Nobody was signed in", "Sign in again."),
+    "identity.provider_failed": Code("The identity provider cannot be used", "Check the issuer's URL and that it answers."),
 }
 
 _ENGINE = {
@@ -185,5 +221,5 @@ _LEDGER = {
     "ledger.clock_backwards": Code("The clock went backwards", "Mend the machine's clock."),
 }
 
-CODES: dict[str, Code] = _USAGE | _SQL | _POLICY | _MASK | _APPROVAL | _IDENTITY | _ENGINE | _INSTALL | _LEDGER
+CODES: dict[str, Code] = _USAGE | _SQL | _POLICY | _MASK | _APPROVAL | _PREVIEW | _IDENTITY | _ENGINE | _INSTALL | _LEDGER
 """Every code that the library raises or returns, with its title and hint."""

@@ -22,12 +22,13 @@ from guardrails.model import (
     Execution,
     Mask,
     Principal,
+    Row,
     ScanFinding,
     Statement,
     Value,
 )
 
-__all__ = ["JSON", "Private", "action_entry", "intent_entry", "outcome_entry", "refusal_entry", "session_facts"]
+__all__ = ["JSON", "Private", "action_entry", "intent_entry", "outcome_entry", "refusal_entry", "scrubbed", "session_facts"]
 
 JSON: TypeAlias = bool | int | str | list["JSON"] | dict[str, "JSON"] | None
 Private: TypeAlias = dict[str, bytes]
@@ -109,11 +110,15 @@ def outcome_entry(
     context: Context,
     *,
     execution: Execution | None = None,
+    rows: Sequence[Row] | None = None,
     findings: Sequence[ScanFinding] = (),
     decision: Decision | None = None,
     error: BaseException | None = None,
 ) -> tuple[dict[str, JSON], Private]:
-    """Returns the entry that says how an intent ended: with a result, or with an error (class and code, never its text)."""
+    """Returns the entry that says how an intent ended: with a result, or with an error (class and code, never its text).
+
+    `rows` are what the caller gets, after the second net; those of the execution when None.
+    """
     entry: dict[str, JSON] = {"type": "outcome", "session": context.session_id, "intent": intent_id}
     if error is not None:
         code = error.code if isinstance(error, GuardrailsError) else type(error).__name__
@@ -131,9 +136,9 @@ def outcome_entry(
         "truncated": execution.is_truncated,
         "duration_us": int(execution.duration_ms * 1000),
         "masks": [{"column": str(m.column), "mask": m.kind} for m in masks[:_NAMES]],
-        "findings": [{"column": _scrubbed(_short(f.column)), "kind": f.kind, "count": f.count} for f in findings[:_NAMES]],
+        "findings": [{"column": scrubbed(_short(f.column)), "kind": f.kind, "count": f.count} for f in findings[:_NAMES]],
     }
-    return entry, {"result": _utf8(repr((execution.columns, execution.rows)))}
+    return entry, {"result": _utf8(repr((execution.columns, tuple(execution.rows if rows is None else rows))))}
 
 
 def _who(principal: Principal, context: Context) -> dict[str, JSON]:
@@ -164,7 +169,7 @@ def _agent(context: Context) -> dict[str, JSON]:
 def _statement(statement: Statement, access: Access | None, normalised: str | None) -> dict[str, JSON]:
     fields: dict[str, JSON] = {"bytes": len(_utf8(statement.sql)), "dialect": statement.dialect}
     if normalised is not None:
-        shown = _scrubbed(normalised)
+        shown = scrubbed(normalised)
         fields["fingerprint"] = hashlib.sha256(_utf8(shown)).hexdigest()
         if len(_utf8(shown)) <= _TEXT_BYTES:
             fields["normalised"] = shown
@@ -230,7 +235,7 @@ def _changed(execution: Execution, access: Access | None) -> list[JSON]:
     return [{"relation": _short(name), "rows": rows} for name, rows in sorted(by_relation.items())[:_NAMES]]
 
 
-def _scrubbed(text: str) -> str:
+def scrubbed(text: str) -> str:
     """Returns a normalised text without names that an agent may have chosen to say something: an alias can hold a person's address.
 
     Quoted names of other than word characters are left out, and whatever the detectors of personal data find.

@@ -8,9 +8,9 @@ answer; `guardrails.guard` performs the steps, once for synchronous and once for
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias, get_args
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import replace
+from typing import NoReturn, TypeAlias, get_args
 
 from guardrails.approval.digest import request_digest
 from guardrails.codes import CODES
@@ -29,7 +29,6 @@ from guardrails.model import (
     Execution,
     Mask,
     MaskExpression,
-    Params,
     Plan,
     Principal,
     Reason,
@@ -44,12 +43,29 @@ from guardrails.model import (
 from guardrails.policy import BoundPolicy, decide, decide_action, require_kept_protection, require_silence, visible
 from guardrails.sql import Parsed, cross_check, given_rows, parse, remaining_texts, resolve, rewrite
 from guardrails.sql.barriers import Placements
+from guardrails.steps import (
+    Answer,
+    Append,
+    Appended,
+    Event,
+    Execute,
+    Flow,
+    Judgement,
+    Lookup,
+    Notify,
+    SeekApproval,
+    Spend,
+    Spent,
+    Step,
+)
 
 __all__ = [
+    "Answer",
     "Append",
     "Appended",
     "Event",
     "Execute",
+    "Flow",
     "Judgement",
     "Lookup",
     "Notify",
@@ -63,118 +79,9 @@ __all__ = [
 ]
 
 MaskSql: TypeAlias = Callable[[Mask, Column], MaskExpression]
-Stage: TypeAlias = Literal["parse", "decide", "approve", "intent", "execute", "scan", "outcome"]
 
 
 _KINDS: dict[str, StatementKind] = {kind: kind for kind in get_args(StatementKind)}
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What `judge` found: the decision, and the plan to run when it is not a refusal.
-
-    `declared` names the result columns that come from columns which the policy protects or lifts by name: what they show is decided
-    there, so the second net leaves them alone. An action is judged by its name and arguments; a plan is how it is carried out.
-    """
-
-    statement: Statement
-    decision: Decision
-    plan: Plan | None = None
-    normalised: str | None = None
-    declared: frozenset[str] = frozenset()
-    is_action: bool = False
-
-    @property
-    def asked(self) -> tuple[str, Params]:
-        """What a person says yes or no to: the text that runs with its values, or the action with its arguments."""
-        if self.plan is None or self.is_action:
-            return self.statement.sql, self.statement.params
-        return self.plan.sql, {**self.plan.params, **self.plan.settings}
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something an observer may show: the stage that ended, and what is known by then."""
-
-    stage: Stage
-    statement: Statement | None
-    decision: Decision | None = None
-    plan: Plan | None = None
-    result: Result | None = None
-    receipt: Receipt | None = None
-    error: GuardrailsError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Append:
-    """Step: make this entry durable in the ledger. Answered by an `Appended`."""
-
-    entry: dict[str, JSON]
-    private: Private
-
-
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """Answer to `Append`: where the entry went; `leaf_hash` in hexadecimal."""
-
-    entry_id: str
-    index: int
-    leaf_hash: str
-
-
-@dataclass(frozen=True, slots=True)
-class SeekApproval:
-    """Step: get a person's yes for exactly this digest. Answered by a grant; raises ApprovalRequired or Denied otherwise."""
-
-    digest: str
-    judgement: Judgement
-
-
-@dataclass(frozen=True, slots=True)
-class Execute:
-    """Step: run the plan (None: call the action). Answered by an `Execution`.
-
-    `outcome` gives the outcome's entry for an execution, where it is to be written in the transaction of the change itself; the
-    execution then says where it was recorded.
-    """
-
-    plan: Plan | None
-    outcome: Callable[[Execution], tuple[dict[str, JSON], Private]] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Spend:
-    """Step: take so many probes from the session's budget of `limit`. Answered by a `Spent`; nothing is taken where they exceed it."""
-
-    probes: int
-    limit: int
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """Answer to `Spend`: whether the budget covered it, and how many probes are left."""
-
-    is_granted: bool
-    left: int
-
-
-@dataclass(frozen=True, slots=True)
-class Lookup:
-    """Step: run the plan on the guard's own engine, whoever runs the statement itself. Answered by an `Execution`."""
-
-    plan: Plan
-
-
-@dataclass(frozen=True, slots=True)
-class Notify:
-    """Step: tell the observer. Answered by None."""
-
-    event: Event
-
-
-Step: TypeAlias = Append | SeekApproval | Spend | Execute | Lookup | Notify
-Answer: TypeAlias = Appended | ApprovalGrant | Spent | Execution | None
-Flow: TypeAlias = Generator[Step, Answer, Result]
 
 
 def judge(
@@ -308,12 +215,7 @@ def run(
 
     grant: ApprovalGrant | None = None
     if decision.effect == "approve":
-        digest = approval_digest(judgement, principal, context)
-        answer = yield SeekApproval(digest, judgement)
-        if not isinstance(answer, ApprovalGrant) or answer.digest != digest:
-            raise Denied("approval.mismatch", "The approval does not fit this statement.", decision=decision)
-        grant = answer
-        yield Notify(Event("approve", statement, decision, plan))
+        grant = yield from _approved(judgement, principal, context, database)
 
     if decision.probes:
         limit = decision.obligations.limits.probes
@@ -349,10 +251,7 @@ def run_action(
         yield from _refuse(judgement, principal, context, {})
     grant: ApprovalGrant | None = None
     if decision.effect == "approve":
-        answer = yield SeekApproval(approval_digest(judgement, principal, context), judgement)
-        grant = answer if isinstance(answer, ApprovalGrant) else None
-        if grant is None:
-            raise Denied("approval.mismatch", "The approval does not fit this action.", decision=decision)
+        grant = yield from _approved(judgement, principal, context, {})
     entry, private = action_entry(name, arguments, decision, principal, context, grant)
     intent = _appended((yield Append(entry, private)))
     yield Notify(Event("intent", statement, decision, receipt=_receipt(intent, intent)))
@@ -364,6 +263,24 @@ def approval_digest(judgement: Judgement, principal: Principal, context: Context
     return request_digest(principal, *judgement.asked, judgement.decision.policy_digest, context)
 
 
+def _approved(
+    judgement: Judgement, principal: Principal, context: Context, database: dict[str, JSON]
+) -> Generator[Step, Answer, ApprovalGrant]:
+    """Returns people's yes to exactly this; that there is none is a refusal, and recorded as one."""
+    digest = approval_digest(judgement, principal, context)
+    try:
+        answer = yield SeekApproval(digest, judgement)
+        if isinstance(answer, ApprovalGrant) and answer.digest == digest:
+            yield Notify(Event("approve", judgement.statement, judgement.decision, judgement.plan))
+            return answer
+        error = Denied("approval.mismatch", "The approval does not fit what would run.")
+    except Denied as denied:
+        error = denied
+    reason = Reason(error.code, error.message, error.hint)
+    refused = replace(judgement, decision=replace(judgement.decision, effect="deny", reasons=(reason,)))
+    return (yield from _refuse(refused, principal, context, database, evidence=error.evidence))
+
+
 def _over_budget(judgement: Judgement, left: int) -> Judgement:
     """The same statement, refused: it asks more about real values of protected columns than the session may."""
     decision = judgement.decision
@@ -372,12 +289,19 @@ def _over_budget(judgement: Judgement, left: int) -> Judgement:
     return replace(judgement, decision=replace(decision, effect="deny", reasons=(reason,)), plan=None)
 
 
-def _refuse(judgement: Judgement, principal: Principal, context: Context, database: dict[str, JSON]) -> Flow:
+def _refuse(
+    judgement: Judgement,
+    principal: Principal,
+    context: Context,
+    database: dict[str, JSON],
+    *,
+    evidence: Mapping[str, object] | None = None,
+) -> Generator[Step, Answer, NoReturn]:
     decision = judgement.decision
     entry, private = refusal_entry(judgement.statement, decision, judgement.normalised, principal, context, database)
     receipt = _receipt(_appended((yield Append(entry, private))), None)
     first = decision.reasons[0]
-    error = Denied(first.code, first.message, decision=decision, receipt=receipt, hint=first.hint)
+    error = Denied(first.code, first.message, decision=decision, receipt=receipt, hint=first.hint, evidence=evidence)
     yield Notify(Event("outcome", judgement.statement, decision, receipt=receipt, error=error))
     raise error
 
@@ -393,8 +317,8 @@ def _perform(judgement: Judgement, plan: Plan | None, intent: Appended, context:
         return tuple(rows), tuple(findings)
 
     def outcome(execution: Execution) -> tuple[dict[str, JSON], Private]:
-        findings = scanned(execution)[1]
-        return outcome_entry(intent.entry_id, context, execution=execution, findings=findings, decision=decision)
+        rows, findings = scanned(execution)
+        return outcome_entry(intent.entry_id, context, execution=execution, rows=rows, findings=findings, decision=decision)
 
     try:
         execution = yield Execute(plan if plan is None else (yield from _looked_up(plan)), outcome)

@@ -10,30 +10,32 @@ import asyncio
 import functools
 import sqlite3
 import time
-import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 import sqlalchemy as sa
 
 from guardrails import flow
-from guardrails.approval import ApprovalStore, Channel
-from guardrails.asking import Approvals
-from guardrails.budget import ProbeBudget
+from guardrails.approval import ApprovalDesk, ApprovalStore, Channel
+from guardrails.asking import Approvals, Asker
 from guardrails.calling import call_with_plan, sql_arguments
 from guardrails.catalog.ledgers import without_ledgers
+from guardrails.conversation import message_entry
 from guardrails.drivers import Runner, adrive, drive
 from guardrails.engines import Engine, open_engine
-from guardrails.entries import JSON, session_facts
-from guardrails.errors import IdentityError, UsageError
+from guardrails.entries import JSON
+from guardrails.errors import Denied, UsageError
+from guardrails.identity.agents import AgentKey
+from guardrails.identity.registry import AgentRegistry
+from guardrails.impact import impact_of
 from guardrails.install import trusted
 from guardrails.joint import JointOutcomes
-from guardrails.ledger import Ledger, Private, SessionKey
-from guardrails.masking import MaskKeyring, mask_expression, open_keyring, sqlite_functions
+from guardrails.ledger import Ledger, Private
+from guardrails.masking import MaskKeyring, mask_expression, mask_value, open_keyring, sqlite_functions
 from guardrails.model import (
     ApprovalRequest,
     Column,
@@ -48,8 +50,9 @@ from guardrails.model import (
     Statement,
     Value,
 )
-from guardrails.policy import BoundPolicy, Policy
+from guardrails.policy import BoundPolicy, Policy, terms_of
 from guardrails.revealing import judge_reveal, run_reveal
+from guardrails.sessions import Session, Sessions
 from guardrails.sql.barriers import Placements
 from guardrails.tools import find_params_argument, find_sql_argument, is_stub, wrap
 
@@ -61,17 +64,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 Observer = Callable[[flow.Event], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """Who acts, through what, and why: in force for everything called inside `Guard.session`. Its key signs what it records."""
-
-    principal: Principal
-    context: Context
-    budget: ProbeBudget
-    key: SessionKey
-    subjects: tuple[str, ...] = ()
 
 
 class Guard:
@@ -86,20 +78,22 @@ class Guard:
         policy: Policy,
         engine: Engine,
         ledger: Ledger,
-        approvals: ApprovalStore,
+        desk: ApprovalDesk,
         keyring: MaskKeyring,
         *,
         channel: Channel | None = None,
+        owns_channel: bool = False,
         observer: Observer | None = None,
         scan: bool = True,
         crosscheck: bool = False,
         joint: JointOutcomes | None = None,
         keep: Collection[str] = (),
+        agents: AgentRegistry | None = None,
     ) -> None:
         self.policy = policy
         self.engine = engine
         self.ledger = ledger
-        self._approvals = Approvals(approvals, ledger, channel)
+        self._approvals = Approvals(desk, channel, owns_channel=owns_channel)
         self._keyring = keyring
         self._observer = observer
         self._scan = scan
@@ -109,7 +103,7 @@ class Guard:
         self._session: ContextVar[Session | None] = ContextVar("guardrails_session", default=None)
         self._bound: BoundPolicy | None = None
         self._placed: tuple[BoundPolicy, bytes, Placements] | None = None
-        self._policy_keeper: SessionKey | None = None
+        self._sessions = Sessions(ledger, agents)
         self._running: set[asyncio.Task[Result]] = set()
 
     @classmethod
@@ -119,13 +113,14 @@ class Guard:
         *,
         database: str | sa.Engine | AsyncEngine | Engine,
         ledger: str | Ledger,
-        approvals: Channel | None = None,
+        approvals: str | Channel | Iterable[str | Channel] | None = None,
         observer: Observer | None = None,
         unsafe_without_scan: bool = False,
         crosscheck: bool = False,
         joint_outcomes: bool = False,
         state: str | Path | None = None,
         keep: Collection[str] = (),
+        agents: AgentRegistry | str | Path | None = None,
     ) -> Guard:
         """Opens everything a guard needs and checks that the pieces fit together.
 
@@ -133,16 +128,18 @@ class Guard:
             policy: Path of the policy file, or a `Policy`.
             database: URL (`sqlite:///shop.db`, `postgresql://…`), or an engine of SQLAlchemy's or of ours.
             ledger: URL of the ledger (`sqlite:///audit.db`), created when missing, or an open `Ledger`.
-            approvals: Where to ask a person; None means that callers get `ApprovalRequired` and try again after `approve`.
+            approvals: How people are asked: a channel, its name (``console``, ``wait``, ``webhook+https://…``; see docs/channels.md),
+                or several. None means that callers get `ApprovalRequired` and try again after `approve`.
             observer: Called with every `flow.Event`, for progress display. It must not raise.
             unsafe_without_scan: Switches the second net over results off.
             crosscheck: PostgreSQL's own parser must agree about every statement; needs the extra `crosscheck`.
             joint_outcomes: Write the outcome of every change in the transaction of the change itself: both happen or neither, so
                 no crash leaves a change whose outcome is unknown. Database and ledger must be the same PostgreSQL database.
             state: The path beside which approvals (``.approvals``) and mask keys lie; the ledger's own file by default. A ledger in
-                a server needs one, on storage that the hosts share if several ask for approvals.
+                a server keeps the approvals with it, and needs a path for the mask keys.
             keep: Which of the values that entries commit to are kept too, sealed, beside the tree: of ``sql``, ``params``,
-                ``executed``, ``result`` and ``arguments``. `Ledger.kept` returns them; erasure destroys them.
+                ``executed``, ``result``, ``arguments`` and ``message``. `Ledger.kept` returns them; erasure destroys them.
+            agents: The agents that may act, or the path of their file: each has to show its key. None: any may, by name.
 
         Returns:
             The open guard. Intents that a crashed process left without outcome are now marked unknown in the ledger.
@@ -157,15 +154,29 @@ class Guard:
         log = ledger if isinstance(ledger, Ledger) else Ledger.open(ledger)
         beside = state or log.path or ("sqlite:///:memory:" if log.is_memory else None)
         if beside is None:
-            message = "A ledger in a server has no folder for approvals and mask keys."
+            message = "A ledger in a server has no folder for mask keys."
             raise UsageError("usage.input_invalid", message, hint="Give `state`, a path beside which they may lie.")
+        known = AgentRegistry.load(agents) if isinstance(agents, (str, Path)) else agents
         log.recover()
-        store = ApprovalStore.open(beside)
+        in_server = log.path is None and not log.is_memory
+        desk = ApprovalDesk(ApprovalStore.of(log) if in_server else ApprovalStore.open(beside), log)
+        channel = _channel(approvals, desk, None if in_server or log.is_memory else Path(f"{log.path}.outbox"))
         keyring = open_keyring(beside)
         choices = {"scan": not unsafe_without_scan, "crosscheck": crosscheck}
         joint = JointOutcomes.of(engine, log) if joint_outcomes else None
         guard = cls(
-            loaded, engine, log, store, keyring, channel=approvals, observer=observer, joint=joint, keep=keep, **choices
+            loaded,
+            engine,
+            log,
+            desk,
+            keyring,
+            channel=channel,
+            owns_channel=channel is not approvals,
+            observer=observer,
+            joint=joint,
+            keep=keep,
+            agents=known,
+            **choices,
         )
         guard._bind()
         return guard
@@ -193,43 +204,32 @@ class Guard:
         conversation_id: str | None = None,
         agent_version: str | None = None,
         agent_instance: str | None = None,
+        agent_key: AgentKey | None = None,
         subjects: Collection[str] = (),
     ) -> Iterator[Session]:
         """Puts a principal, an agent and a purpose in force for the calls inside; recorded in the ledger.
 
+        The agent is the one that the principal's token names as acting (`act`), if it names one; `agent` may then be left out. With
+        `agent_key` the agent proves itself: its signature over the session's facts stands in the entry that introduces the session.
         `subjects` names the people that the work is about, such as a customer's id: `Ledger.erase_subject` of one of them, or of
         the principal, destroys what the entries commit to.
 
         Raises:
-            IdentityError: The principal has no id or has expired.
+            IdentityError: The principal has no id or has expired; its token or the key names another agent; the agent has to show a
+                key and has not.
             PolicyError: The purpose is not declared in the policy.
         """
-        if not principal.id.strip():
-            raise IdentityError("identity.principal_invalid", "The principal has no id.")
         self._bind().require_purpose(purpose)
         context = Context(
-            agent,
-            model,
-            purpose,
-            uuid.uuid4().hex,
-            conversation_id,
-            agent_version=agent_version,
-            agent_instance=agent_instance,
+            agent, model, purpose, "", conversation_id, agent_version=agent_version, agent_instance=agent_instance
         )
-        session = Session(
-            principal,
-            context,
-            ProbeBudget(),
-            self._session_key(principal, context),
-            tuple(dict.fromkeys((principal.id, *subjects))),
-        )
-        _require_valid(session)
-        self.ledger.bind(context.session_id, session.key)
+        session = self._sessions.make(self.policy, principal, context, agent_key=agent_key, subjects=subjects)
         token = self._session.set(session)
         try:
             yield session
         finally:
             self._session.reset(token)
+            self._sessions.forget(session)
 
     def check(self, sql: str, params: Params | None = None) -> Decision:
         """Decides about a statement in the current session; runs nothing and records nothing."""
@@ -421,9 +421,71 @@ class Guard:
 
         return decorate
 
+    @property
+    def desk(self) -> ApprovalDesk:
+        """Where requests wait and people answer: their votes, grants given ahead, and reviews of emergencies."""
+        return self._approvals.desk
+
+    @contextmanager
+    def break_glass(self, reason: str) -> Iterator[None]:
+        """Lets what waits for approval run at once inside, where the policy lets this principal: loudly, with a review afterwards.
+
+        Args:
+            reason: What the emergency is; whoever reviews it reads it.
+
+        Raises:
+            UsageError: There is no reason, or no session. What may not go ahead raises Denied (approval.break_glass) when it is run.
+        """
+        if not reason.strip():
+            raise UsageError("usage.input_invalid", "Who breaks the glass has to say why.")
+        token = self._session.set(replace(self._current(), emergency=reason.strip()))
+        try:
+            yield
+        finally:
+            self._session.reset(token)
+
+    def request_window(self, rule: str, *, seconds: int, reason: str) -> ApprovalRequest:
+        """Asks for a grant ahead: for whatever a rule asks approval for, in this session's name, for a time.
+
+        Args:
+            rule: The rule's id; its `approval` needs a `window`.
+            seconds: For how long.
+            reason: What for; approvers read it.
+
+        Returns:
+            The request; once it is approved, the rule's statements run without asking until the time is over.
+
+        Raises:
+            Denied: The policy lets none be given like this (approval.window), somebody said no, or nobody can be asked.
+            UsageError: There is no reason.
+        """
+        if not reason.strip():
+            raise UsageError("usage.input_invalid", "A reason has to be given.")
+        terms = terms_of(rule, self._bind())
+        if terms is None:
+            raise Denied("approval.window", "No rule with this id asks for approval.")
+        return self._approvals.ask_ahead(rule, terms, seconds, reason.strip(), self.policy.digest, self._asker(self._current()))
+
+    def note(self, role: str, text: str, *, tool: str | None = None, tool_call_id: str | None = None) -> None:
+        """Records one message of the conversation that the session is part of; its text is committed to, and kept if asked for.
+
+        Args:
+            role: Who speaks: ``user``, ``assistant``, ``system`` or ``tool``.
+            text: What is said.
+            tool: Name of the tool that it comes from or goes to.
+            tool_call_id: The framework's id of the call.
+
+        Raises:
+            UsageError: The role is none of these.
+            LedgerError: It could not be written.
+        """
+        session = self._current(tool, tool_call_id)
+        entry, private = message_entry(role, text, session.context)
+        self.ledger.append(entry, private=self._private(private, session))
+
     def pending(self) -> list[ApprovalRequest]:
         """Returns the requests that wait for a person, oldest first."""
-        return self._approvals.pending()
+        return list(self.desk.pending(now=int(time.time())))
 
     def approve(self, request_id: str, *, by: Principal, reason: str = "") -> None:
         """Says yes to one request; recorded. The requester then runs the same statement again, once.
@@ -431,7 +493,7 @@ class Guard:
         Raises:
             Denied: `by` is the requester or not an approver, or the request is closed or expired.
         """
-        self._approvals.approve(request_id, by, reason)
+        self.desk.approve(request_id, by, reason, int(time.time()))
 
     def deny(self, request_id: str, *, by: Principal, reason: str = "") -> None:
         """Says no to one request; recorded.
@@ -439,11 +501,15 @@ class Guard:
         Raises:
             Denied: `by` may not decide it, or the request is closed or expired.
         """
-        self._approvals.deny(request_id, by, reason)
+        self.desk.deny(request_id, by, reason, int(time.time()))
 
     def mask_sql(self, mask: Mask, column: Column) -> MaskExpression:
         """Returns a mask as SQL of this guard's engine, with this guard's key."""
         return mask_expression(mask, column, self.engine.dialect, self._keyring.key)
+
+    def mask_value(self, mask: Mask, column: Column, value: Value) -> Value:
+        """Returns what a mask of this guard's makes of a value."""
+        return mask_value(mask, column, value, self._keyring.key, dialect=self.engine.dialect)
 
     def register_masks(self, connection: sqlite3.Connection) -> None:
         """Makes the mask functions known to a SQLite connection of a tool's own, which a guarded statement may call.
@@ -452,16 +518,6 @@ class Guard:
         """
         for name, (arguments, function) in sqlite_functions().items():
             connection.create_function(name, arguments, cast(Any, function), deterministic=True)
-
-    def _session_key(self, principal: Principal, context: Context) -> SessionKey:
-        """A key for one session; the first that records anything also keeps the policy's text, for evidence of what was in force."""
-        facts = session_facts(principal, context) | {"policy": self.policy.digest}
-        if self._policy_keeper is not None and self._policy_keeper.is_bound:
-            return SessionKey(facts)
-        self._policy_keeper = SessionKey(
-            facts, {"policy": Private(self.policy.canonical.encode("utf-8", "surrogatepass"), keep=self.ledger.has_vault)}
-        )
-        return self._policy_keeper
 
     def _private(self, values: Mapping[str, bytes], session: Session) -> dict[str, Private]:
         """What entries commit to, marked with the people that it is about, and kept where that is asked for."""
@@ -486,7 +542,7 @@ class Guard:
         session = self._session.get()
         if session is None:
             raise UsageError("usage.no_session", "No session is active, so nobody is known to act.")
-        _require_valid(session)
+        self._sessions.require_valid(session)
         if tool is None and tool_call_id is None:
             return session
         return replace(session, context=replace(session.context, tool=tool, tool_call_id=tool_call_id))
@@ -545,12 +601,15 @@ class Guard:
         return await asyncio.shield(task)
 
     def _perform(self, session: Session, step: flow.Step) -> flow.Answer:
+        if _begins(step):
+            self._sessions.require_valid(session)
         match step:
             case flow.Append(entry, private):
                 appended = self.ledger.append(entry, private=self._private(private, session))
                 return flow.Appended(appended.entry_id, appended.index, appended.leaf_hash.hex())
             case flow.SeekApproval(digest, judgement):
-                return self._approvals.seek(digest, judgement, session.principal, session.context)
+                impact = functools.partial(impact_of, self.engine, judgement.plan)
+                return self._approvals.seek(digest, judgement, self._asker(session), impact)
             case flow.Spend(probes, limit):
                 return flow.Spent(*session.budget.spend(probes, limit))
             case flow.Lookup(plan):
@@ -561,6 +620,11 @@ class Guard:
                 return None
             case _:
                 raise UsageError("usage.bug", "An unknown step.")
+
+    def _asker(self, session: Session) -> Asker:
+        return Asker(
+            session.principal, session.context, session.emergency, functools.partial(self._sessions.require_valid, session)
+        )
 
     def _decorate_sql(self, function: Callable[P, R], sql: str | None, name: str | None) -> Callable[P, R]:
         sql_argument = sql or find_sql_argument(function)
@@ -576,11 +640,23 @@ class Guard:
         )
 
 
+def _begins(step: flow.Step) -> bool:
+    """Tells whether something starts with a step, as opposed to being told how it ended."""
+    return isinstance(step, (flow.SeekApproval, flow.Spend, flow.Lookup)) or (
+        isinstance(step, flow.Append) and step.entry["type"] == "intent"
+    )
+
+
+def _channel(
+    approvals: str | Channel | Iterable[str | Channel] | None, desk: ApprovalDesk, outbox: Path | None
+) -> Channel | None:
+    """Opens the channels that were named; what they could not deliver yet waits in the outbox."""
+    if approvals is None:
+        return None
+    from guardrails.approval.channels import ChannelSettings, open_channels
+
+    return open_channels(approvals, ChannelSettings.from_environment(desk.store, outbox=outbox))
+
+
 def _value(result: Result) -> object:
     return result.rows[0][0]
-
-
-def _require_valid(session: Session) -> None:
-    expires_at = session.principal.expires_at
-    if expires_at is not None and expires_at <= time.time():
-        raise IdentityError("identity.token_expired", "The principal's token has expired.")

@@ -20,6 +20,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
+from tests.support.identity_provider import IdentityProvider, running_provider
 from tests.support.mysql import own_database
 from tests.support.places import keep_bytecode, keep_files_in_memory
 from tests.support.schema import make_sqlite_shop
@@ -119,6 +120,13 @@ def new_mariadb_now(mariadb_url: str) -> Iterator[Callable[[], str]]:
     """Makes databases like `new_mariadb`, for one test."""
     with ExitStack() as made:
         yield lambda: made.enter_context(own_database(mariadb_url))
+
+
+@pytest.fixture(scope="session")
+def identity_provider() -> Iterator[IdentityProvider]:
+    """A real OpenID provider on loopback, shared by the tests of one worker; see `tests.support.identity_provider`."""
+    with running_provider() as provider:
+        yield provider
 
 
 @pytest.fixture

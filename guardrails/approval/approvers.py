@@ -7,21 +7,26 @@ import unicodedata
 from guardrails.errors import Denied, IdentityError
 from guardrails.model import ApprovalRequest, Principal
 
-__all__ = ["is_same_person", "require_approver"]
+__all__ = ["is_same_person", "person_key", "require_approver"]
 
 
 def require_approver(request: ApprovalRequest, by: Principal, reason: str, *, is_yes: bool) -> None:
     """Checks that `by` may answer a request, with this reason.
 
     Raises:
-        Denied: `by` is the requester (approval.self), not in a group of the terms (approval.not_approver), or says yes without
+        Denied: `by` is the requester (approval.self); not in a group of the terms, an agent that acts for somebody, the agent that
+            asked, or merely named where the requester is known by more than a name (approval.not_approver); or says yes without
             the reason that the terms ask for (approval.reason_required).
         IdentityError: `by` has no id (identity.principal_invalid).
     """
-    if not _normalised(by.id):
+    if not person_key(by.id):
         raise IdentityError("identity.principal_invalid", "The approver has no id.")
     if is_same_person(by.id, request.requester):
         raise Denied("approval.self", "Requesters cannot answer their own request.")
+    if by.actors or (request.agent and is_same_person(by.id, request.agent)):
+        raise Denied("approval.not_approver", "An agent cannot answer; a person has to.")
+    if by.verified == "unverified" and request.requester_verified != "unverified":
+        raise Denied("approval.not_approver", "The approver has to sign in, as the requester has.")
     if request.terms.groups and not by.groups.intersection(request.terms.groups):
         raise Denied("approval.not_approver", "The approver is not in any of the groups that may answer this request.")
     if is_yes and request.terms.reason_required and not reason.strip():
@@ -30,9 +35,10 @@ def require_approver(request: ApprovalRequest, by: Principal, reason: str, *, is
 
 def is_same_person(one: str, other: str) -> bool:
     """Tells whether two ids differ only in case, compatibility forms, blanks or characters that do not show."""
-    return _normalised(one) == _normalised(other)
+    return person_key(one) == person_key(other)
 
 
-def _normalised(id_: str) -> str:
+def person_key(id_: str) -> str:
+    """Returns what is the same for all ways of writing one person's id; empty where nothing of it shows."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", id_).casefold())
     return "".join(character for character in folded if unicodedata.category(character)[0] not in "CZ")

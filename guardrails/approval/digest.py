@@ -15,7 +15,7 @@ from uuid import UUID
 from guardrails.errors import UsageError
 from guardrails.model import Context, Params, Principal
 
-__all__ = ["request_digest"]
+__all__ = ["request_digest", "window_digest"]
 
 _DOMAIN = b"guardrails approval v2"
 _MOST_LEVELS = 64
@@ -37,7 +37,25 @@ def request_digest(principal: Principal, statement_sql: str, params: Params, pol
     Raises:
         UsageError: A value is of a type that cannot be approved (usage.input_invalid).
     """
+    given = dict(params) if isinstance(params, Mapping) else list(params)
+    return _digest("statement", principal, context, policy_digest, [statement_sql, given])
+
+
+def window_digest(principal: Principal, rule: str, policy_digest: str, context: Context) -> str:
+    """Returns the SHA-256 of a grant that is given ahead, for whatever a rule would ask approval for; bound as a request is.
+
+    Args:
+        principal: As in `request_digest`.
+        rule: The id of the rule.
+        policy_digest: As in `request_digest`.
+        context: As in `request_digest`.
+    """
+    return _digest("window", principal, context, policy_digest, [rule])
+
+
+def _digest(kind: str, principal: Principal, context: Context, policy_digest: str, what: list[object]) -> str:
     parts = [
+        kind,
         principal.id,
         principal.issuer,
         principal.verified,
@@ -48,8 +66,7 @@ def request_digest(principal: Principal, statement_sql: str, params: Params, pol
         context.agent_key,
         context.purpose,
         policy_digest,
-        statement_sql,
-        dict(params) if isinstance(params, Mapping) else list(params),
+        *what,
     ]
     return hashlib.sha256(_framed(b"D", _DOMAIN) + _encoded(parts, 0)).hexdigest()
 

@@ -1,94 +1,86 @@
-"""Requests that wait for a person, and the answers: a SQLite file beside the ledger, safe for several threads and processes.
+"""Requests that wait for people, and their answers: beside the ledger, safe for several threads, processes and hosts.
 
-    pending ──approve──▶ approved ──consume──▶ used
-       │ └────deny────▶ denied        │
-       └──────────── time ─────────▶ expired
+    pending ──approve by quorum──▶ approved ──consume──▶ used
+       │ └────deny by one────▶ denied   │ └─end_window─▶ ended
+       └──────────── time ──────────────┴──▶ expired
 
 Every change is one transaction that checks what it changes, so that of two who race one wins. Times are Unix seconds and always
-given by the caller.
+given by the caller. What counts is decided by `guardrails.approval.desk`, which holds these rows against the signed ledger.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import sqlite3
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from guardrails.approval.approvers import require_approver
+import sqlalchemy as sa
+
+from guardrails.approval.approvers import is_same_person, require_approver
+from guardrails.approval.database import Database
+from guardrails.approval.hours import require_hours
+from guardrails.approval.place import Place
+from guardrails.approval.request_rows import RequestRows
+from guardrails.approval.review_rows import ReviewRows
+from guardrails.approval.rows import request_to_text
+from guardrails.approval.status import STATES, ApprovalStatus, Review, State, Vote, VoteAnswer, grant_of
+from guardrails.approval.watching import Watcher
 from guardrails.errors import Denied, IdentityError
-from guardrails.ledger.location import Location
-from guardrails.model import ApprovalGrant, ApprovalRequest, ApprovalTerms, Principal
+from guardrails.ledger import Appended
+from guardrails.model import ApprovalGrant, ApprovalRequest, Principal
 
-__all__ = ["ApprovalStatus", "ApprovalStore", "Record", "State"]
+if TYPE_CHECKING:
+    from guardrails.ledger import Ledger
 
-State: TypeAlias = Literal["pending", "approved", "denied", "expired", "used"]
+__all__ = ["ApprovalStatus", "ApprovalStore", "Check", "Record", "State"]
+
 Record: TypeAlias = Callable[[ApprovalRequest], object]
+"""Records an answer before it counts; where it returns an `Appended`, the vote keeps where it is recorded."""
+Check: TypeAlias = Callable[[ApprovalStatus], object]
+"""Looks at what is about to be used; when it raises, it is not."""
 
-_SUFFIX = ".approvals"
-_BUSY_TIMEOUT_S = 30
-_TABLES = (
-    """CREATE TABLE IF NOT EXISTS requests (
-        id TEXT NOT NULL PRIMARY KEY, digest TEXT NOT NULL, requester TEXT NOT NULL, agent TEXT, purpose TEXT, sql TEXT NOT NULL,
-        summary TEXT NOT NULL, groups TEXT NOT NULL, expires_s INTEGER NOT NULL, is_reason_required INTEGER NOT NULL,
-        created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL,
-        state TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'denied', 'expired', 'used')),
-        approver TEXT, reason TEXT, decided_at INTEGER, used_at INTEGER
-    ) STRICT""",
-    "CREATE UNIQUE INDEX IF NOT EXISTS open_requests ON requests (digest) WHERE state IN ('pending', 'approved')",
-    "CREATE INDEX IF NOT EXISTS requests_by_digest ON requests (digest)",
-)
-_REQUEST = "id, digest, requester, agent, purpose, sql, summary, groups, expires_s, is_reason_required, created_at, expires_at"
-
-
-@dataclass(frozen=True, slots=True)
-class ApprovalStatus:
-    """How far a request has come; `decided_at` in Unix seconds. Approver and reason are empty until somebody decides."""
-
-    request: ApprovalRequest
-    state: State
-    approver: str = ""
-    reason: str = ""
-    decided_at: int | None = None
+_TRIES = 3
 
 
 class ApprovalStore:
     """The requests of one ledger; made by `ApprovalStore.open`. Safe to share between threads.
 
-    Every method raises Denied (approval.channel_down) when the file cannot be read or written: without it nobody can say yes.
+    Every method raises Denied (approval.channel_down) when the database cannot be read or written: without it nobody can say yes.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._lock = threading.RLock()
-        self._connection: sqlite3.Connection | None = None
-        self._inherited: sqlite3.Connection | None = None
-        self._pid = os.getpid()
-        self._is_closed = False
+    def __init__(self, place: Place) -> None:
+        self._database = Database(place)
+        self._requests = RequestRows(self._database)
+        self._reviews = ReviewRows(self._database)
+        self._watcher = Watcher(self._database)
 
     @classmethod
     def open(cls, url: str | Path) -> ApprovalStore:
-        """Opens the approvals that belong to a ledger, and makes the file where there is none.
+        """Opens the approvals that belong to a ledger, and makes their tables where there are none.
 
         Args:
-            url: The ledger's: ``sqlite:///path``, ``sqlite:///:memory:`` or a path. The approvals are in ``<path>.approvals``,
-                for the ledger's own file holds nothing that is not signed.
+            url: The ledger's: ``sqlite:///path``, ``sqlite:///:memory:``, a path, or ``postgresql://…``. Beside a file the approvals
+                are in ``<path>.approvals``, in a server in the schema ``<the ledger's>_approvals``, for the ledger's own file and
+                schema hold nothing that is not signed.
 
         Raises:
-            UsageError: The URL is not supported (usage.database_unsupported).
+            UsageError: The URL is not supported (usage.database_unsupported), or the driver is not installed.
         """
-        store = cls(Location.parse(url).beside(_SUFFIX))
-        with store._transaction():
-            pass
-        return store
+        return cls(Place.parse(url))
 
-    def submit(self, request: ApprovalRequest) -> ApprovalRequest:
+    @classmethod
+    def of(cls, ledger: Ledger) -> ApprovalStore:
+        """Opens the approvals that belong to an open ledger; see `open`."""
+        return cls(Place.of(ledger))
+
+    def submit(self, request: ApprovalRequest, *, record: Record | None = None) -> ApprovalRequest:
         """Files a request at its `created_at`.
+
+        Args:
+            request: What is asked for.
+            record: Called with the request before it counts, if it is filed; when it raises, it is not. Where it returns an
+                `Appended`, the status tells where the request is recorded.
 
         Returns:
             The request; the earlier one when the same digest waits already, or is approved and not used yet.
@@ -96,41 +88,18 @@ class ApprovalStore:
         Raises:
             Denied: Somebody said no to the same digest, and that request's time is not over (approval.denied); or another
                 requester's open request has this digest (approval.mismatch).
+            UsageError: A parameter is of a type that cannot be kept (usage.input_invalid).
         """
-        now = request.created_at
-        with self._transaction() as connection:
-            self._expire(connection, now)
-            rows = connection.execute(
-                f"SELECT {_REQUEST}, state FROM requests WHERE digest = ?"  # noqa: S608 - constant columns
-                " AND (state IN ('pending', 'approved') OR (state = 'denied' AND expires_at > ?)) ORDER BY state = 'denied'",
-                (request.digest, now),
-            ).fetchall()
-            if rows:
-                found, state = _request(rows[0]), rows[0][-1]
-                if state == "denied":
-                    raise Denied("approval.denied", "The approver said no to exactly this.")
-                if found.requester != request.requester:
-                    raise Denied("approval.mismatch", "Somebody else has asked for exactly this.")
-                return found
-            terms = request.terms
-            connection.execute(
-                f"INSERT INTO requests ({_REQUEST}, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending')",  # noqa: S608
-                (
-                    request.id, request.digest, _text(request.requester), _text(request.agent), _text(request.purpose),
-                    _text(request.sql), _text(request.summary), json.dumps(terms.groups), terms.expires_s,
-                    terms.reason_required, now, request.expires_at,
-                ),
-            )  # fmt: skip
-        return request
-
-    def pending(self, *, now: int | None = None) -> tuple[ApprovalRequest, ...]:
-        """Returns the requests that wait for an answer, oldest first; without `now` also those whose time is over."""
-        with self._transaction() as connection:
-            rows = connection.execute(
-                f"SELECT {_REQUEST} FROM requests WHERE state = 'pending' AND expires_at > ? ORDER BY created_at, id",  # noqa: S608
-                (-1 if now is None else now,),
-            ).fetchall()
-        return tuple(_request(row) for row in rows)
+        body = request_to_text(request)
+        self._requests.sweep(request.created_at)
+        for left in reversed(range(_TRIES)):
+            try:
+                return self._submit(request, body, record)
+            except Denied as error:
+                # In a server, somebody else may have filed the same meanwhile; then it is found.
+                if not (left and isinstance(error.__cause__, sa.exc.IntegrityError)):
+                    raise
+        raise AssertionError
 
     def get(self, request_id: str) -> ApprovalRequest:
         """Returns a request.
@@ -138,17 +107,44 @@ class ApprovalStore:
         Raises:
             Denied: There is none (approval.unknown).
         """
-        with self._transaction() as connection:
-            return self._status(connection, request_id).request
+        with self._database.snapshot() as connection:
+            return self._requests.find(connection, request_id).request
 
     def status(self, request_id: str, *, now: int) -> ApprovalStatus:
         """Returns how far a request has come. Raises as `get` does."""
-        with self._transaction() as connection:
-            self._expire(connection, now)
-            return self._status(connection, request_id)
+        self._requests.sweep(now)
+        with self._database.snapshot() as connection:
+            return self._requests.find(connection, request_id)
 
-    def approve(self, request_id: str, by: Principal, reason: str, now: int, *, record: Record | None = None) -> None:
-        """Says yes to a request.
+    def pending(self, *, now: int | None = None, limit: int | None = None) -> tuple[ApprovalRequest, ...]:
+        """Returns the requests that wait for an answer, oldest first; without `now` also those whose time is over."""
+        with self._database.snapshot() as connection:
+            return self._requests.pending(connection, -1 if now is None else now, limit)
+
+    def page(
+        self, *, now: int, states: Iterable[State] = STATES, limit: int = 50, before: str | None = None
+    ) -> tuple[ApprovalStatus, ...]:
+        """Returns requests in some states, newest first.
+
+        Args:
+            now: Unix seconds.
+            states: Only these.
+            limit: Most of them.
+            before: Id of the last request of the page before; None for the first page.
+        """
+        self._requests.sweep(now)
+        with self._database.snapshot() as connection:
+            return self._requests.page(connection, tuple(dict.fromkeys(states)), limit, before)
+
+    def count(self, *, now: int) -> dict[State, int]:
+        """Returns how many requests are in each state."""
+        self._requests.sweep(now)
+        with self._database.snapshot() as connection:
+            found = self._requests.count(connection)
+        return {state: found.get(state, 0) for state in STATES}
+
+    def approve(self, request_id: str, by: Principal, reason: str, now: int, *, record: Record | None = None) -> ApprovalStatus:
+        """Says yes to a request. It stays pending until as many different people as the terms want have.
 
         Args:
             request_id: Of a pending request.
@@ -157,38 +153,162 @@ class ApprovalStore:
             now: Unix seconds.
             record: Called with the request before the yes counts; when it raises, there is no yes.
 
+        Returns:
+            How far the request has come by that.
+
         Raises:
             Denied: Unknown (approval.unknown), the time is over (approval.expired), decided already (approval.closed), `by` is
-                the requester (approval.self) or no approver (approval.not_approver), or a reason is missing
-                (approval.reason_required).
+                the requester (approval.self) or no approver (approval.not_approver), has said yes already (approval.voted),
+                a reason is missing (approval.reason_required), or now a yes does not count (approval.outside_hours).
             IdentityError: `by` has no id or has expired.
         """
-        self._decide("approved", request_id, by, reason, now, record)
+        return self._decide("approved", request_id, by, reason, now, record)
 
-    def deny(self, request_id: str, by: Principal, reason: str, now: int, *, record: Record | None = None) -> None:
-        """Says no to a request; as `approve`, but never for want of a reason."""
-        self._decide("denied", request_id, by, reason, now, record)
+    def deny(self, request_id: str, by: Principal, reason: str, now: int, *, record: Record | None = None) -> ApprovalStatus:
+        """Says no to a request, and that decides it; as `approve`, but at any hour and never for want of a reason."""
+        return self._decide("denied", request_id, by, reason, now, record)
 
-    def consume(self, digest: str, now: int) -> ApprovalGrant | None:
+    def take_up(self, request_id: str, votes: Sequence[Vote], now: int) -> tuple[Vote, ...]:
+        """Adds answers that are recorded and are not here: whoever gave them stopped between the two.
+
+        Returns:
+            Those that were added; none to a request that does not wait any more.
+        """
+        taken: list[Vote] = []
+        with self._database.transaction() as connection:
+            status = self._requests.lock(connection, request_id)
+            for vote in votes:
+                is_here = any(earlier.entry_index == vote.entry_index for earlier in status.votes)
+                if status.state == "pending" and (status.ends_at or 0) > now and not is_here:
+                    status = self._requests.vote(connection, status, vote)
+                    taken.append(vote)
+            if taken:
+                self._database.announce(connection)
+        return tuple(taken)
+
+    def consume(self, digest: str, now: int, *, check: Check | None = None) -> ApprovalGrant | None:
         """Uses up the approval of a digest: whoever gets the grant is the only one who ever does.
+
+        Args:
+            digest: Of what is about to run.
+            now: Unix seconds.
+            check: Called with the status before it is used; when it raises, it is not.
 
         Returns:
             The grant; None when nothing with this digest is approved, unused and within its time.
         """
-        with self._transaction() as connection:
-            self._expire(connection, now)
-            row = connection.execute(
-                "UPDATE requests SET state = 'used', used_at = ? WHERE digest = ? AND state = 'approved' AND expires_at > ?"
-                " RETURNING id, digest, approver, reason, decided_at",
-                (now, digest, now),
-            ).fetchone()
-        return ApprovalGrant(*row) if row else None
+        self._requests.sweep(now)
+        with self._database.transaction() as connection:
+            status = self._requests.lock_approved(connection, digest, now)
+            if status is None:
+                return None
+            if check:
+                check(status)
+            self._requests.settle(connection, status.request.id, "used", used_at=now)
+            self._database.announce(connection)
+        return grant_of(status, "approval")
+
+    def settle(self, request_id: str, state: Literal["used", "ended"], now: int) -> None:
+        """Marks an approval as used, or a window as ended, because it was recorded to be."""
+        with self._database.transaction() as connection:
+            self._requests.settle(connection, request_id, state, used_at=now)
+            self._database.announce(connection)
+
+    def waiting(self, digest: str, now: int) -> ApprovalRequest | None:
+        """Returns the request of this digest that waits or is approved, None when there is none."""
+        with self._database.snapshot() as connection:
+            found = self._requests.of_digest(connection, digest, now)
+        return found[0] if found and found[1] != "denied" else None
+
+    def windows(self, digest: str, now: int) -> ApprovalGrant | None:
+        """Returns the open window of this digest: a grant ahead that was approved, for any number of statements until it closes."""
+        status = self.window(digest, now)
+        return grant_of(status, "window") if status else None
+
+    def window(self, digest: str, now: int) -> ApprovalStatus | None:
+        """Returns the status of the open window of this digest, None when there is none."""
+        with self._database.snapshot() as connection:
+            return self._requests.window(connection, digest, now)
+
+    def open_windows(self, *, now: int) -> tuple[ApprovalStatus, ...]:
+        """Returns the windows that are open, those that close first at the front."""
+        with self._database.snapshot() as connection:
+            return self._requests.windows(connection, now)
+
+    def end_window(self, request_id: str, by: Principal, now: int, *, record: Record | None = None) -> ApprovalStatus:
+        """Closes a window before its time: whoever may answer its request, or its requester.
+
+        Raises:
+            Denied: There is no such request (approval.unknown), it is no open window (approval.closed), or `by` may not
+                (approval.not_approver).
+            IdentityError: `by` has no id or has expired.
+        """
+        _require_current(by, now)
+        self._requests.sweep(now)
+        with self._database.transaction() as connection:
+            found = self._requests.lock(connection, request_id)
+            if found.request.kind != "grant" or found.state != "approved" or (found.ends_at or 0) <= now:
+                raise Denied("approval.closed", "This is no window that is open.")
+            if by.actors or not is_same_person(by.id, found.request.requester):
+                require_approver(found.request, by, "", is_yes=False)
+            self._requests.settle(connection, request_id, "ended", used_at=now)
+            if record:
+                record(found.request)
+            ended = self._requests.find(connection, request_id)
+            self._database.announce(connection)
+        return ended
+
+    def open_review(self, review: Review, *, record: Callable[[Review], object] | None = None) -> None:
+        """Opens the review of what ran without waiting; `record` is called before it counts."""
+        self._reviews.open(review, record)
+
+    def review(self, review_id: str) -> Review:
+        """Returns a review.
+
+        Raises:
+            Denied: There is none (approval.unknown).
+        """
+        return self._reviews.get(review_id)
+
+    def reviews(self, *, now: int, is_open: bool = True, limit: int | None = None) -> tuple[Review, ...]:
+        """Returns the reviews opened by `now` that are open, those due first at the front; or the closed ones, newest first."""
+        return self._reviews.list(now, is_open=is_open, limit=limit)
+
+    def close_review(
+        self, review_id: str, by: Principal, comment: str, now: int, *, record: Callable[[Review], object] | None = None
+    ) -> Review:
+        """Closes a review: somebody who may answer the request has looked at what ran, and says what they found.
+
+        Raises:
+            Denied: Unknown (approval.unknown), closed already (approval.closed), `by` is who went ahead (approval.self) or no
+                approver (approval.not_approver), or there is no comment (approval.reason_required).
+            IdentityError: `by` has no id or has expired.
+        """
+        _require_current(by, now)
+        return self._reviews.close(review_id, by, comment, now, record)
+
+    def overdue(self, principal_id: str, now: int) -> bool:
+        """Tells whether a review of something that this person ran is open after it was due."""
+        return self._reviews.is_overdue(principal_id, now)
+
+    def watch(self, timeout_s: float, since: int | None = None) -> int:
+        """Waits until something changes, in whichever process, or the time is over.
+
+        That a request's time is over is no change: whoever waits for an answer knows until when.
+
+        Args:
+            timeout_s: For how long.
+            since: What the last call returned: what changed meanwhile counts. None: from now on.
+
+        Returns:
+            A token for the next call; a larger one than `since` when something changed.
+        """
+        return self._watcher.wait(timeout_s, since)
 
     def close(self) -> None:
-        """Closes the file. Closing twice is allowed."""
-        with self._lock:
-            self._is_closed = True
-            self._disconnect()
+        """Closes the database. Closing twice is allowed."""
+        self._watcher.close()
+        self._database.close()
 
     def __enter__(self) -> ApprovalStore:
         return self
@@ -196,106 +316,52 @@ class ApprovalStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _decide(self, state: State, request_id: str, by: Principal, reason: str, now: int, record: Record | None) -> None:
-        if by.expires_at is not None and by.expires_at <= now:
-            raise IdentityError("identity.token_expired", "The approver's token has expired.")
-        with self._transaction() as connection:
-            self._expire(connection, now)
-            found = self._status(connection, request_id)
-            if found.state == "pending":
-                require_approver(found.request, by, reason, is_yes=state == "approved")
-                connection.execute(
-                    "UPDATE requests SET state = ?, approver = ?, reason = ?, decided_at = ? WHERE id = ?",
-                    (state, _text(by.id), _text(reason), now, request_id),
-                )
-                if record:
-                    record(found.request)
-        # Outside the transaction: that the time is over has to stay written.
-        if found.state == "expired":
-            raise Denied("approval.expired", "The request's time is over.")
-        if found.state != "pending":
-            raise Denied("approval.closed", "The request is already decided or used.")
+    def _submit(self, request: ApprovalRequest, body: str, record: Record | None) -> ApprovalRequest:
+        with self._database.transaction() as connection:
+            earlier = self._requests.of_digest(connection, request.digest, request.created_at)
+            if earlier is not None:
+                found, state = earlier
+                if state == "denied":
+                    raise Denied("approval.denied", "The approver said no to exactly this.")
+                if found.requester != request.requester:
+                    raise Denied("approval.mismatch", "Somebody else has asked for exactly this.")
+                return found
+            self._requests.insert(connection, request, body)
+            recorded = record(request) if record else None
+            if isinstance(recorded, Appended):
+                self._requests.change(connection, request.id, entry_index=recorded.index)
+            self._database.announce(connection)
+        return request
 
-    def _expire(self, connection: sqlite3.Connection, now: int) -> None:
-        connection.execute(
-            "UPDATE requests SET state = 'expired' WHERE state IN ('pending', 'approved') AND expires_at <= ?", (now,)
-        )
-
-    def _status(self, connection: sqlite3.Connection, request_id: str) -> ApprovalStatus:
-        row = connection.execute(
-            f"SELECT {_REQUEST}, state, approver, reason, decided_at FROM requests WHERE id = ?",  # noqa: S608
-            (request_id,),
-        ).fetchone()
-        if row is None:
-            raise Denied("approval.unknown", "There is no such request.")
-        state, approver, reason, decided_at = row[-4:]
-        return ApprovalStatus(_request(row), cast("State", state), approver or "", reason or "", decided_at)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            try:
-                connection = self._open()
-                connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield connection
-                    connection.execute("COMMIT")
-                except BaseException:
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
-                    raise
-            except (sqlite3.Error, OSError) as error:
-                raise Denied(
-                    "approval.channel_down", "The approvals cannot be read or written.", evidence={"error": str(error)}
-                ) from error
-
-    def _open(self) -> sqlite3.Connection:
-        if self._is_closed:
-            raise Denied("approval.channel_down", "The approvals are closed.")
-        if self._pid != os.getpid():
-            # SQLite's connections must not cross a fork: the parent's is neither used nor, being kept, closed here.
-            if self._path is None:
-                raise Denied("approval.channel_down", "Approvals in memory belong to the process that made them.")
-            self._inherited, self._connection, self._pid = self._connection, None, os.getpid()
-        if self._connection is None:
-            self._connection = self._connect()
-        return self._connection
-
-    def _connect(self) -> sqlite3.Connection:
-        if self._path is not None:
-            # Statements may hold values: the file, and with it SQLite's side files, is for its owner alone.
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
-        connection = sqlite3.connect(
-            self._path or ":memory:", isolation_level=None, timeout=_BUSY_TIMEOUT_S, check_same_thread=False
-        )
-        try:
-            connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_S * 1000}")
-            connection.execute("BEGIN IMMEDIATE")
-            for statement in _TABLES:
-                connection.execute(statement)
-            connection.execute("COMMIT")
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA trusted_schema = OFF")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _disconnect(self) -> None:
-        if self._connection is not None and self._pid == os.getpid():
-            self._connection.close()
-        self._connection = None
+    def _decide(
+        self, answer: VoteAnswer, request_id: str, by: Principal, reason: str, now: int, record: Record | None
+    ) -> ApprovalStatus:
+        _require_current(by, now)
+        self._requests.sweep(now)
+        with self._database.transaction() as connection:
+            found = self._requests.lock(connection, request_id)
+            _require_waiting(found, now)
+            require_approver(found.request, by, reason, is_yes=answer == "approved")
+            if answer == "approved":
+                require_hours(found.request.terms, now)
+                if any(is_same_person(by.id, earlier) for earlier in found.approvers):
+                    raise Denied("approval.voted", "This person has said yes already.")
+            recorded = record(found.request) if record else None
+            vote = Vote(by.id, by.issuer, by.verified, answer, reason, now)
+            if isinstance(recorded, Appended):
+                vote = replace(vote, entry_index=recorded.index, leaf_hash=recorded.leaf_hash.hex())
+            decided = self._requests.vote(connection, found, vote)
+            self._database.announce(connection)
+        return decided
 
 
-def _request(row: tuple[object, ...]) -> ApprovalRequest:
-    (id_, digest, requester, agent, purpose, sql, summary, groups, expires_s, is_reason_required, created_at, expires_at) = (
-        cast("tuple[str, str, str, str | None, str | None, str, str, str, int, int, int, int]", row[:12])
-    )
-    terms = ApprovalTerms(tuple(json.loads(groups)), expires_s, bool(is_reason_required))
-    return ApprovalRequest(id_, digest, requester, agent, purpose, sql, summary, terms, created_at, expires_at)
+def _require_current(by: Principal, now: int) -> None:
+    if by.expires_at is not None and by.expires_at <= now:
+        raise IdentityError("identity.token_expired", "The approver's token has expired.")
 
 
-def _text(text: str | None) -> str | None:
-    # SQLite keeps UTF-8; a lone surrogate is kept as what it would look like in a source text.
-    return None if text is None else text.encode("utf-8", "backslashreplace").decode("utf-8")
+def _require_waiting(status: ApprovalStatus, now: int) -> None:
+    if status.state == "expired" or (status.state == "pending" and (status.ends_at or 0) <= now):
+        raise Denied("approval.expired", "The request's time is over.")
+    if status.state != "pending":
+        raise Denied("approval.closed", "The request is already decided or used.")

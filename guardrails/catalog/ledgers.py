@@ -1,4 +1,4 @@
-"""Ledgers that live in the guarded database itself: their tables are nobody's to read or change through the guard.
+"""Ledgers that live in the guarded database itself, and what belongs to them: nobody's to read or change through the guard.
 
 A guard whose ledger is in the database that it guards has the rights of a ledger's writer there. A policy that allows every relation
 must not hand them on, so a schema that holds a ledger's tables is taken out of what statements can name.
@@ -12,15 +12,20 @@ from guardrails.model import Catalog
 
 __all__ = ["without_ledgers"]
 
-_LEDGER_TABLES = frozenset({"entries", "tiles", "head", "open_intents", "secrets"})
+_OURS = (
+    frozenset({"entries", "tiles", "head", "open_intents", "secrets"}),
+    frozenset({"about", "requests", "votes", "reviews"}),
+    frozenset({"state", "entries", "sessions", "links", "rules", "tallies"}),
+)
+"""Tables by which a schema of ours is known: a ledger's, its approvals', and what the console has counted."""
 
 
 def without_ledgers(catalog: Catalog) -> Catalog:
-    """Returns a catalog that knows no schema in which there are all tables of a ledger."""
+    """Returns a catalog that knows no schema in which there are all tables of a ledger, its approvals or its console."""
     names: dict[str, set[str]] = {}
     for relation in catalog.relations.values():
         names.setdefault(relation.schema or catalog.default_schema, set()).add(relation.name)
-    ledgers = {schema for schema, found in names.items() if found >= _LEDGER_TABLES}
+    ledgers = {schema for schema, found in names.items() if any(found >= tables for tables in _OURS)}
     if not ledgers:
         return catalog
     kept = {

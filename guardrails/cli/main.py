@@ -26,8 +26,12 @@ _INTERRUPTED_STATUS = 130
 
 
 COMMANDS = {
+    "agents": Command("guardrails.cli.agents:agents", "Make agents' keys, and check the proofs that agents gave."),
     "approvals": Command("guardrails.cli.approvals:approvals", "List, approve and deny what waits for a person."),
     "check": Command("guardrails.cli.check:check", "Decide about statements; run nothing, record nothing."),
+    "console": Command(
+        "guardrails.cli.console:console", "Serve the web console of a ledger: approvals, what agents do, what they did."
+    ),
     "demo": Command("guardrails.cli.demo:demo", "Show agents at work on a guarded shop database."),
     "ledger": Command("guardrails.cli.ledger:ledger", "Verify, show, prove, publish and keep the signed ledger."),
     "mask-key": Command("guardrails.cli.mask_key:mask_key", "Show and rotate the keys behind tokens."),

@@ -1,7 +1,7 @@
 """`guardrails reveal`: the value behind a token, for a person whom the policy lets; recorded before and after.
 
-Who asks is taken from the command line and so recorded as unverified. Exit status: 0 revealed, 1 refused, failed or waiting for
-approval, 2 usage, policy, schema or ledger error.
+Who asks is what an identity token says, or else taken from the command line and so recorded as unverified. Exit status: 0 revealed,
+1 refused, failed or waiting for approval, 2 usage, policy, schema or ledger error.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import click
 
 from guardrails.approval.channel import printable
-from guardrails.cli.options import principal_from
+from guardrails.cli.identity_options import TokenOptions, asking_principal, identity_options
 from guardrails.errors import ApprovalRequired, Denied, EngineError
 from guardrails.guard import Guard
 
@@ -31,6 +31,7 @@ __all__ = ["reveal"]
 @click.option("--principal-json", metavar="JSON", help='The principal as {"id", "groups", "attributes"}.')
 @click.option("--purpose", metavar="NAME", help="The declared purpose.")
 @click.option("--json", "is_json", is_flag=True, help="Write JSON.")
+@identity_options
 def reveal(
     token: str,
     policy_path: str,
@@ -43,9 +44,10 @@ def reveal(
     principal_json: str | None,
     purpose: str | None,
     is_json: bool,
+    identity: TokenOptions,
 ) -> None:
     """Resolve a token for a person whom the policy lets."""
-    principal = principal_from(principal_id, groups, principal_json)
+    principal = asking_principal(identity, principal_id, groups, principal_json)
     with (
         Guard.open(policy_path, database=database_url, ledger=ledger_url) as guard,
         guard.session(principal=principal, purpose=purpose),

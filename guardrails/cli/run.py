@@ -13,11 +13,13 @@ from typing import Any, TypeAlias
 import click
 
 from guardrails.as_json import decision_fields, receipt_fields, refusal_fields, result_fields
-from guardrails.cli.options import asking_options, principal_from
+from guardrails.cli.identity_options import TokenOptions, asking_principal, identity_options
+from guardrails.cli.options import asking_options
 from guardrails.cli.statements import Asked, asked_statements
 from guardrails.errors import ApprovalRequired, Denied, EngineError, GuardrailsError
 from guardrails.flow import Event
 from guardrails.guard import Guard
+from guardrails.identity.agents import AgentKey
 from guardrails.model import Decision, Reason, Receipt
 
 __all__ = ["run"]
@@ -41,6 +43,9 @@ class _Watch:
 @asking_options
 @click.option("--database", "database_url", required=True, metavar="URL", help="sqlite:///shop.db or postgresql://…")
 @click.option("--ledger", "ledger_url", required=True, metavar="URL", help="sqlite:///audit.db; created when missing.")
+@click.option("--agent-key", "agent_key_uri", metavar="FILE_OR_URI", help="The agent's key, with which it proves itself.")
+@click.option("--agents", "agents_path", metavar="FILE", help="The agents that may act; each has to show its key.")
+@identity_options
 def run(
     statements: tuple[str, ...],
     policy_path: str,
@@ -53,14 +58,19 @@ def run(
     is_json: bool,  # noqa: ARG001  accepted as everywhere; the output is JSON anyway
     database_url: str,
     ledger_url: str,
+    agent_key_uri: str | None,
+    agents_path: str | None,
+    identity: TokenOptions,
 ) -> None:
     """Decide about statements, run what is allowed, record all of it."""
-    principal = principal_from(principal_id, groups, principal_json)
+    key = AgentKey.load(agent_key_uri) if agent_key_uri else None
+    thumbprint = key.fingerprint if key else None
+    principal = asking_principal(identity, principal_id, groups, principal_json, thumbprint=thumbprint, is_stdin_taken=is_jsonl)
     watch = _Watch()
     has_all_run = True
     with (
-        Guard.open(policy_path, database=database_url, ledger=ledger_url, observer=watch) as guard,
-        guard.session(principal=principal, agent=agent, purpose=purpose),
+        Guard.open(policy_path, database=database_url, ledger=ledger_url, observer=watch, agents=agents_path) as guard,
+        guard.session(principal=principal, agent=agent, purpose=purpose, agent_key=key),
     ):
         for asked in asked_statements(statements, is_jsonl=is_jsonl):
             fields = refusal_fields(asked.id, asked.problem) if asked.problem else _run_one(guard, watch, asked)

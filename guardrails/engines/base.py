@@ -8,7 +8,9 @@ from typing import Protocol
 from guardrails.errors import EngineError
 from guardrails.model import Catalog, DialectName, Execution, Limits, Plan, Row
 
-__all__ = ["Engine", "RowCollector"]
+__all__ = ["Engine", "RowCollector", "require_rehearsable"]
+
+_DATA_ACTIONS = frozenset({"select", "insert", "update", "delete", "merge"})
 
 
 class Engine(Protocol):
@@ -41,9 +43,33 @@ class Engine(Protocol):
         """
         ...
 
+    def rehearse(self, plan: Plan) -> Execution:
+        """Runs a plan as `execute` does, with the same lock-down and limits, and rolls back whatever it changed.
+
+        Numbers that sequences and counters gave out stay given out. Rows that it changes are locked until it ends.
+
+        Returns:
+            What would have come back; `changed_by` names the relations that would have changed.
+
+        Raises:
+            EngineError: As `execute`; also for everything but changes of rows (``engine.refused``), which locks whole relations, or
+                cannot be undone.
+        """
+        ...
+
     def dispose(self) -> None:
         """Closes the connections that this engine opened itself."""
         ...
+
+
+def require_rehearsable(plan: Plan) -> None:
+    """Checks that a plan can be run and rolled back without anybody noticing.
+
+    Raises:
+        EngineError: It changes the schema, which locks whole relations and is not undone everywhere (``engine.refused``).
+    """
+    if not set(plan.actions) <= _DATA_ACTIONS:
+        raise EngineError("engine.refused", "Only changes of rows are rehearsed.", evidence={"actions": list(plan.actions)})
 
 
 class RowCollector:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +20,7 @@ from typing import Any, cast
 import duckdb
 
 from guardrails.catalog import duckdb_digest, read_duckdb, shadowing_macros
-from guardrails.engines.base import RowCollector
+from guardrails.engines.base import RowCollector, require_rehearsable
 from guardrails.engines.duckdb_failures import duckdb_failure
 from guardrails.errors import EngineError, UsageError
 from guardrails.model import Catalog, DialectName, Execution, Plan, Row, Value
@@ -30,6 +31,7 @@ __all__ = ["DuckdbEngine", "plain_value"]
 
 _ROWS_AT_ONCE = 100
 _FIRST_WORDS = frozenset({"(", "SELECT", "VALUES", "WITH", "INSERT", "UPDATE", "DELETE"})
+_CHANGES = frozenset({"INSERT", "UPDATE", "DELETE"})
 _MACROS_SECONDS = 1.0
 _KINDS = {
     "select": duckdb.StatementType.SELECT,
@@ -55,6 +57,7 @@ class DuckdbEngine:
     def __init__(self, name: str, path: Path, *, is_read_only: bool, settings: Mapping[str, str] | None = None) -> None:
         self.name = name
         self._lock = threading.Lock()
+        self._changing = threading.Lock()
         self._catalog: Catalog | None = None
         self._macros_read_at = -_MACROS_SECONDS
         self._path = path
@@ -88,16 +91,27 @@ class DuckdbEngine:
 
     def execute(self, plan: Plan) -> Execution:
         """Runs a plan under lock-down."""
+        return self._perform(plan, is_rehearsal=False)
+
+    def rehearse(self, plan: Plan) -> Execution:
+        """Runs a plan under lock-down and rolls back; no other change of this engine runs meanwhile."""
+        require_rehearsable(plan)
+        rehearsed = self._perform(plan, is_rehearsal=True)
+        changed = tuple(sorted({u.relation for u in plan.relations if u.action != "select"}))
+        # One statement changes one relation: there are no triggers, and foreign keys change nothing.
+        return replace(rehearsed, changed_by=tuple((relation, rehearsed.rows_changed) for relation in changed))
+
+    def _perform(self, plan: Plan, *, is_rehearsal: bool) -> Execution:
         if plan.dialect != self.dialect:
             raise UsageError("usage.bug", "The plan is for another engine.")
         started = time.perf_counter()
         self._check(plan)
-        with self._lend() as connection:
+        with self._turn(plan, started), self._lend() as connection:
             clock = threading.Timer(plan.limits.seconds, connection.interrupt)
             clock.daemon = True
             clock.start()
             try:
-                with _transaction(connection, is_read_only=plan.is_read_only):
+                with _transaction(connection, is_read_only=plan.is_read_only, is_kept=not (plan.is_read_only or is_rehearsal)):
                     self._check_macros(connection)
                     if plan.catalog_version and duckdb_digest(connection) != plan.catalog_version:
                         raise EngineError("engine.schema_changed", "The schema changed since the statement was judged.")
@@ -108,6 +122,19 @@ class DuckdbEngine:
                 clock.cancel()
         duration_ms = (time.perf_counter() - started) * 1000
         return Execution(columns, tuple(collected.rows), changed, collected.is_truncated, duration_ms)
+
+    @contextmanager
+    def _turn(self, plan: Plan, started: float) -> Iterator[None]:
+        """Lets changes take turns: of two at once that meet in a row DuckDB fails the later, though the other be a rehearsal."""
+        if plan.is_read_only:
+            yield
+            return
+        if not self._changing.acquire(timeout=max(0.0, started + plan.limits.seconds - time.perf_counter())):
+            raise EngineError("engine.timeout", "The data was locked by others for too long.")
+        try:
+            yield
+        finally:
+            self._changing.release()
 
     def dispose(self) -> None:
         """Closes what this engine opened itself."""
@@ -129,6 +156,9 @@ class DuckdbEngine:
         except duckdb.Error as error:
             raise duckdb_failure(error) from error
         allowed = {_KINDS[a] for a in plan.actions if a in _KINDS} if not plan.is_explain else {duckdb.StatementType.EXPLAIN}
+        if not plan.is_read_only and _holds_several_changes(plan):
+            message = "DuckDB does not tell how many rows the changes inside a WITH clause change."
+            raise EngineError("engine.refused", message, hint="Make one change in one statement.")
         is_one = len(statements) == 1 and statements[0].type in allowed
         # DESCRIBE and SUMMARIZE are queries to the engine.
         if not is_one or not (plan.is_explain or lexemes_of(plan.sql, "duckdb")[0].text.upper() in _FIRST_WORDS):
@@ -171,13 +201,13 @@ class DuckdbEngine:
 
 
 @contextmanager
-def _transaction(connection: duckdb.DuckDBPyConnection, *, is_read_only: bool) -> Iterator[None]:
-    """Begins, and commits at the end; rolls back on any error and after every read."""
+def _transaction(connection: duckdb.DuckDBPyConnection, *, is_read_only: bool, is_kept: bool = False) -> Iterator[None]:
+    """Begins, and commits at the end what is to be kept; rolls back everything else."""
     connection.execute("BEGIN TRANSACTION READ ONLY" if is_read_only else "BEGIN TRANSACTION")
     is_open = True
     try:
         yield
-        if not is_read_only:
+        if is_kept:
             is_open = False
             connection.execute("COMMIT")
     finally:
@@ -207,6 +237,17 @@ def _run(connection: duckdb.DuckDBPyConnection, plan: Plan) -> tuple[tuple[str, 
             evidence={"rows": changed},
         )
     return columns, collected, changed
+
+
+def _holds_several_changes(plan: Plan) -> bool:
+    """Whether a change stands anywhere but at the statement's own beginning, behind which its number of rows would hide."""
+    depth = 0
+    for lexeme in lexemes_of(plan.sql, "duckdb"):
+        if lexeme.kind == "sign":
+            depth += (lexeme.text == "(") - (lexeme.text == ")")
+        elif depth and lexeme.kind == "word" and lexeme.text.upper() in _CHANGES:
+            return True
+    return False
 
 
 def _is_returning(plan: Plan) -> bool:

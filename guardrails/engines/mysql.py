@@ -11,14 +11,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pymysql
 
 from guardrails.catalog import mysql_digests, mysql_version, read_mysql, stored_functions, versions_of
-from guardrails.engines.base import RowCollector
+from guardrails.engines.base import RowCollector, require_rehearsable
 from guardrails.engines.mysql_changes import Changes
 from guardrails.engines.mysql_connections import Lender, RowStream, Session, is_mariadb, server_version
 from guardrails.engines.mysql_failures import is_lost, mysql_failure
@@ -97,6 +97,17 @@ class MysqlEngine:
 
     def execute(self, plan: Plan) -> Execution:
         """Runs a plan under lock-down."""
+        return self._perform(plan, is_rehearsal=False)
+
+    def rehearse(self, plan: Plan) -> Execution:
+        """Runs a plan under lock-down and rolls back; tables that cannot roll back are refused before anything runs."""
+        require_rehearsable(plan)
+        rehearsed = self._perform(plan, is_rehearsal=True)
+        changed = tuple(sorted({u.relation for u in plan.relations if u.action != "select"}))
+        # One statement changes one relation: other changes are refused beforehand.
+        return replace(rehearsed, changed_by=tuple((relation, rehearsed.rows_changed) for relation in changed))
+
+    def _perform(self, plan: Plan, *, is_rehearsal: bool) -> Execution:
         if plan.dialect != self.dialect:
             raise UsageError("usage.bug", "The plan is for another engine.")
         started = time.perf_counter()
@@ -118,8 +129,11 @@ class MysqlEngine:
                             columns, collected = _read(session, plan, text, started + plan.limits.seconds)
                             changed = 0
                         else:
+                            updated = _rows_updated(session, plan)
                             columns, collected, changed = _write(session, plan, text, known.catalog)
-                if not (plan.is_read_only or plan.is_explain):
+                            # Where rows that are there already are updated, the server counts each of them twice.
+                            changed -= _rows_updated(session, plan) - updated if is_rehearsal else 0
+                if not (plan.is_read_only or plan.is_explain or is_rehearsal):
                     _commit(session)
             finally:
                 _end(session)
@@ -199,6 +213,13 @@ def _write(session: Session, plan: Plan, text: str, catalog: Catalog) -> tuple[t
         elif not session.is_in_transaction:
             raise EngineError("engine.unknown_outcome", "The statement ended the transaction that it ran in.")
     return columns, collected, changes.checked(changed)
+
+
+def _rows_updated(session: Session, plan: Plan) -> int:
+    """Rows that the session has updated so far, for INSERT … ON DUPLICATE KEY UPDATE; 0 for anything else."""
+    if not {"insert", "update"} <= set(plan.actions):
+        return 0
+    return sum(int(value) for _, value in session.rows("SHOW SESSION STATUS LIKE 'Handler_update'"))
 
 
 def _require_version(session: Session, plan: Plan, known: _Known) -> None:

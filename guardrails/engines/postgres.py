@@ -21,7 +21,7 @@ from psycopg.rows import tuple_row
 from sqlalchemy.exc import SQLAlchemyError
 
 from guardrails.catalog import postgres_digest, read_postgres
-from guardrails.engines.base import RowCollector
+from guardrails.engines.base import RowCollector, require_rehearsable
 from guardrails.engines.failures import postgres_failure
 from guardrails.engines.postgres_changes import Changes
 from guardrails.engines.postgres_values import bound, plain_row, register_loaders
@@ -129,6 +129,20 @@ class PostgresEngine:
             before_commit: Called with the connection, as the login's own role, when a change has run and was found good; what it
                 writes commits with the change. Its answer is returned.
         """
+        return self._perform(plan, _commit, before_commit)
+
+    def rehearse(self, plan: Plan) -> Execution:
+        """Runs a plan under lock-down, makes what is deferred happen, and rolls back."""
+        require_rehearsable(plan)
+        return self._perform(plan, _make_immediate)
+
+    def _perform(
+        self,
+        plan: Plan,
+        end: Callable[[psycopg.Connection[Any]], None],
+        before_commit: Callable[[psycopg.Connection[Any], Execution], Execution] | None = None,
+    ) -> Execution:
+        """Runs a plan; a change is then ended by `end`, and rolled back where that leaves the transaction open."""
         if plan.dialect != self.dialect:
             raise UsageError("usage.bug", "The plan is for another engine.")
         started = time.perf_counter()
@@ -150,7 +164,7 @@ class PostgresEngine:
                             # What is deferred still runs as the role that it was asked under.
                             connection.execute("SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL ROLE NONE")
                         execution = before_commit(connection, execution)
-                    _commit(connection)
+                    end(connection)
             finally:
                 _end(connection)
         return execution
@@ -317,6 +331,12 @@ def _require_version(connection: psycopg.Connection[Any], plan: Plan) -> None:
 def _require_open(connection: psycopg.Connection[Any]) -> None:
     if connection.info.transaction_status != pq.TransactionStatus.INTRANS:
         raise EngineError("engine.unknown_outcome", "The statement ended the transaction that it ran in.")
+
+
+def _make_immediate(connection: psycopg.Connection[Any]) -> None:
+    """Makes what waits for the commit happen now: it fails here if the commit would."""
+    with _translated():
+        connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 
 def _commit(connection: psycopg.Connection[Any]) -> None:

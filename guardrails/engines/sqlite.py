@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import AbstractContextManager, contextmanager
 from datetime import date, datetime
 from datetime import time as clock_time
@@ -18,7 +18,7 @@ from typing import Any, Protocol, cast
 from uuid import UUID
 
 from guardrails.catalog import read_sqlite, sqlite_digest
-from guardrails.engines.base import RowCollector
+from guardrails.engines.base import RowCollector, require_rehearsable
 from guardrails.engines.failures import sqlite_failure
 from guardrails.engines.sqlite_connections import PooledConnections, UrlConnections
 from guardrails.engines.sqlite_lock import ForeignKey, SchemaNames, SqliteLock
@@ -39,6 +39,8 @@ _WRITE_VALUE_BYTES = 128 * 1024 * 1024
 _INNER_STATEMENT_BYTES = 1_000_000
 """Full-text tables and schema changes run statements of SQLite's own, to which the limit applies as well."""
 
+_CHANGES = frozenset({"insert", "update", "delete"})
+_FOLLOWING = frozenset({"CASCADE", "SET NULL", "SET DEFAULT"})
 _DRIVER_ERRORS = (sqlite3.Error, sqlite3.Warning, OverflowError, UnicodeError)
 
 
@@ -97,6 +99,14 @@ class SqliteEngine:
 
     def execute(self, plan: Plan) -> Execution:
         """Runs a plan under lock-down."""
+        return self._perform(plan, is_rehearsal=False)
+
+    def rehearse(self, plan: Plan) -> Execution:
+        """Runs a plan under lock-down and rolls back; constraints that wait for the commit are not looked at."""
+        require_rehearsable(plan)
+        return self._perform(plan, is_rehearsal=True)
+
+    def _perform(self, plan: Plan, *, is_rehearsal: bool) -> Execution:
         if plan.dialect != self.dialect:
             raise UsageError("usage.bug", "The plan is for another engine.")
         started = time.perf_counter()
@@ -105,14 +115,16 @@ class SqliteEngine:
             _prepare(connection, plan)
             connection.set_progress_handler(lambda: time.perf_counter() > started + seconds, _PROGRESS_STEPS)
             try:
-                with _transaction(connection, "BEGIN" if plan.is_read_only else "BEGIN IMMEDIATE", plan.is_read_only):
+                is_kept = not (plan.is_read_only or is_rehearsal)
+                with _transaction(connection, "BEGIN" if plan.is_read_only else "BEGIN IMMEDIATE", is_kept=is_kept):
                     columns, collected, changed = _run(connection, plan)
+                    by_relation = _changed_by(connection, plan, changed) if is_rehearsal else ()
             except _DRIVER_ERRORS as error:
                 raise sqlite_failure(error) from error
             finally:
                 connection.set_progress_handler(None, 0)
         duration_ms = (time.perf_counter() - started) * 1000
-        return Execution(columns, tuple(collected.rows), changed, collected.is_truncated, duration_ms)
+        return Execution(columns, tuple(collected.rows), changed, collected.is_truncated, duration_ms, by_relation)
 
     def dispose(self) -> None:
         """Closes what this engine opened itself."""
@@ -120,12 +132,12 @@ class SqliteEngine:
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection, begin: str, is_read_only: bool = True) -> Iterator[None]:
-    """Begins, and commits at the end; rolls back on any error and after every read."""
+def _transaction(connection: sqlite3.Connection, begin: str, *, is_kept: bool = False) -> Iterator[None]:
+    """Begins, and commits at the end what is to be kept; rolls back everything else."""
     connection.execute(begin)
     try:
         yield
-        if not is_read_only:
+        if is_kept:
             _commit(connection)
     finally:
         if connection.in_transaction:
@@ -200,6 +212,30 @@ def _run(connection: sqlite3.Connection, plan: Plan) -> tuple[tuple[str, ...], R
             evidence={"rows": changed},
         )
     return columns, collected, changed
+
+
+def _changed_by(connection: sqlite3.Connection, plan: Plan, changed: int) -> tuple[tuple[str, int], ...]:
+    """Tells the rows that a change changed itself from those that its foreign keys did; several relations of these count as one."""
+    own = next((u.relation for u in plan.relations if u.action in _CHANGES), None)
+    if own is None or not changed:
+        return ()
+    (direct,) = connection.execute("SELECT changes()").fetchone()
+    others = _followed(_foreign_keys(connection), ascii_lower(own))
+    if direct == changed or others <= {ascii_lower(own)}:
+        return ((own, changed),)
+    names = {ascii_lower(name): name for (name,) in connection.execute("SELECT name FROM main.sqlite_master").fetchall()}
+    return (own, direct), (", ".join(sorted(names.get(name, name) for name in others)), changed - direct)
+
+
+def _followed(keys: Iterable[ForeignKey], changed: str) -> Set[str]:
+    """Returns the relations that declared foreign keys change along with one, which may be among them."""
+    pending, found = [changed], set[str]()
+    while pending:
+        parent = pending.pop()
+        children = {k.child for k in keys if k.parent == parent and {k.on_delete, k.on_update} & _FOLLOWING}
+        pending += children - found
+        found |= children
+    return found
 
 
 def _rows_of_dropped(connection: sqlite3.Connection, plan: Plan) -> int:

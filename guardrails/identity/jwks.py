@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
-import json
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Mapping
-from http.client import HTTPException
-from typing import Protocol, TypeAlias
-from urllib.parse import urlsplit
+from typing import Literal, Protocol, TypeAlias
 
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -19,27 +13,30 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from guardrails.errors import IdentityError, UsageError
+from guardrails.identity.fetching import fetch_json, require_private_url
 
 __all__ = [
     "ALGORITHMS",
     "FixedKeys",
     "JwksClient",
     "KeySource",
+    "KeyUse",
     "PublicKey",
+    "RefreshedKeys",
     "VerificationKey",
-    "fetch_json",
     "parse_jwks",
     "parse_keys",
 ]
 
 PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
 
+KeyUse: TypeAlias = Literal["sig", "jwt-svid"]
+
 _CURVES = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
 ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA", *_CURVES})
 """What may be configured: signatures with public keys only (RFC 7518 section 3.1, RFC 8037)."""
 
 _MIN_RSA_BITS = 2048
-_MOST_BYTES = 512 * 1024
 _MOST_KEYS = 100
 
 
@@ -89,37 +86,30 @@ class FixedKeys:
         return _select(self._keys, kid, algorithm)
 
 
-class JwksClient:
-    """A `KeySource` that reads a JWKS over HTTPS, or over HTTP from this machine.
+class RefreshedKeys:
+    """A `KeySource` that reads a key set from elsewhere, keeps it for a time and reads it again when a token names another key.
 
     Keys are kept for `max_age_s`. A key id that is not among them, as after a rotation, makes it read again, at most once in
     `min_refetch_s`, so that tokens with invented ids cannot make it flood the issuer. Keys that could not be renewed are not used.
 
     Args:
-        url: Of the JWKS.
+        read: Reads the keys; raises IdentityError when it cannot.
         max_age_s: Seconds for which keys are kept.
         min_refetch_s: Fewest seconds between two readings.
-        timeout_s: Seconds for one reading.
         clock_s: Monotonic seconds.
-
-    Raises:
-        UsageError: The URL is neither HTTPS nor loopback HTTP (usage.input_invalid).
     """
 
     def __init__(
         self,
-        url: str,
+        read: Callable[[], tuple[VerificationKey, ...]],
         *,
         max_age_s: float = 600,
         min_refetch_s: float = 10,
-        timeout_s: float = 5,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        require_private_url(url)
-        self._url = url
+        self._read_keys = read
         self._max_age_s = max_age_s
         self._min_refetch_s = min_refetch_s
-        self._timeout_s = timeout_s
         self._clock_s = clock_s
         self._lock = threading.Lock()
         self._keys: tuple[VerificationKey, ...] = ()
@@ -142,8 +132,45 @@ class JwksClient:
         if not self._may_read(now):
             raise IdentityError("identity.key_unknown", "The issuer's keys cannot be read at the moment.")
         self._tried_at = now
-        self._keys = parse_jwks(fetch_json(self._url, self._timeout_s))
+        self._keys = self._read_keys()
         self._read_at = now
+
+
+class JwksClient:
+    """A `KeySource` that reads a JWKS over HTTPS, or over HTTP from this machine; see `RefreshedKeys` for when.
+
+    Args:
+        url: Of the JWKS.
+        use: The ``use`` that its keys must have, where they have one.
+        max_age_s: Seconds for which keys are kept.
+        min_refetch_s: Fewest seconds between two readings.
+        timeout_s: Seconds for one reading.
+        clock_s: Monotonic seconds.
+
+    Raises:
+        UsageError: The URL is neither HTTPS nor loopback HTTP (usage.input_invalid).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        use: KeyUse = "sig",
+        max_age_s: float = 600,
+        min_refetch_s: float = 10,
+        timeout_s: float = 5,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        require_private_url(url)
+        self._kept = RefreshedKeys(
+            lambda: parse_jwks(fetch_json(url, timeout_s), use=use),
+            max_age_s=max_age_s,
+            min_refetch_s=min_refetch_s,
+            clock_s=clock_s,
+        )
+
+    def find(self, kid: str | None, algorithm: str) -> VerificationKey:
+        return self._kept.find(kid, algorithm)
 
 
 def parse_keys(keys: Mapping[str, str | bytes | PublicKey]) -> tuple[VerificationKey, ...]:
@@ -166,8 +193,12 @@ def parse_keys(keys: Mapping[str, str | bytes | PublicKey]) -> tuple[Verificatio
     return tuple(parsed)
 
 
-def parse_jwks(document: object) -> tuple[VerificationKey, ...]:
+def parse_jwks(document: object, *, use: KeyUse = "sig") -> tuple[VerificationKey, ...]:
     """Reads the signature keys of a JWKS; keys of other uses and kinds are passed over (RFC 7517 section 5).
+
+    Args:
+        document: As parsed JSON.
+        use: ``sig``, also where a key does not say; ``jwt-svid`` for a SPIFFE bundle, whose keys have to say it.
 
     Raises:
         IdentityError: The document is not a JWKS (identity.key_unknown).
@@ -175,62 +206,13 @@ def parse_jwks(document: object) -> tuple[VerificationKey, ...]:
     entries = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(entries, list) or len(entries) > _MOST_KEYS:
         raise IdentityError("identity.key_unknown", "The issuer's key set is not a JSON Web Key Set.")
-    return tuple(key for entry in entries if isinstance(entry, dict) and (key := _parse_jwk(entry)) is not None)
+    return tuple(key for entry in entries if isinstance(entry, dict) and (key := _parse_jwk(entry, use)) is not None)
 
 
-def fetch_json(url: str, timeout_s: float) -> object:
-    """Returns a JSON document; follows no redirects.
-
-    Raises:
-        IdentityError: It could not be read (identity.key_unknown).
-    """
-    require_private_url(url)
-    request = urllib.request.Request(url, headers={"Accept": "application/json"})  # noqa: S310 - the scheme was checked
-    try:
-        with urllib.request.build_opener(_NoRedirects()).open(request, timeout=timeout_s) as response:
-            data = response.read(_MOST_BYTES + 1)
-        if len(data) > _MOST_BYTES:
-            raise ValueError("too large")
-        document: object = json.loads(data)
-    except (OSError, HTTPException, ValueError, RecursionError) as error:
-        raise IdentityError(
-            "identity.key_unknown", "The issuer's keys could not be read.", evidence={"url": url, "error": type(error).__name__}
-        ) from error
-    return document
-
-
-def require_private_url(url: str) -> None:
-    """Refuses a URL over which somebody on the way could put in keys.
-
-    Raises:
-        UsageError: It is neither HTTPS nor loopback HTTP (usage.input_invalid).
-    """
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-    except ValueError:
-        parts, host = urlsplit(""), ""
-    if host and (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))):
-        return
-    raise UsageError("usage.input_invalid", "Keys are only read over https, or over http from this machine.")
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: object, **__: object) -> None:
-        return None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _parse_jwk(entry: dict[str, object]) -> VerificationKey | None:
+def _parse_jwk(entry: dict[str, object], use: KeyUse) -> VerificationKey | None:
     kid, algorithm = entry.get("kid"), entry.get("alg")
     operations = entry.get("key_ops")
-    is_for_signatures = entry.get("use", "sig") == "sig" and (not isinstance(operations, list) or "verify" in operations)
+    is_for_signatures = entry.get("use", "sig") == use and (not isinstance(operations, list) or "verify" in operations)
     if entry.get("kty") not in {"RSA", "EC", "OKP"} or not is_for_signatures or "d" in entry:
         return None
     if not isinstance(kid, (str, type(None))) or not isinstance(algorithm, (str, type(None))):

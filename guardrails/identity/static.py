@@ -58,6 +58,8 @@ def check_id(text: object, what: str = "the principal's id") -> str:
         raise _invalid(f"{what.capitalize()} is longer than {_MOST_CHARACTERS} characters.")
     if text != text.strip() or any(unicodedata.category(character)[0] in "CZ" and character != " " for character in text):
         raise _invalid(f"{what.capitalize()} has blanks around it or characters that do not show.")
+    if unicodedata.normalize("NFC", text) != text:
+        raise _invalid(f"{what.capitalize()} is not in Unicode's composed form, so that it looks like another.")
     return text
 
 

@@ -5,7 +5,7 @@ standard (relation, column, statement). Relation keys are strings: `name` inside
 """
 
 from guardrails.model.access import Access, OutputColumn, Probe, RelationUse
-from guardrails.model.approval import ApprovalGrant, ApprovalRequest, ApprovalTerms, BreakGlass, Impact, WorkingHours
+from guardrails.model.approval import ApprovalGrant, ApprovalRequest, Impact
 from guardrails.model.decision import (
     Decision,
     Limits,
@@ -18,6 +18,7 @@ from guardrails.model.decision import (
 from guardrails.model.outcome import Execution, Plan, Receipt, Result, ScanFinding
 from guardrails.model.request import Actor, Context, Principal, Statement
 from guardrails.model.schema import Catalog, Column, ColumnRef, Constraint, Declared, PlacedColumn, PlacedView, Relation
+from guardrails.model.terms import ApprovalTerms, BreakGlass, WorkingHours
 from guardrails.model.values import (
     Action,
     ConstraintKind,

@@ -1,64 +1,24 @@
-"""A person's word where one is asked: on which terms, for what, and what it permits."""
+"""A person's word where one is asked: for what, and what it permits."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from guardrails.model.decision import RowFilter
 from guardrails.model.request import Statement
-from guardrails.model.values import GrantKind, ImpactMode, RequestKind
+from guardrails.model.terms import ApprovalTerms
+from guardrails.model.values import GrantKind, RequestKind, Verification
 
-__all__ = ["ApprovalGrant", "ApprovalRequest", "ApprovalTerms", "BreakGlass", "Impact", "WorkingHours"]
-
-
-@dataclass(frozen=True, slots=True)
-class WorkingHours:
-    """When a yes counts: on `days` (0 is Monday) from `begins` until before `ends` (minutes after midnight) in `zone` (IANA)."""
-
-    days: tuple[int, ...]
-    begins: int
-    ends: int
-    zone: str = "UTC"
-
-
-@dataclass(frozen=True, slots=True)
-class BreakGlass:
-    """Who may run without waiting, loudly: members of `groups`; the review that follows is due within `review_s` seconds."""
-
-    groups: tuple[str, ...]
-    review_s: int = 86_400
-
-
-@dataclass(frozen=True, slots=True)
-class ApprovalTerms:
-    """Obligation: people in one of `groups` (anybody else than the requester when empty) must say yes within the time.
-
-    Args:
-        groups: Groups of the approvers.
-        expires_s: Seconds for which a request stays open and a yes stays good.
-        reason_required: Whether an approver has to say why.
-        quorum: How many different people have to say yes.
-        hours: When a yes counts; all of them hold, none means always.
-        break_glass: Who may run without waiting; None: nobody.
-        window_s: Longest time for which a grant may be given ahead, for any number of statements; 0: none may.
-        impact: What a change would do is found out by running it and rolling it back, by estimating, or not at all.
-    """
-
-    groups: tuple[str, ...] = ()
-    expires_s: int = 900
-    reason_required: bool = True
-    quorum: int = 1
-    hours: tuple[WorkingHours, ...] = ()
-    break_glass: BreakGlass | None = None
-    window_s: int = 0
-    impact: ImpactMode = "count"
+__all__ = ["ApprovalGrant", "ApprovalRequest", "Impact"]
 
 
 @dataclass(frozen=True, slots=True)
 class Impact:
     """What a change would do: rows changed by relation, as counted in a transaction that was rolled back, or as estimated.
 
-    `error` is the code of what went wrong when it was tried, empty when nothing did; then nothing is known of the rows.
+    `error` is the code of what went wrong when it was rehearsed or estimated, empty when nothing did; rows are then estimated, or
+    unknown where there are none.
     """
 
     rows: tuple[tuple[str, int], ...] = ()
@@ -90,6 +50,8 @@ class ApprovalRequest:
         impact: What it would change; None where nobody tried.
         why: What the requester says it is for.
         window_s: Of a grant ahead: for how long it is asked.
+        row_filters: Those that bind the requester, with their values.
+        requester_verified: How the requester is known; of who is known by more than a name, only people who are too may answer.
     """
 
     id: str
@@ -111,6 +73,8 @@ class ApprovalRequest:
     impact: Impact | None = None
     why: str = ""
     window_s: int = 0
+    row_filters: tuple[RowFilter, ...] = ()
+    requester_verified: Verification = "unverified"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from guardrails.model.access import Access
-from guardrails.model.approval import ApprovalTerms
 from guardrails.model.schema import ColumnRef
+from guardrails.model.terms import ApprovalTerms
 from guardrails.model.values import Effect, PredicateMode, Value
 
 __all__ = [

@@ -4,7 +4,7 @@ from guardrails.policy.binding import BoundPolicy
 from guardrails.policy.decide import decide, decide_action, decide_reveal
 from guardrails.policy.load import Policy, read_policy_text
 from guardrails.policy.names import named_column
-from guardrails.policy.obligations import revealed_mask, stored_mask
+from guardrails.policy.obligations import revealed_mask, stored_mask, terms_of
 from guardrails.policy.schema import PolicyFile, policy_schema
 from guardrails.policy.stores import require_kept_protection
 from guardrails.policy.tells import require_silence
@@ -24,5 +24,6 @@ __all__ = [
     "require_silence",
     "revealed_mask",
     "stored_mask",
+    "terms_of",
     "visible",
 ]

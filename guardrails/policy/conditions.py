@@ -111,8 +111,8 @@ class Condition:
 def variables_of(principal: Principal, context: Context) -> dict[str, object]:
     """Returns the values of all variables but `action` and `relation`, which differ from use to use.
 
-    `principal` has id, groups, issuer and verified, the attributes by their names, and all of these once more as `attributes`.
-    What is not known is an empty text.
+    `principal` has id, groups, issuer, verified and the ids of its actors, the attributes by their names, and all of these once more as
+    `attributes`. What is not known is an empty text.
     """
     attributes = {name: _cel_value(value) for name, value in principal.attributes.items()}
     person = attributes | {
@@ -120,6 +120,7 @@ def variables_of(principal: Principal, context: Context) -> dict[str, object]:
         "groups": sorted(principal.groups),
         "issuer": principal.issuer or "",
         "verified": principal.verified,
+        "actors": [actor.id for actor in principal.actors],
         "attributes": attributes,
     }
     session = {
@@ -127,6 +128,7 @@ def variables_of(principal: Principal, context: Context) -> dict[str, object]:
         "model": context.model or "",
         "conversation": context.conversation_id or "",
         "tool": context.tool or "",
+        "agent_key": context.agent_key or "",
     }
     return {"principal": person, "agent": context.agent or "", "purpose": context.purpose or "", "session": session}
 

@@ -39,6 +39,7 @@ __all__ = [
     "revealed_mask",
     "row_filters_for",
     "stored_mask",
+    "terms_of",
 ]
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -193,11 +194,16 @@ def approval_terms(rules: Iterable[Rule]) -> ApprovalTerms | None:
         expires_s=min(t.expires for t in terms),
         reason_required=any(t.reason_required for t in terms),
         quorum=max(t.quorum for t in terms),
-        hours=tuple(dict.fromkeys(_hours(t.hours) for t in terms if t.hours)),
+        hours=tuple(sorted({_hours(t.hours) for t in terms if t.hours})),
         break_glass=_break_glass([t.break_glass for t in terms]),
         window_s=min(t.window for t in terms),
         impact=max((t.impact for t in terms), key=get_args(ImpactMode).index),
     )
+
+
+def terms_of(rule: str, policy: BoundPolicy) -> ApprovalTerms | None:
+    """Returns the terms of one rule that asks for approval, by its id; None when there is no such rule."""
+    return next((approval_terms([b.rule]) for b in policy.rules if b.rule.id == rule and b.rule.effect == "approve"), None)
 
 
 def _in_common(groups: list[tuple[str, ...]]) -> tuple[str, ...] | None:

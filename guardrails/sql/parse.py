@@ -7,7 +7,7 @@ equal to what its own generated text parses to.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -134,8 +134,16 @@ def parse(statement: Statement, limits: Limits | None = None) -> Parsed:
     return Parsed(statement, dialect, tree, tuple(tokens), explain)
 
 
-def parse_tree(sql: str, tokens: list[Token], dialect: EngineDialect) -> exp.Expr:
+def parse_tree(
+    sql: str, tokens: list[Token], dialect: EngineDialect, *, note: Callable[[exp.Expr], object] | None = None
+) -> exp.Expr:
     """Parses tokens into one normalised tree: function names restored, every identifier folded and marked as quoted.
+
+    Args:
+        sql: The text.
+        tokens: Of the text.
+        dialect: The engine's rules.
+        note: Called with the tree while its nodes still say where they stand in the text.
 
     Raises:
         StatementError: It does not parse, or is more than one statement, or of a kind that is never run.
@@ -167,6 +175,8 @@ def parse_tree(sql: str, tokens: list[Token], dialect: EngineDialect) -> exp.Exp
         raise StatementError(
             "sql.statement_unsupported", f"{first[:40].upper()} in this form is not understood.", evidence=verb
         )
+    if note is not None:
+        note(tree)
     with _bounded():
         selects = numbered_selects(tree) if dialect.labels in _NUMBERED else []
         tree = _normalise(tree, dialect)

@@ -33,9 +33,9 @@ from guardrails.sql.parse import Parsed, parse
 from guardrails.sql.query import QueryResolver
 from guardrails.sql.scope import Output
 from guardrails.sql.tells import probes_of
-from guardrails.sql.views import ViewDefinition
+from guardrails.sql.views import ViewDefinition, ViewLookup
 
-__all__ = ["Resolved", "relation_access", "resolve"]
+__all__ = ["Resolved", "relation_access", "resolve", "view_lookup"]
 
 _OF_VIEWS = Limits(statement_bytes=1_000_000, tokens=50_000)
 """A view's definition is the owner's."""
@@ -113,6 +113,11 @@ def relation_access(catalog: Catalog, key: str) -> Access:
     name, schema = (exp.to_identifier(n, quoted=True) for n in (relation.name, relation.schema))
     tree = exp.Select(expressions=[exp.Star()], from_=exp.From(this=exp.Table(this=name, db=schema)))
     return resolve(Parsed(Statement("", {}, catalog.dialect), dialect_of(catalog.dialect), tree, ()), catalog).access
+
+
+def view_lookup(dialect: EngineDialect, catalog: Catalog) -> ViewLookup:
+    """Returns what gives the resolved definition of a view of the catalog, each resolved once."""
+    return _Views(dialect, catalog).definition
 
 
 def _access(tree: exp.Expr, kind: StatementKind, resolver: DefinitionResolver, outputs: list[Output]) -> Access:

@@ -61,11 +61,13 @@ def test_every_kind_of_entry_is_named(entries: list[dict[str, object]]) -> None:
     assert {"key.bind", "intent", "outcome", "refusal", "erasure", "approval.requested", "approval.decided"} <= kinds
     writers = [
         "entries.py",
-        "asking.py",
+        "sessions.py",
+        *(f"approval/{n}.py" for n in ("desk", "evidence")),
         "rotation.py",
         *(f"ledger/{n}.py" for n in ("log", "administration", "signing", "rotation")),
     ]
     source = "\n".join((ROOT / "guardrails" / writer).read_text("utf-8") for writer in writers)
+    kinds |= set(re.findall(r'_facts\("([a-z_.]+)"', source))
     kinds |= set(re.findall(r'"type": "([a-z_.]+)"', source)) - {"note"} | set(
         re.findall(r'^[A-Z]+ = "(key\.[a-z]+)"', source, re.MULTILINE)
     )

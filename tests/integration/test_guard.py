@@ -188,7 +188,7 @@ def test_approval_by_a_second_person_once(guard: Guard) -> None:
         with pytest.raises(ApprovalRequired):
             guard.execute(REFUND, {"id": 3})
     kinds = [e["type"] for e in entries(guard)]
-    assert kinds[:4] == ["approval.requested", "approval.decided", "approval.requested", "intent"]
+    assert kinds[:5] == ["approval.requested", "approval.decided", "approval.requested", "approval.used", "intent"]
     intent = next(e for e in entries(guard) if e["type"] == "intent")
     assert intent["approval"]["approver"] == "lea@example.com"
 

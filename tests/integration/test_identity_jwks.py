@@ -46,7 +46,7 @@ class Issuer:
         self.reads = 0
         self.is_down = False
         self.said_issuer = self.url
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     def answer(self, path: str) -> tuple[int, bytes]:
         if path == "/.well-known/openid-configuration":

@@ -305,3 +305,24 @@ def test_what_is_seen_of_the_schema_is_what_a_select_may_read(
             access = resolve(parse(statement), CATALOG).access
             is_refused = decide(access, policy, principal, context).effect == "deny"
             assert is_refused == (column not in seen.get(key, ())), (key, column)
+
+
+@given(rules_of, an_access(), principals, contexts, st.sampled_from(["a.x", "b.y", "*.x", "v.*"]))
+@settings(max_examples=150, deadline=None)
+def test_an_approval_lifts_the_masks_that_it_names_of_reads_alone_and_nothing_else_changes(
+    rules: list[Rule], access: Access, principal: Principal, context: Context, named: str
+) -> None:
+    asking: Rule = {"effect": "approve", "actions": ["select"], "columns": [named]}
+    before = decide(access, bound([*rules, asking]), principal, context)
+    policy = bound([*rules, asking | {"approval": {"unmask": True}}])
+    after = decide(access, policy, principal, context)
+    lifted = set(after.obligations.lifted)
+    assert lifted <= policy.rules[-1].columns
+    assert not lifted or (after.effect == "approve" and set(access.actions) == {"select"})
+    if after.effect == "approve" and before.effect == "approve":
+        kept = tuple(mask for mask in before.obligations.masks if mask.column not in lifted)
+        assert after.obligations.masks == kept
+        assert after.obligations.row_filters == before.obligations.row_filters
+    else:
+        # What a mask refuses may be read once it is approved; nothing runs that did not have to be approved.
+        assert after.effect == before.effect or (before.effect, after.effect) == ("deny", "approve")

@@ -66,7 +66,9 @@ def test_one_answer_and_one_use(url: str) -> None:
             with pytest.raises(Denied) as refused:
                 answer("r1", BO, "again", 151)
             assert refused.value.code == "approval.closed"
-        assert store.consume("d1", 160) == ApprovalGrant("r1", "d1", BO.id, "checked with the customer", 150)
+        assert store.consume("d1", 160) == ApprovalGrant(
+            "r1", "d1", BO.id, "checked with the customer", 150, approvers=(BO.id,)
+        )
         assert store.consume("d1", 160) is None
         assert store.status("r1", now=160).state == "used"
 

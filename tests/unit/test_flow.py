@@ -99,9 +99,26 @@ def test_an_approval_for_something_else_does_not_count() -> None:
     steps, _ = start("UPDATE orders SET status = 'x' WHERE id = 1")
     step = until(steps, flow.SeekApproval)
     assert isinstance(step, flow.SeekApproval)
+    refusal = steps.send(ApprovalGrant("r", "f" * 64, "lea", "", 0))
+    assert isinstance(refusal, flow.Append)
+    assert refusal.entry["type"] == "refusal"
+    assert isinstance(steps.send(APPENDED), flow.Notify)
     with pytest.raises(Denied) as caught:
-        steps.send(ApprovalGrant("r", "f" * 64, "lea", "", 0))
+        steps.send(None)
     assert caught.value.code == "approval.mismatch"
+    assert caught.value.receipt is not None
+
+
+def test_a_no_is_recorded_as_a_refusal_before_it_is_raised() -> None:
+    steps, _ = start("UPDATE orders SET status = 'x' WHERE id = 1")
+    until(steps, flow.SeekApproval)
+    refusal = steps.throw(Denied("approval.denied", "The approver said no.", evidence={"by": "lea"}))
+    assert isinstance(refusal, flow.Append)
+    assert refusal.entry["decision"]["reasons"] == [{"code": "approval.denied", "rule": None}]  # type: ignore[index, call-overload]
+    steps.send(APPENDED)
+    with pytest.raises(Denied) as caught:
+        steps.send(None)
+    assert (caught.value.code, caught.value.evidence) == ("approval.denied", {"by": "lea"})
 
 
 def test_the_approved_digest_depends_on_everything() -> None:

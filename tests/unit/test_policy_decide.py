@@ -10,6 +10,7 @@ from guardrails.catalog import from_ddl
 from guardrails.model import (
     Access,
     ApprovalTerms,
+    BreakGlass,
     Catalog,
     ColumnRef,
     Context,
@@ -19,6 +20,7 @@ from guardrails.model import (
     Principal,
     RelationUse,
     Statement,
+    WorkingHours,
 )
 from guardrails.policy import BoundPolicy, Policy, decide, decide_action
 from guardrails.sql import parse, resolve
@@ -288,6 +290,40 @@ def test_the_strictest_terms_hold() -> None:
     assert judge("SELECT 1 FROM contacts", policy).obligations.approval == ApprovalTerms(("cfo", "legal"), 900, True)
     impossible = judge("SELECT 1 FROM orders, salaries", policy)
     assert (impossible.effect, impossible.code) == ("deny", "policy.obligation")
+
+
+def test_the_terms_of_several_rules_are_met_together() -> None:
+    day = {"begins": "09:00", "ends": "17:00"}
+    first = {"quorum": 2, "hours": day, "break_glass": {"groups": ["oncall", "cfo"], "review": "2h"}, "window": "1h"}
+    second = {"hours": {"days": ["sat"], "begins": "00:00", "ends": "24:00", "zone": "Europe/Berlin"}, "impact": "none"}
+    third = {"break_glass": {"groups": ["oncall"], "review": "1h"}, "window": "30m", "hours": day}
+    policy = bound(
+        rule("a", "approve", relations="orders", approval=first),
+        rule("b", "approve", relations="customers", approval=second),
+        rule("c", "approve", relations="salaries", approval=third),
+    )
+    weekdays = WorkingHours((0, 1, 2, 3, 4), 540, 1020)
+    alone = judge("SELECT 1 FROM orders", policy).obligations.approval
+    assert alone == ApprovalTerms((), 900, True, 2, (weekdays,), BreakGlass(("cfo", "oncall"), 7200), 3600, "count")
+    both = judge("SELECT 1 FROM orders, salaries", policy).obligations.approval
+    assert both == ApprovalTerms((), 900, True, 2, (weekdays,), BreakGlass(("oncall",), 3600), 1800, "count")
+    saturday = WorkingHours((5,), 0, 1440, "Europe/Berlin")
+    mixed = judge("SELECT 1 FROM orders, customers", policy).obligations.approval
+    assert mixed == ApprovalTerms((), 900, True, 2, (weekdays, saturday), None, 0, "none")
+
+
+def test_an_approved_select_reads_the_real_values_that_the_rule_names() -> None:
+    ask = rule("real", "approve", columns=["customers.email", "customers.ssn"], approval={"unmask": True}, purposes=["fraud"])
+    columns = {"customers.email": {"mask": "full"}, "customers.ssn": {"mask": "deny"}, "customers.name": {"mask": "full"}}
+    policy = bound(READ, ask, columns=columns, **PURPOSES)
+    fraud = Context(purpose="fraud")
+    decision = judge("SELECT name, email FROM customers WHERE email LIKE 'a%'", policy, context=fraud)
+    assert (decision.effect, [str(c) for c in decision.obligations.lifted]) == ("approve", ["customers.email", "customers.ssn"])
+    assert [str(m.column) for m in decision.obligations.masks] == ["customers.name"]
+    assert judge("SELECT ssn FROM customers", policy, context=fraud).effect == "approve"
+    masked = judge("SELECT name, email FROM customers", policy)
+    assert (masked.effect, masked.obligations.lifted, len(masked.obligations.masks)) == ("allow", (), 3)
+    assert judge("SELECT ssn FROM customers", policy).effect == "deny"
 
 
 def test_masks_hold_for_every_relation_that_is_touched_but_for_who_is_exempt() -> None:

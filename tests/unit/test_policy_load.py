@@ -16,6 +16,7 @@ _RULE = "{id: a, effect: allow, actions: [select], relations: [orders]}"
 _HEAD = f"version: 1\nrules:\n  - {_RULE}\n"
 
 # `▸` stands just before the place at which the error must point.
+_ASK = _HEAD.replace("allow", "approve").replace("]}", "], approval: {T}}")
 BROKEN = [
     # Not YAML, or YAML that this form does not have.
     ("policy.syntax", "▸", "empty"),
@@ -90,6 +91,16 @@ BROKEN = [
     ("policy.contradiction", _HEAD.replace("select", "email.send").replace("relations", "▸relations"), "no effect"),
     ("policy.contradiction", _HEAD.replace("]}", "], ▸where: optional}"), "no effect"),
     ("policy.contradiction", _HEAD.replace("]}", "], ▸approval: {groups: [x]}}"), "no effect"),
+    # Terms of approvals.
+    ("policy.invalid", _ASK.replace("T", "hours: {begins: '17:00', ends: ▸'09:00'}"), "not later"),
+    ("policy.invalid", _ASK.replace("T", "hours: {begins: ▸'9:00', ends: '17:00'}"), "begins"),
+    ("policy.invalid", _ASK.replace("T", "hours: {begins: '09:00', ends: '17:00', zone: ▸Europe/Nowhere}"), "no time zone"),
+    ("policy.invalid", _ASK.replace("T", "quorum: ▸0"), "greater than"),
+    ("policy.invalid", _ASK.replace("T", "break_glass: ▸{review: 1h}"), "`groups` is missing"),
+    ("policy.invalid", _ASK.replace("T", "break_glass: {groups: [▸'on*']}"), "in full"),
+    ("policy.invalid", _ASK.replace("T", "groups: [▸'*']"), "in full"),
+    ("policy.contradiction", _ASK.replace("T", "unmask: ▸true"), "no effect"),
+    ("policy.contradiction", _ASK.replace("select", "update").replace("T", "unmask: ▸true"), "no effect"),
     # Purposes.
     ("policy.invalid", _HEAD.replace("]}", "], purposes: [▸fraud]}"), "is not declared"),
     ("policy.invalid", _HEAD.replace("]}", "], purposes: [▸frud]}") + "purposes: {fraud: {description: x}}\n", "Did you mean `fraud`?"),

@@ -59,6 +59,11 @@ class PostgresStore(PostgresRows):
         super().__init__(self._own)
 
     @property
+    def target(self) -> Target:
+        """Where it is; for what keeps its own tables in the same database."""
+        return self._target
+
+    @property
     def schema(self) -> str:
         """The schema of the tables."""
         return self._target.schema

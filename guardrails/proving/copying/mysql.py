@@ -180,7 +180,7 @@ class _Own:
         self._engine = engine
         self.dialect = engine.dialect
         self.name = engine.name
-        self.execute = engine.execute
+        self.execute, self.rehearse = engine.execute, engine.rehearse
         self.dispose = engine.dispose
 
     def catalog(self) -> Catalog:

@@ -1,0 +1,147 @@
+"""Sessions: who acts, through which agent and why, with a key that signs what they do; no longer than the principal's token is valid.
+
+`Sessions` makes them for one guard. It settles which agent acts (the one that the token names, or the one that code names), lets that
+agent prove itself where it has a key, and ends a session, on record, when its principal has expired.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+
+from guardrails.budget import ProbeBudget
+from guardrails.entries import session_facts
+from guardrails.errors import IdentityError
+from guardrails.identity.agents import AgentKey
+from guardrails.identity.delegation import acting_agent
+from guardrails.identity.registry import AgentRegistry
+from guardrails.ledger import Ledger, Private, SessionKey
+from guardrails.model import Context, Principal
+from guardrails.policy import Policy
+
+__all__ = ["Session", "Sessions"]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Who acts, through what, and why: in force for everything called inside `Guard.session`. Its key signs what it records.
+
+    `emergency` says why the glass is broken, empty when it is not.
+    """
+
+    principal: Principal
+    context: Context
+    budget: ProbeBudget
+    key: SessionKey
+    subjects: tuple[str, ...] = ()
+    emergency: str = ""
+
+
+class Sessions:
+    """Makes and ends the sessions of one guard. Safe to share between threads.
+
+    Args:
+        ledger: Where they record what they do.
+        agents: The agents that may act; None: any, and none has to prove itself.
+        clock_s: Unix time in seconds.
+    """
+
+    def __init__(
+        self, ledger: Ledger, agents: AgentRegistry | None = None, *, clock_s: Callable[[], float] = time.time
+    ) -> None:
+        self._ledger = ledger
+        self._agents = agents
+        self._clock_s = clock_s
+        self._lock = threading.Lock()
+        self._policy_keeper: SessionKey | None = None
+        self._ended: set[str] = set()
+
+    def make(
+        self,
+        policy: Policy,
+        principal: Principal,
+        context: Context,
+        *,
+        agent_key: AgentKey | None = None,
+        subjects: Collection[str] = (),
+    ) -> Session:
+        """Makes a session, known to the ledger.
+
+        Args:
+            policy: In force.
+            principal: On whose behalf.
+            context: Agent, model, purpose; the session's id is made here.
+            agent_key: Of the agent, which signs the session's facts.
+            subjects: The people that the work is about.
+
+        Raises:
+            IdentityError: The principal has no id (identity.principal_invalid) or has expired (identity.token_expired); its token or
+                key names another agent (identity.delegation_mismatch); the agent is not known or has not shown its key
+                (identity.agent_unproven).
+        """
+        if not principal.id.strip():
+            raise IdentityError("identity.principal_invalid", "The principal has no id.")
+        if self._has_expired(principal):
+            raise _expired()
+        settled = self._settled(principal, replace(context, session_id=uuid.uuid4().hex), agent_key)
+        key = self._key(policy, principal, settled)
+        if agent_key is not None:
+            key.facts["proof"] = agent_key.prove(key.binding(settled.session_id))
+        self._ledger.bind(settled.session_id, key)
+        return Session(principal, settled, ProbeBudget(), key, tuple(dict.fromkeys((principal.id, *subjects))))
+
+    def require_valid(self, session: Session) -> None:
+        """Checks that a session may go on; one that may not ends, once, with an entry of type ``session.expired``.
+
+        Raises:
+            IdentityError: The principal's token has expired (identity.token_expired).
+            LedgerError: The end could not be recorded.
+        """
+        if not self._has_expired(session.principal):
+            return
+        with self._lock:
+            has_ended = session.context.session_id in self._ended
+            self._ended.add(session.context.session_id)
+        if not has_ended:
+            try:
+                entry = {"type": "session.expired", "session": session.context.session_id}
+                self._ledger.append(entry | {"expires_at": session.principal.expires_at})
+            except BaseException:
+                self.forget(session)  # so that the next attempt records it
+                raise
+        raise _expired()
+
+    def forget(self, session: Session) -> None:
+        """Lets go of a session that is over."""
+        with self._lock:
+            self._ended.discard(session.context.session_id)
+
+    def _has_expired(self, principal: Principal) -> bool:
+        return principal.expires_at is not None and principal.expires_at <= self._clock_s()
+
+    def _settled(self, principal: Principal, context: Context, agent_key: AgentKey | None) -> Context:
+        names = self._agents.name_of if self._agents is not None else None
+        agent = acting_agent(principal, context.agent, names)
+        if agent_key is not None and agent not in (None, agent_key.name):
+            raise IdentityError("identity.delegation_mismatch", "The key is another agent's than the one that acts.")
+        agent = agent_key.name if agent_key is not None else agent
+        if self._agents is not None:
+            self._agents.require(agent, agent_key)
+        return replace(context, agent=agent, agent_key=agent_key.fingerprint if agent_key is not None else None)
+
+    def _key(self, policy: Policy, principal: Principal, context: Context) -> SessionKey:
+        """A key for one session; the first that records anything also keeps the policy's text, for evidence of what was in force."""
+        facts = session_facts(principal, context) | {"policy": policy.digest}
+        with self._lock:
+            if self._policy_keeper is not None and self._policy_keeper.is_bound:
+                return SessionKey(facts)
+            text = Private(policy.canonical.encode("utf-8", "surrogatepass"), keep=self._ledger.has_vault)
+            self._policy_keeper = SessionKey(facts, {"policy": text})
+            return self._policy_keeper
+
+
+def _expired() -> IdentityError:
+    return IdentityError("identity.token_expired", "The principal's token has expired.")
