@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from guardrails.ledger import Ledger, SessionKey
-from guardrails.ledger.keys import Ed25519Signer
 
 __all__ = ["DAYS", "build"]
 
 DAYS = 90
-_SIDE_BY_SIDE = 400
+_SIDE_BY_SIDE = 1000
 _ROUNDS = 24
 _PEOPLE = [f"person{n}@example.com" for n in range(200)]
 _AGENTS = [f"agent-{n}" for n in range(12)]
@@ -35,7 +34,7 @@ def build(path: Path, size: int, *, seed: int = 1, side_by_side: int = _SIDE_BY_
         return min(begins_ns + DAYS * 86_400 * 10**9 * done // size, time.time_ns())
 
     done = 0
-    with Ledger.open(path, signer=Ed25519Signer.generate("example.com/benchmark"), clock_ns=clock_ns) as ledger:
+    with Ledger.open(path, clock_ns=clock_ns) as ledger:
         generation = 0
         while done < size:
             keys = {f"{generation * side_by_side + n:032x}": SessionKey(_facts(chance)) for n in range(side_by_side)}

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
+from small_png import small_png
 
 from guardrails.console import Console
 from tests.support.console_demo import BO, KIM, LEA, ConsoleDemo, open_demo, serve
@@ -35,6 +36,7 @@ class Shot:
     who: str = "lea"
     height: int = 800
     wait_for: str = "main h1"
+    looks: tuple[str, ...] = ("light",)
     typed: tuple[tuple[str, str], ...] = ()
     pressed: str = ""
 
@@ -52,23 +54,29 @@ TRIED = (
 """What the dry run is shown with."""
 
 SHOTS = (
-    Shot("inbox", "/inbox"),
-    Shot("request", "/requests/{quorum}"),
+    Shot("inbox", "/inbox", looks=("light", "dark", "phone")),
+    Shot("request", "/requests/{quorum}", height=1160, wait_for="ins.after", looks=("light", "dark", "phone")),
     Shot("request-unmask", "/requests/{unmask}"),
     Shot("request-for-others", "/requests/{refund}", who="kim"),
     Shot("windows", "/windows"),
     Shot("reviews", "/reviews"),
     Shot("review", "/reviews/{review}"),
-    Shot("live", "/live"),
+    Shot("live", "/live", looks=("light", "dark")),
+    Shot("sessions", "/sessions", who="kim"),
+    Shot("session", "/sessions/{session}", who="kim", wait_for="[data-verdict][data-state=good]"),
+    Shot("session-values", "/sessions/{session}", who="kim", typed=(("#reason", "Complaint 17"),), pressed="Show kept values"),
+    Shot("ledger", "/ledger", who="kim", wait_for="[data-verdict][data-state=good]"),
+    Shot("entry", "/ledger/3", who="kim", wait_for="[data-verdict][data-state=good]"),
+    Shot("statistics", "/statistics?period=day", who="kim", looks=("light", "dark")),
     Shot("policy", "/policy", who="kim"),
     Shot("dry-run", "/try", who="kim", wait_for=".coloured", typed=TRIED, pressed="Try it"),
 )
 """Every picture; pages that other modules add are added here."""
 
 LOOKS: Mapping[str, dict[str, object]] = {
-    "": {"color_scheme": "light", "viewport": {"width": 1200, "height": 800}},
-    "-dark": {"color_scheme": "dark", "viewport": {"width": 1200, "height": 800}},
-    "-phone": {"color_scheme": "light", "viewport": {"width": 360, "height": 720}, "has_touch": True, "is_mobile": True},
+    "light": {"color_scheme": "light", "viewport": {"width": 1200, "height": 800}},
+    "dark": {"color_scheme": "dark", "viewport": {"width": 1200, "height": 800}},
+    "phone": {"color_scheme": "light", "viewport": {"width": 360, "height": 720}, "has_touch": True, "is_mobile": True},
 }
 
 
@@ -91,15 +99,16 @@ def main() -> None:
     """Takes the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", help="names of pictures; all by default")
-    parser.add_argument("--looks", nargs="*", default=list(LOOKS), help="'' (light), -dark, -phone")
+    parser.add_argument("--looks", nargs="*", choices=list(LOOKS), help="all in these; by default each in those that it names")
     parser.add_argument("--into", type=Path, default=FOLDER)
     options = parser.parse_args()
     options.into.mkdir(parents=True, exist_ok=True)
     wanted = [shot for shot in SHOTS if not options.only or shot.name in options.only]
     with running() as (demo, address), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM)
-        for look in options.looks:
-            _shoot_all(browser, demo, address, look, wanted, options.into)
+        for look in options.looks or LOOKS:
+            shots = [shot for shot in wanted if options.looks or look in shot.looks]
+            _shoot_all(browser, demo, address, look, shots, options.into)
         browser.close()
 
 
@@ -109,24 +118,35 @@ def _shoot_all(browser: Browser, demo: ConsoleDemo, address: str, look: str, sho
         page = context.new_page()
         page.on("console", lambda message: message.type == "error" and print(f"  console: {message.text} {message.location}"))
         page.goto(demo.link(PEOPLE[who]))
-        if who == "lea":
-            _take(page, into / f"signin{look}.png")
+        if who == "lea" and look == "light":
+            _take(page, into / f"signin{_suffix(look)}.png")
         page.get_by_role("button", name="Sign in").click()
+        if who == "kim":
+            # On the first visit a browser learns the log's key; from then on it holds the ledger against what it knows.
+            page.goto(f"{address}/ledger")
+            page.locator("[data-verdict]:not([data-state=waiting])").first.wait_for()
         for shot in shots:
             if shot.who == who:
+                page.set_viewport_size(
+                    {"width": page.viewport_size["width"], "height": shot.height if look != "phone" else 720}
+                )
                 page.goto(address + shot.path.format(**demo.requests))
                 for field, text in shot.typed:
                     page.fill(field, text)
                 if shot.pressed:
                     page.get_by_role("button", name=shot.pressed).click()
                 page.locator(shot.wait_for).first.wait_for()
-                _take(page, into / f"{shot.name}{look}.png")
+                _take(page, into / f"{shot.name}{_suffix(look)}.png")
         context.close()
+
+
+def _suffix(look: str) -> str:
+    return "" if look == "light" else f"-{look}"
 
 
 def _take(page: Page, path: Path) -> None:
     page.wait_for_timeout(350)  # htmx fills the parts that load on their own
-    page.screenshot(path=path)
+    path.write_bytes(small_png(page.screenshot()))
     overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     print(f"{path.name}: {path.stat().st_size // 1024} kB{f', {overflow} px too wide' if overflow > 0 else ''}")
 

@@ -17,14 +17,39 @@ from guardrails.console.context import Console
 from guardrails.console.failing import answer_bug, answer_error, answer_http
 from guardrails.console.navigation import NavigationItem
 from guardrails.console.page import GUARDED
-from guardrails.console.pages import inbox, ledger, live, policy, records, requests, reviews, signing_in, statistics, windows
+from guardrails.console.pages import (
+    inbox,
+    ledger,
+    live,
+    policy,
+    previews,
+    records,
+    requests,
+    reviews,
+    signing_in,
+    statistics,
+    windows,
+)
 from guardrails.console.rendering import STATIC, environment
 from guardrails.console.security import Guarding, RateLimit
 from guardrails.errors import GuardrailsError, UsageError
 
 __all__ = ["PAGES", "create_app"]
 
-PAGES: tuple[ModuleType, ...] = (signing_in, inbox, requests, windows, reviews, live, records, ledger, policy, statistics, api)
+PAGES: tuple[ModuleType, ...] = (
+    signing_in,
+    inbox,
+    requests,
+    previews,
+    windows,
+    reviews,
+    live,
+    records,
+    ledger,
+    policy,
+    statistics,
+    api,
+)
 """Every module of pages, each with `ROUTES` and, where the pages list it, `NAVIGATION`."""
 
 _STATIC_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml", "txt": "text/plain"}

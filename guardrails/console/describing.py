@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,9 +26,11 @@ _TITLES = {
     "message": "Message",
     "approval.requested": "Asks for approval",
     "approval.decided": "Answer",
+    "approval.used": "Approval used",
     "approval.review.opened": "Review opened",
     "approval.review.closed": "Review closed",
     "approval.window.ended": "Grant ended",
+    "session.expired": "Token expired",
     "values.viewed": "Kept values shown",
     "mask_key.rotated": "New mask key",
     "erasure": "Erasure",
@@ -36,7 +39,18 @@ _TITLES = {
     "key.retire": "Key of the log retired",
     "key.revoke": "Key of the log revoked",
 }
-_TONES = {"allow": "good", "ok": "good", "approved": "good", "deny": "bad", "denied": "bad", "error": "bad", "unknown": "bad"}
+_DIGEST = re.compile(r"[0-9a-f]{32,}")
+_GRANTED = {"break_glass": ("glass broken", "bad"), "window": ("granted ahead", "good")}
+_TONES = {
+    "allow": "good",
+    "approve": "good",
+    "ok": "good",
+    "approved": "good",
+    "deny": "bad",
+    "denied": "bad",
+    "error": "bad",
+    "unknown": "bad",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +111,10 @@ def describe(entry: Entry | None) -> Described:
         case "approval.decided":
             answer = _word(entry, "answer")
             return Described(kind, title, detail=f"by {_by(entry, 'approver')}", chip=answer, tone=_tone(answer))
+        case "approval.review.opened":
+            return Described(kind, title, detail=f"by {_word(entry, 'requester')}", chip="glass broken", tone="bad")
+        case "approval.review.closed":
+            return Described(kind, title, detail=f"by {_by(entry, 'approver')}", chip="closed", tone="good")
         case "values.viewed":
             return Described(kind, title, detail=f"to {_by(entry, 'by')}", chip="seen", tone="mark")
     return Described(kind, title, detail=_rest(entry))
@@ -126,7 +144,8 @@ def _decided(entry: Entry, kind: str, title: str) -> Described:
         detail = ", ".join(codes) + (f"; {detail}" if detail else "")
         return Described(kind, title, text, detail, "refused", "bad")
     chip = {"allow": "allowed", "approve": "approved"}.get(effect, effect)
-    return Described(kind, title, text, detail, chip, "good" if chip in ("allowed", "approved") else "bad")
+    chip, tone = _GRANTED.get(str(_part(entry, "approval").get("kind")), (chip, _TONES.get(effect, "bad")))
+    return Described(kind, title, text, detail, chip, tone)
 
 
 def _ended(entry: Entry, kind: str, title: str) -> Described:
@@ -157,7 +176,11 @@ def _by(entry: Entry, name: str) -> str:
 def _rest(entry: Entry) -> str:
     """Names and plain values of an entry of another kind."""
     stamped = {"type", "v", "id", "time", "seq", "session", "writer", "sig", "commitments", "salts"}
-    plain = [f"{name} {value}" for name, value in entry.items() if name not in stamped and isinstance(value, (str, int))]
+    plain = [
+        f"{name} {str(value)[:12] + '…' if _DIGEST.fullmatch(str(value)) else value}"
+        for name, value in entry.items()
+        if name not in stamped and isinstance(value, (str, int))
+    ]
     return ", ".join(plain)[:300]
 
 

@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 
 from guardrails.console.describing import span_us
 from guardrails.console.plotting import Heatmap, Plot, bars, heatmap, histogram, stacked
-from guardrails.console.projection.folding import DAY_S, HOUR_S
+from guardrails.console.projection.folding import DAY_S, GRAINS, HOUR_S
 from guardrails.console.projection.queries import Queries
 from guardrails.console.projection.rows import LatencyRow, Tally
+from guardrails.console.projection.shown import shown_columns
 
 __all__ = ["PERIODS", "Figures", "Period", "figures"]
 
@@ -20,7 +21,6 @@ _MOST_BARS = 12
 _MOST_PEOPLE = 15
 _MOST_COLUMNS = 12
 _MOST_CELLS = 20_000
-_HOWS = ("masked", "lifted", "clear")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ PERIODS = {
         Period("day", "24 hours", DAY_S, HOUR_S, "day", "%H:%M"),
         Period("week", "7 days", _WEEK_S, 6 * HOUR_S, "day", "%d. %Hh"),
         Period("month", "4 weeks", 4 * _WEEK_S, DAY_S, "week", "%m-%d"),
-        Period("quarter", "13 weeks", 13 * _WEEK_S, _WEEK_S, "week", "%m-%d"),
+        Period("quarter", "12 weeks", 12 * _WEEK_S, _WEEK_S, "month", "%m-%d"),
         Period("all", "Everything", 0, 0, "all", "%Y-%m-%d"),
     )
 }
@@ -109,8 +109,8 @@ def figures(queries: Queries, period: Period, now_s: int, *, protected: Collecti
 def _span(queries: Queries, period: Period, until_s: int) -> tuple[int, int]:
     if period.length_s:
         since_s = until_s - period.length_s
-        # Weeks are kept whole, so a period of weeks begins where one does.
-        return (since_s - since_s % (_WEEK_S if period.grain == "week" else period.step_s), period.step_s)
+        # Weeks and months of four weeks are kept whole, so a period of them begins where one does.
+        return since_s - since_s % max(period.step_s, GRAINS[period.grain] if period.grain != "day" else 0), period.step_s
     first = queries.first_time_us()
     since_s = (first if first is not None else until_s * 1_000_000) // 1_000_000
     since_s -= since_s % DAY_S
@@ -167,20 +167,14 @@ def _quantile(found: Sequence[LatencyRow], share: float) -> int:
 
 
 def _columns(queries: Queries, period: Period, since_s: int, until_s: int, protected: Collection[str]) -> Heatmap:
-    """Who was shown which sensitive columns: those that the policy protects, or that were masked or lifted for somebody."""
-    since_s = 0 if period.grain == "all" else since_s
-    shown = {
-        how: queries.tallies(f"{how}.{period.grain}", since_s=since_s, until_s=until_s, step_s=0, limit=_MOST_CELLS)
-        for how in _HOWS
-    }
-    sensitive = {tally.name for how in ("masked", "lifted") for tally in shown[how]} | set(protected)
-    counts = defaultdict[tuple[str, str], dict[str, int]](dict)
-    people, columns = Counter[str](), Counter[str]()
-    for how, tallies in shown.items():
-        for tally in tallies:
-            if tally.name in sensitive:
-                counts[tally.subject, tally.name][how] = tally.count
-                people[tally.subject] += tally.count
-                columns[tally.name] += tally.count
-    names = [name for name, _ in people.most_common(_MOST_PEOPLE)]
-    return heatmap("Sensitive columns by principal", names, [c for c, _ in columns.most_common(_MOST_COLUMNS)], dict(counts))
+    """Who was shown which sensitive columns."""
+    found = shown_columns(
+        queries.projection,
+        period.grain,
+        0 if period.grain == "all" else since_s,
+        until_s,
+        protected=protected,
+        most_people=_MOST_PEOPLE,
+        most_columns=_MOST_COLUMNS,
+    )
+    return heatmap("Sensitive columns by principal", found.people, found.columns, found.counts)

@@ -44,7 +44,7 @@ def projected(request: Request) -> Projected:
     if projection is None:
         raise LedgerError("ledger.unavailable", "This console was started without figures of the ledger.")
     try:
-        projection.refresh(_SOON)
+        projection.refresh(_SOON, wait=False)
         size, contradiction = console.ledger.size, ""
     except TamperedError as error:
         # The pages are there to show it.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from guardrails.approval.approvers import is_same_person
 from guardrails.approval.hours import require_hours
 from guardrails.approval.status import ApprovalStatus
-from guardrails.console.showing import duration
+from guardrails.console.showing import duration, tidy
 from guardrails.console.understanding import relations_of
 from guardrails.console.viewer import Viewer
 from guardrails.errors import Denied, GuardrailsError
@@ -103,7 +103,7 @@ def title_of(request: ApprovalRequest) -> str:
         columns = [c.name for c in target[0].columns if c.happening == "written"]
         named = f": {_listed(columns)}" if kind == "update" and len(target) == 1 else ""
         return f"{_VERBS[kind]} {_listed([r.name for r in target])}{named}"
-    return request.summary or request.sql or _KIND_TITLES[request.kind]
+    return request.summary or _KIND_TITLES[request.kind]
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -120,7 +120,7 @@ def view_of(status: ApprovalStatus, viewer: Viewer, now: int) -> RequestView:
     return RequestView(
         status,
         is_complete,
-        request.sql if is_complete else normalised if isinstance(normalised, str) else "",
+        request.sql if is_complete else tidy(normalised) if isinstance(normalised, str) else "",
         statement.sql if is_complete and statement is not None else "",
         _values(statement.params) if is_complete and statement is not None else (),
         viewer.objection(request),

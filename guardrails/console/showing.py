@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 
 from guardrails.model import WorkingHours
 
-__all__ = ["FILTERS", "ago", "duration", "moment", "now_s", "short", "sql_markup"]
+__all__ = ["FILTERS", "ago", "duration", "finalised", "moment", "now_s", "short", "sql_markup", "tidy"]
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -25,6 +25,7 @@ _SQL = re.compile(
       | (?P<word>\b[A-Za-z_]\w*\b)""",
     re.VERBOSE | re.DOTALL,
 )
+_APART = re.compile(r" (?=[.,)])|(?<=[.(:]) ")
 _KEYWORDS = frozenset(
     """all alter and as asc between by case cast create cross cte data delete desc distinct drop else end except exists explain filter
     for from full group having in index inner insert intersect interval into is join key lateral left like limit matched merge not null
@@ -107,7 +108,20 @@ def one_line(text: str, length: int = _LINE_CHARACTERS) -> str:
 
 def visible(text: str) -> str:
     """Returns a text in which characters that do not show, or change the direction of writing, are written as escapes."""
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+    if text.isprintable():
+        return text
+    plain = text.replace("\r\n", "\n")
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in plain)
+
+
+def finalised(value: object) -> object:
+    """Returns what a template puts out for a value: every text is made `visible`, so that no name can disguise itself."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def tidy(text: str) -> str:
+    """Returns a normalised statement, whose words all stand apart, with its signs where people put them: ``c.id, :id``."""
+    return _APART.sub("", text)
 
 
 def sql_markup(text: str) -> Markup:
@@ -134,6 +148,7 @@ FILTERS: dict[str, Callable[..., object]] = {
     "one_line": one_line,
     "short": short,
     "sql": sql_markup,
+    "tidy": tidy,
     "visible": visible,
 }
 """Filters of the templates, by name."""

@@ -18,8 +18,8 @@ class SignInFlow(Protocol):
         """Returns the address to send the browser to, and what has to be kept until it comes back."""
         ...
 
-    def finish(self, transaction: Mapping[str, str], query: Mapping[str, str]) -> Principal:
-        """Returns who signed in, from what was kept and what the provider sent along.
+    def finish(self, transaction: Mapping[str, str], query: str) -> Principal:
+        """Returns who signed in, from what was kept and the query string that the provider sent along.
 
         Raises:
             IdentityError: It does not fit together, or the provider vouches for nobody.

@@ -31,6 +31,7 @@ __all__ = ["DuckdbEngine", "plain_value"]
 
 _ROWS_AT_ONCE = 100
 _FIRST_WORDS = frozenset({"(", "SELECT", "VALUES", "WITH", "INSERT", "UPDATE", "DELETE"})
+_CHANGES = frozenset({"INSERT", "UPDATE", "DELETE"})
 _MACROS_SECONDS = 1.0
 _KINDS = {
     "select": duckdb.StatementType.SELECT,
@@ -155,6 +156,9 @@ class DuckdbEngine:
         except duckdb.Error as error:
             raise duckdb_failure(error) from error
         allowed = {_KINDS[a] for a in plan.actions if a in _KINDS} if not plan.is_explain else {duckdb.StatementType.EXPLAIN}
+        if not plan.is_read_only and _holds_several_changes(plan):
+            message = "DuckDB does not tell how many rows the changes inside a WITH clause change."
+            raise EngineError("engine.refused", message, hint="Make one change in one statement.")
         is_one = len(statements) == 1 and statements[0].type in allowed
         # DESCRIBE and SUMMARIZE are queries to the engine.
         if not is_one or not (plan.is_explain or lexemes_of(plan.sql, "duckdb")[0].text.upper() in _FIRST_WORDS):
@@ -233,6 +237,17 @@ def _run(connection: duckdb.DuckDBPyConnection, plan: Plan) -> tuple[tuple[str, 
             evidence={"rows": changed},
         )
     return columns, collected, changed
+
+
+def _holds_several_changes(plan: Plan) -> bool:
+    """Whether a change stands anywhere but at the statement's own beginning, behind which its number of rows would hide."""
+    depth = 0
+    for lexeme in lexemes_of(plan.sql, "duckdb"):
+        if lexeme.kind == "sign":
+            depth += (lexeme.text == "(") - (lexeme.text == ")")
+        elif depth and lexeme.kind == "word" and lexeme.text.upper() in _CHANGES:
+            return True
+    return False
 
 
 def _is_returning(plan: Plan) -> bool:

@@ -38,7 +38,7 @@ from guardrails.integrations._toolbox import (
 from guardrails.tools import find_params_argument
 
 try:
-    from agents import FunctionTool, RunContextWrapper, RunResult, RunState
+    from agents import FunctionTool, RunContextWrapper, RunResult, RunResultStreaming, RunState
     from agents.items import ToolApprovalItem
     from agents.tool_context import ToolContext
 except ModuleNotFoundError as missing:
@@ -88,7 +88,7 @@ class PausingTools:
             for function, statement in zip(guarded, statements, strict=True)
         ]
 
-    def waiting(self, result: RunResult) -> dict[str, str]:
+    def waiting(self, result: RunResult | RunResultStreaming) -> dict[str, str]:
         """Returns the requests that an interrupted run waits for, by the ids of its calls."""
         found = {_call_id(item): self._tried.request(result.context_wrapper, _call_id(item)) for item in result.interruptions}
         return {call_id: request_id for call_id, request_id in found.items() if request_id}

@@ -18,9 +18,8 @@ import pytest
 from guardrails.approval import ApprovalDesk, ApprovalStore, WaitingChannel
 from guardrails.errors import Denied, GuardrailsError
 from guardrails.model import ApprovalRequest, Principal
-from tests.support.approvals import BO, LEA, Bench, asked
+from tests.support.approvals import BO, LEA, NOW, Bench, asked
 
-NOW = int(time.time())
 FORK = multiprocessing.get_context("fork")
 Work = Callable[[ApprovalDesk, int], list[str]]
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import pymysql
@@ -116,30 +117,42 @@ CASES += [
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{case[1]}-{case[2]}")
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(data=st.data())
-def test_mariadb_equals_python(connection: pymysql.Connection[Any], case: Case, data: st.DataObject) -> None:
-    kind, type_, options, values = case
-    mask = Mask(ColumnRef("t", "c"), kind, tuple(options.items()))
-    batch = data.draw(st.lists(st.none() | values, min_size=1, max_size=25))
+@pytest.fixture
+def declared(connection: pymysql.Connection[Any], case: Case) -> Iterator[str]:
+    """Makes the table of a case; gives the type of its column, as the server calls it. What is put into it is not committed."""
     with connection.cursor() as cursor:
         cursor.execute("DROP TABLE IF EXISTS t")
-        cursor.execute(f"CREATE TABLE t (i INT PRIMARY KEY AUTO_INCREMENT, `__column__` {type_} NULL)")
-        for value in batch:
-            cursor.execute(f"INSERT INTO t (`__column__`) VALUES ({constant(value)})")
+        cursor.execute(f"CREATE TABLE t (i INT PRIMARY KEY AUTO_INCREMENT, `__column__` {case[1]} NULL)")
         cursor.execute(
             "SELECT COLUMN_TYPE FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND COLUMN_NAME = '__column__'"
         )
-        ((declared,),) = cursor.fetchall()
-        column = Column("c", declared.lower())
+        ((found,),) = cursor.fetchall()
+    connection.begin()
+    yield found.lower()
+    connection.rollback()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{case[1]}-{case[2]}")
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(data=st.data())
+def test_mariadb_equals_python(connection: pymysql.Connection[Any], declared: str, case: Case, data: st.DataObject) -> None:
+    kind, _, options, values = case
+    mask = Mask(ColumnRef("t", "c"), kind, tuple(options.items()))
+    batch = data.draw(st.lists(st.none() | values, min_size=1, max_size=25))
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM t")
+        for value in batch:
+            cursor.execute(f"INSERT INTO t (`__column__`) VALUES ({constant(value)})")
+        column = Column("c", declared)
         written = mask_expression(mask, column, "mysql", KEY)
         # What FLOAT shows are six digits of its value.
         stored_as = "CAST(`__column__` AS DOUBLE)" if declared == "float" else "`__column__`"
         cursor.execute(
             f"SELECT {stored_as}, {_bound(written.sql, written)}, {_bound(_reparsed(written.sql), written)} FROM t ORDER BY i"
         )
-        for stored, masked, reparsed in cursor.fetchall():
+        found = cursor.fetchall()
+        assert len(found) == len(batch)
+        for stored, masked, reparsed in found:
             assert masked == mask_value(mask, column, stored, KEY, dialect="mysql"), stored
             assert reparsed == masked
             assert masked is not None or stored is not None or options.get("nulls") != "hide"
@@ -213,6 +226,7 @@ def _bound(sql: str, written: MaskExpression) -> str:
     return sql
 
 
+@cache
 def _reparsed(sql: str) -> str:
     rules, text = dialect_of("mysql"), f"SELECT {sql}"
     return generate(parse_tree(text, tokenize(text, rules), rules), rules).removeprefix("SELECT ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -18,6 +19,8 @@ from guardrails.ledger import Ledger
 from guardrails.ledger.keys import create_key, load_key
 from guardrails.model import ApprovalRequest, ApprovalTerms, Principal
 
+NOW = 1_700_000_000
+"""When it is, at a bench whose ledger's clock stands still."""
 ANA = "ana@example.com"
 BO = Principal("bo@example.com", frozenset({"finance"}))
 LEA = Principal("lea@example.com", frozenset({"finance"}))
@@ -35,28 +38,33 @@ class Bench:
         key: File of the signing key, for a ledger in a server.
         server: URL of the server's database.
         schema: The ledger's schema.
+        is_timeless: The ledger's clock stands at `NOW`; otherwise it is the real one.
     """
 
     url: str
     key: Path | None = None
     server: str = ""
     schema: str = ""
+    is_timeless: bool = True
 
     @classmethod
     def in_file(cls, folder: Path) -> Bench:
         return cls(f"sqlite:///{folder / 'audit.db'}")
 
     @classmethod
-    def in_server(cls, server: str, folder: Path) -> Bench:
+    def in_server(cls, server: str, folder: Path, *, is_timeless: bool = True) -> Bench:
         schema = f"log_{uuid.uuid4().hex[:12]}"
         create_key(folder / "log.key", "approvals.example/log")
-        return cls(f"{server}{'&' if '?' in server else '?'}ledger_schema={schema}", folder / "log.key", server, schema)
+        return cls(
+            f"{server}{'&' if '?' in server else '?'}ledger_schema={schema}", folder / "log.key", server, schema, is_timeless
+        )
 
     @contextmanager
     def desk(self) -> Iterator[ApprovalDesk]:
         """Opens ledger and approvals, as one more process would."""
         signer = load_key(self.key) if self.key else None
-        with Ledger.open(self.url, signer=signer) as ledger, ApprovalStore.open(self.url) as store:
+        clock = (lambda: NOW * 1_000_000_000) if self.is_timeless else time.time_ns
+        with Ledger.open(self.url, signer=signer, clock_ns=clock) as ledger, ApprovalStore.open(self.url) as store:
             yield ApprovalDesk(store, ledger)
 
     def tamper(self, statement: str) -> int:
@@ -70,7 +78,7 @@ class Bench:
             return connection.execute(statement).rowcount  # type: ignore[arg-type]
 
 
-def asked(digest: str = "", now: int = 1_000, **terms: object) -> ApprovalRequest:
+def asked(digest: str = "", now: int = NOW, **terms: object) -> ApprovalRequest:
     """A new request of Ana's to people of finance, good for 100 seconds."""
     number = next(_NUMBERS)
     wanted = {"groups": ("finance",), "expires_s": 100} | terms
@@ -88,6 +96,6 @@ def asked(digest: str = "", now: int = 1_000, **terms: object) -> ApprovalReques
     )
 
 
-def ahead(window_s: int, now: int = 1_000, **terms: object) -> ApprovalRequest:
+def ahead(window_s: int, now: int = NOW, **terms: object) -> ApprovalRequest:
     """A new request for a grant ahead."""
     return replace(asked(now=now, window_s=3_600, **terms), kind="grant", sql="", window_s=window_s)

@@ -114,7 +114,7 @@ class ConsoleDemo:
     Args:
         console: The console.
         guard: The guard of the agents; of its own, as in another process.
-        requests: Ids of requests and reviews by what they are for: ``refund``, ``quorum``, ``unmask``, ``window``, ``denied``,
+        requests: Ids of a session (``session``), and of requests and reviews by what they are for: ``refund``, ``quorum``, ``unmask``, ``window``, ``denied``,
             ``used``, ``open_window``, ``review``.
     """
 
@@ -200,12 +200,20 @@ def _work(guard: Guard, sessions: int) -> dict[str, str]:
     """Lets agents work; returns the requests by name."""
     for number in range(sessions):
         who, agent = ((ANA, "refund-bot"), (MAX, "ticket-bot"))[number % 2]
-        with guard.session(principal=who, agent=agent, model="gpt-5.2-mini", purpose="support"):
+        with guard.session(
+            principal=who, agent=agent, model="gpt-5.2-mini", purpose="support", conversation_id=f"chat-{number}"
+        ):
+            guard.note("user", "Customer 17 says that a parcel is missing. Which orders are open, and what was paid?")
             for sql, params in _READS[number % 2 :: 2]:
                 guard.execute(sql, params, tool="run_query")
+            guard.note("assistant", "Two orders are open; the card ends in the digits that the customer named.")
             with suppress(Denied):
                 guard.execute(_REFUSED[number % len(_REFUSED)], tool="run_query")
-    with guard.session(principal=MAX, agent="ticket-bot", model="gpt-5.2-mini", purpose="support"):
+    with guard.session(principal=MAX, agent="ticket-bot", model="gpt-5.2-mini", purpose="support") as session:
+        guard.note("user", "The parcel of payment 40 came back. Give the customer the money.")
+        guard.execute(
+            "SELECT p.id, p.amount_cents, p.card_number FROM payments AS p WHERE p.id = :id", {"id": 40}, tool="run_query"
+        )
         used = _ask(guard, "UPDATE payments SET refunded = 1 WHERE id = :id", {"id": 40})
         guard.approve(used, by=BO, reason="The parcel went back to the warehouse, see ticket 12.")
         guard.execute("UPDATE payments SET refunded = 1 WHERE id = :id", {"id": 40}, tool="run_query")
@@ -231,6 +239,7 @@ def _work(guard: Guard, sessions: int) -> dict[str, str]:
         refund = _ask(guard, "UPDATE payments SET refunded = :refunded WHERE order_id IN (131, 132)", {"refunded": 1})
     review = guard.desk.reviews(now=int(time.time()))[0].id
     return {
+        "session": session.context.session_id,
         "used": used,
         "denied": denied,
         "window": window,

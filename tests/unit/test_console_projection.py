@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +16,10 @@ from hypothesis import strategies as st
 
 from benchmarks.console_ledger import build
 from guardrails.console.projection import Projection
-from guardrails.console.projection.folding import DAMAGED, bin_bounds, fold, latency_bin
+from guardrails.console.projection.folding import DAMAGED, GRAINS, bin_bounds, fold, latency_bin
 from guardrails.console.projection.queries import Queries
 from guardrails.console.projection.rows import SessionFilter
+from guardrails.console.projection.shown import shown_columns
 from guardrails.errors import UsageError
 from guardrails.ledger import Ledger, SessionKey
 from guardrails.ledger.keys import Ed25519Signer
@@ -72,9 +74,16 @@ def test_figures_are_what_a_count_of_all_entries_gives(ledger: Ledger, queries: 
         if entry["type"] == "intent"
         for mask in entry["decision"]["masks"]
     )
-    for grain in ("day", "week", "all"):
+    for grain in GRAINS:
         found = {(t.subject, t.name): t.count for t in queries.tallies(f"masked.{grain}", **EVER, limit=100_000)}
         assert found == dict(masked)
+        shown = shown_columns(queries.projection, grain, 0, 1 << 40, most_people=10**6, most_columns=10**6)
+        assert {key: found["masked"] for key, found in shown.counts.items() if "masked" in found} == dict(masked)
+    people, columns = (Counter(key[part] for key in masked.elements()) for part in (0, 1))
+    few = shown_columns(queries.projection, "all", 0, 1, protected=["customers.column_1"], most_people=3, most_columns=4)
+    assert (len(few.people), len(few.columns)) == (3, 4)
+    assert set(few.columns) <= set(columns) | {"customers.column_1"}
+    assert set(few.people) <= set(people)
     assert sum(row.count for row in queries.latencies(since_s=0, until_s=1 << 40)) == ended["ok"]
     hits = Counter(decision["rules"][0] for decision in decided)
     assert {hit.rule: hit.allowed + hit.refused for hit in queries.rule_hits()} == dict(hits)
@@ -160,7 +169,19 @@ def test_two_who_fold_at_once_count_nothing_twice(filled: Path, ledger: Ledger, 
     for thread in threads:
         thread.join()
     with Projection.open(ledger, tmp_path / "shared.db") as projection:
-        assert content(projection) == content(queries._projection)
+        assert content(projection) == content(queries.projection)
+
+
+def test_a_page_does_not_wait_for_another_process_that_folds(tmp_path: Path) -> None:
+    with Ledger.open(tmp_path / "audit.db") as opened, Projection.open(opened) as projection:
+        opened.append({"type": "note"})
+        with sqlite3.connect(tmp_path / "audit.db.console", isolation_level=None) as other:
+            other.execute("BEGIN IMMEDIATE")
+            began = time.monotonic()
+            assert projection.refresh(10, wait=False) == 0
+            assert time.monotonic() - began < 5
+            other.execute("ROLLBACK")
+        assert projection.refresh(10, wait=False) == 1
 
 
 def test_another_ledger_in_its_place_is_folded_anew(tmp_path: Path) -> None:
@@ -190,9 +211,12 @@ def test_a_changed_entry_is_listed_as_damaged_and_the_others_stay(tmp_path: Path
 def test_postgres_holds_the_same_in_a_schema_of_its_own(new_postgres: Any, queries: Queries, ledger: Ledger) -> None:
     url, signer = new_postgres(), Ed25519Signer.generate("example.com/log")
     with Projection.open(ledger, url) as projection:
-        projection.refresh(333)
+        projection.refresh(333, wait=False)
+        with projection._engine.begin() as other:
+            other.execute(projection.tables.state.select().with_for_update())
+            assert projection.refresh(10, wait=False) == 0
         projection.refresh()
-        assert content(projection) == content(queries._projection)
+        assert content(projection) == content(queries.projection)
         assert projection.tables.state.schema == "guardrails_ledger_console"
         on_postgres = Queries(projection)
         assert on_postgres.entries(kind="refusal", before=500) == queries.entries(kind="refusal", before=500)

@@ -23,6 +23,7 @@ from guardrails.console.projection.queries import Queries
 from guardrails.conversation import message_entry
 from guardrails.errors import UsageError
 from guardrails.ledger import Ledger, Private
+from guardrails.ledger.verify import verify
 from guardrails.model import Context
 from tests.support.console_demo import ANA, BO, KIM, ConsoleDemo, open_demo
 
@@ -84,7 +85,7 @@ def test_a_session_is_told_again_without_a_value(site: Site, talk: str) -> None:
         "Session begins",
         "Message",
         "from user",
-        "SELECT id , name FROM customers WHERE id = : id",
+        "SELECT id, name FROM customers WHERE id = :id",
         "What came back",
         "1 rows",
     ):
@@ -119,6 +120,7 @@ def test_auditors_see_kept_values_and_the_ledger_says_so(site: Site, talk: str) 
     assert (recorded["type"], recorded["of"]) == ("values.viewed", talk)
     assert recorded["by"] == {"id": KIM.id, "issuer": None, "verified": "unverified"}
     assert "complaint" not in json.dumps(recorded)
+    assert verify(site.ledger.path or "", level="signatures").problems == (), "it is signed by whom it should be"
     assert "Kept values shown" in site.of(BO).get(f"/sessions/{talk}").text
 
 

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import html
 import re
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guardrails.console.feed import feed_of
 from guardrails.console.requests import title_of
-from guardrails.console.showing import duration, hours, one_line, sql_markup, visible
+from guardrails.console.showing import duration, hours, one_line, sql_markup, tidy, visible
 from guardrails.console.understanding import obligations_of, relations_of
 from guardrails.model import ApprovalRequest, ApprovalTerms, WorkingHours
 
+STATIC = Path(__file__).resolve().parents[2] / "guardrails" / "console" / "static"
 PIECES = st.sampled_from(
     ["SELECT", " ", "'", '"', "--", "\n", "/*", "*/", ":a", "?", "1.5", "x", "<b>", "&", "é", "\u202e", "`", "''"]
 )
 
 
+@settings(max_examples=60)
 @given(st.lists(PIECES, max_size=40).map("".join))
 def test_marking_a_statement_changes_nothing_of_its_text(text: str) -> None:
     marked = str(sql_markup(text))
@@ -39,6 +42,11 @@ def test_characters_that_turn_the_direction_show() -> None:
 )
 def test_spans_of_time_are_short(seconds: int, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_normalised_statements_read_well() -> None:
+    shown = tidy("SELECT p . id , count ( * ) FROM a AS p WHERE p . id IN ( ? , ? ) AND x = : id")
+    assert shown == "SELECT p.id, count (*) FROM a AS p WHERE p.id IN (?, ?) AND x = :id"
 
 
 def test_hours_are_in_words() -> None:
@@ -140,6 +148,27 @@ def test_the_feed_joins_statements_with_their_outcomes() -> None:
     assert len(feed_of(enumerate(entries), limit=2).rows) == 2
 
 
+def luminance(colour: str) -> float:
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("look", ["light", "dark"])
+def test_every_text_stands_out_from_its_ground(look: str) -> None:
+    """WCAG 2.2, success criterion 1.4.3: at least 4.5 to 1; and 3 to 1 for what bounds a field (1.4.11)."""
+    light, dark = re.findall(r":root \{(.*?)\n *\}", (STATIC / "console.css").read_text("utf-8"), re.DOTALL)
+    colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", light if look == "light" else dark))
+    grounds = ("ground", "surface", "raised")
+    pairs = [(ink, ground, 4.5) for ink in ("ink", "muted", "accent", "bad", "mark") for ground in grounds]
+    pairs += [(name, f"{name}-ground", 4.5) for name in ("good", "bad", "wait", "info", "mark")]
+    pairs += [(name, "raised", 4.5) for name in colours if name.startswith("sql-")]
+    pairs += [("accent-ink", "accent", 4.5), ("field", "ground", 3), ("field", "surface", 3), ("focus", "surface", 3)]
+    for ink, ground, least in pairs:
+        lighter, darker = sorted((luminance(colours[ink]), luminance(colours[ground])), reverse=True)
+        assert (lighter + 0.05) / (darker + 0.05) >= least, (ink, ground)
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=3),
     lambda inner: (
@@ -153,6 +182,7 @@ FIELDS = st.sampled_from(
 TYPES = st.sampled_from(["intent", "outcome", "refusal", "key.bind", "approval.decided", "approval.used", "message"])
 
 
+@settings(max_examples=50)
 @given(st.lists(st.none() | st.tuples(st.dictionaries(FIELDS, JSON, max_size=6), TYPES), max_size=5))
 def test_the_feed_bears_with_whatever_somebody_stored(stored: list[tuple[dict[str, object], str] | None]) -> None:
     entries = [None if item is None else {"type": item[1]} | item[0] for item in stored]

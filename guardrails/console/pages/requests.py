@@ -65,7 +65,7 @@ def _shown(
         view=view,
         relations=relations_of(view.request.understood),
         obligations=obligations_of(view.request.understood),
-        has_preview=False,
+        has_preview=console_of(request).guard is not None and view.may_answer and view.request.kind == "statement",
         is_small=impact is not None and not impact.error and sum(rows for _, rows in impact.rows) <= _SMALL_ROWS,
         is_fragment=is_fragment(request),
         problem=problem,

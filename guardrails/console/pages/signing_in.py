@@ -84,7 +84,7 @@ def finish_provider(request: Request) -> Response:
     kept = console.tickets.take("transaction", request.cookies.get(name, ""))
     if kept is None or console.sign_ins.provider is None:
         raise IdentityError("identity.link_invalid", "This sign-in was not begun in this browser, or is over.")
-    principal = console.sign_ins.provider.finish(kept["transaction"], dict(request.query_params))
+    principal = console.sign_ins.provider.finish(kept["transaction"], request.url.query)
     response = RedirectResponse(local_path(kept["next"]), 303)
     response.delete_cookie(name, httponly=True, samesite="lax", secure=console.settings.is_secure)
     begin_session(response, principal, console)

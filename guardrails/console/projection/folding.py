@@ -34,7 +34,7 @@ DAMAGED = "(damaged)"
 """Kind of an entry that does not have its leaf hash, or is no entry at all."""
 HOUR_S = 3600
 DAY_S = 86_400
-GRAINS = {"day": DAY_S, "week": 7 * DAY_S, "all": 0}
+GRAINS = {"day": DAY_S, "week": 7 * DAY_S, "month": 28 * DAY_S, "all": 0}
 """Widths in seconds of the buckets of what is counted by principal and column, so that a long time is added up from few rows."""
 _BINS_PER_OCTAVE = 2
 _LONGEST = 300

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,23 +78,29 @@ class Projection:
         with self.reading() as connection:
             return self._state(connection)[0]
 
-    def refresh(self, limit: int | None = None) -> int:
+    def refresh(self, limit: int | None = None, *, wait: bool = True) -> int:
         """Folds entries that are new, and begins anew where the ledger is not the one that was folded.
 
         Args:
-            limit: At most so many entries; all by default. Where another process folds just now, what it has not done is left.
+            limit: At most so many entries; all by default.
+            wait: Wait for others who fold just now; otherwise what they have not done is left.
 
         Returns:
             How many entries were folded.
         """
         done = 0
-        if self._is_current():
+        if self._is_current() or not self._lock.acquire(blocking=wait):
             return done
-        while (limit is None or done < limit) and not self._is_closed.is_set():
-            count = self._fold_batch(_BATCH if limit is None else min(_BATCH, limit - done))
-            done += count
-            if not count:
-                break
+        try:
+            while (limit is None or done < limit) and not self._is_closed.is_set():
+                if not wait and not self._is_free():
+                    break
+                count = self._fold_batch(_BATCH if limit is None else min(_BATCH, limit - done))
+                done += count
+                if not count:
+                    break
+        finally:
+            self._lock.release()
         return done
 
     @contextmanager
@@ -158,8 +165,16 @@ class Projection:
             size, root = self._state(connection)
         return size == self._ledger.size and (size == 0 or root == self._ledger.root.hex())
 
+    def _is_free(self) -> bool:
+        """Tells whether no other process folds just now. One may begin right after; then a batch of theirs is waited for."""
+        with self.reading() as connection:
+            if connection.dialect.name == "postgresql":
+                unlocked = sa.select(self.tables.state.c.id).with_for_update(skip_locked=True)
+                return connection.execute(unlocked).first() is not None
+            return _is_unlocked(connection)
+
     def _fold_batch(self, limit: int) -> int:
-        with self._lock, self._writing() as connection:
+        with self._writing() as connection:
             size, root = self._state(connection, for_update=True)
             end = self._ledger.size
             if size > end or (size and self._ledger.root_at(size).hex() != root):
@@ -194,9 +209,14 @@ class Projection:
         return row.size, row.root
 
     def _begin_anew(self, connection: sa.Connection) -> int:
+        state = self.tables.state
         for table in self.tables.metadata.sorted_tables:
-            connection.execute(sa.delete(table))
-        connection.execute(sa.insert(self.tables.state), [{"id": 1, "version": VERSION, "size": 0, "root": ""}])
+            if table is not state:
+                connection.execute(sa.delete(table))
+        # Its row stays, as others may wait for it.
+        begun = {"version": VERSION, "size": 0, "root": ""}
+        if not connection.execute(sa.update(state).values(begun)).rowcount:
+            connection.execute(sa.insert(state), [{"id": 1, **begun}])
         return 0
 
     @contextmanager
@@ -206,6 +226,22 @@ class Projection:
                 yield connection
         except sa.exc.SQLAlchemyError as error:
             raise _unavailable(error) from error
+
+
+def _is_unlocked(connection: sa.Connection) -> bool:
+    """Tells whether nobody writes to a SQLite file just now."""
+    own = connection.connection.driver_connection
+    if own is None:
+        return False
+    try:
+        own.execute("PRAGMA busy_timeout = 0")
+        own.execute("BEGIN IMMEDIATE")
+        own.execute("ROLLBACK")
+    except sqlite3.OperationalError:
+        return False
+    finally:
+        own.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_S * 1000}")
+    return True
 
 
 def _leaves(ledger: Ledger, start: int, stop: int) -> Iterator[tuple[int, bytes | None]]:
@@ -233,7 +269,8 @@ def _decoded(leaf: bytes | None) -> dict[str, object] | None:
 
 def _on_sqlite(path: Path | None) -> sa.Engine:
     if path is None:
-        engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool, connect_args={"check_same_thread": False})
+        one = {"poolclass": sa.QueuePool, "pool_size": 1, "max_overflow": 0}  # A second connection would be a second database.
+        engine = sa.create_engine("sqlite://", connect_args={"check_same_thread": False}, **one)
     else:
         # Who acts, and on what, is for the owner of the ledger.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))

@@ -24,7 +24,7 @@ class Queries:
     """
 
     def __init__(self, projection: Projection) -> None:
-        self._projection = projection
+        self.projection = projection
         self._tables = projection.tables
 
     def sessions(self, wanted: SessionFilter | None = None, *, before: int | None = None, limit: int = 50) -> list[SessionRow]:
@@ -88,7 +88,7 @@ class Queries:
             .order_by(entries.c.idx if after is not None else entries.c.idx.desc())
             .limit(min(limit, _MOST))
         )
-        with self._projection.reading() as connection:
+        with self.projection.reading() as connection:
             for column, table, value in ((entries.c.kind, kinds, kind), (entries.c.principal, people, principal)):
                 if value:
                     query = query.where(column == _number(connection, table, value))
@@ -104,16 +104,9 @@ class Queries:
     def index_at(self, time_us: int) -> int | None:
         """Returns the index of the first entry from this moment on (Unix microseconds); None where there is none."""
         entries = self._tables.entries.c
-        with self._projection.reading() as connection:
-            low, high = connection.execute(sa.select(sa.func.min(entries.idx), sa.func.max(entries.idx))).one()
-            if low is None:
-                return None
-            end = int(high) + 1
-            while low < end:
-                middle = (low + end) // 2
-                at = connection.execute(sa.select(entries.time_us).where(entries.idx == middle)).scalar()
-                low, end = (middle + 1, end) if at is None or at < time_us else (low, middle)
-            return None if low > high else int(low)
+        query = sa.select(entries.idx).where(entries.time_us >= time_us).order_by(entries.time_us, entries.idx).limit(1)
+        found = self._all(query)
+        return found[0].idx if found else None
 
     def first_time_us(self) -> int | None:
         """Returns the time of the first entry in Unix microseconds; None where there is none."""
@@ -143,7 +136,7 @@ class Queries:
 
         Args:
             measure: ``decision``, ``refusal``, ``outcome``, ``error``, ``finding``, ``latency``, or how columns were shown:
-                ``masked``, ``lifted``, ``clear``, each with ``.day``, ``.week`` or ``.all``.
+                ``masked``, ``lifted``, ``clear``, each with a grain, as in ``masked.week``.
             since_s: Unix seconds from which on.
             until_s: Unix seconds until before which.
             step_s: Width of a bucket, counted from `since_s`; 0 for one bucket.
@@ -172,7 +165,7 @@ class Queries:
         return sa.select(*(self._tables.sessions.c[name] for name in SessionRow.__dataclass_fields__))
 
     def _all(self, query: sa.Select[Any]) -> list[Any]:
-        with self._projection.reading() as connection:
+        with self.projection.reading() as connection:
             return list(connection.execute(query))
 
 

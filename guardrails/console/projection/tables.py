@@ -20,8 +20,7 @@ class Tables:
 
     `state` has one row: how many entries were folded, and the root hash of the tree of that size. `entries` is what lists are made
     from, with numbers for its kinds and people; what an entry says is read from the ledger itself. `tallies` counts by measure and
-    bucket of time: an hour; a day,
-    a week or all of it for what is counted by principal and column.
+    bucket of time: an hour, or a grain (see `folding.GRAINS`) for what is counted by principal and column.
     """
 
     def __init__(self, schema: str | None) -> None:
@@ -52,7 +51,7 @@ class Tables:
             sa.Column("principal", sa.Integer),
             sa.Column("time_us", _NUMBER, nullable=False),
         )
-        for columns in (("kind",), ("session",), ("principal",), ("principal", "kind")):
+        for columns in (("kind",), ("session",), ("principal",), ("principal", "kind"), ("time_us",)):
             sa.Index(f"entries_by_{'_'.join(columns)}", *(self.entries.c[name] for name in columns), self.entries.c.idx)
         self.sessions = sa.Table(
             "sessions",

@@ -31,7 +31,10 @@
   };
   if (source && "EventSource" in window) listen();
 
-  /* j and k go through the rows of a list (links with data-row), o or Enter opens, ? lists the keys. */
+  /* Where the links of the pages are in one row that scrolls, the current one is in sight. */
+  document.querySelector('nav [aria-current="page"]')?.scrollIntoView({ block: "nearest", inline: "center" });
+
+  /* j and k go through the rows of a list (links with data-row), Enter opens; r goes to the field for the reason, u up to the list. */
   const rows = () => [...document.querySelectorAll("[data-row]")];
   const move = (step) => {
     const all = rows();
