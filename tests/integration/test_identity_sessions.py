@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from guardrails import Guard, Policy, Principal
 from guardrails.approval import Answer, CallbackChannel
 from guardrails.errors import IdentityError
+from guardrails.flow import Event
 from guardrails.identity import AgentKey, AgentRegistry, JwtVerifier
 from guardrails.identity.agents import proven_key
 from guardrails.ledger.verify import verify
@@ -170,6 +171,20 @@ def test_an_expired_token_ends_the_session_once(guard: Guard, tmp_path: Path) ->
     assert verify(tmp_path / "audit.db").problems == ()
     with pytest.raises(IdentityError), guard.session(principal=short):
         pass
+
+
+def test_a_token_that_expires_before_the_intent_runs_nothing(shop: str, tmp_path: Path) -> None:
+    def slow(event: Event) -> None:
+        if event.stage == "decide":
+            time.sleep(max(0.0, (short.expires_at or 0) - time.time()) + 0.01)
+
+    ledger = f"sqlite:///{tmp_path / 'audit.db'}"
+    with Guard.open(Policy.from_text(POLICY), database=shop, ledger=ledger, observer=slow) as guard:
+        short = principal(exp=int(time.time() + 1.5))
+        with guard.session(principal=short), pytest.raises(IdentityError) as refused:
+            guard.execute(READ)
+        assert refused.value.code == "identity.token_expired"
+        assert [entry["type"] for entry in guard.ledger.entries()] == ["key.bind", "session.expired"]
 
 
 def test_a_yes_that_comes_after_the_token_has_expired_runs_nothing(shop: str, tmp_path: Path) -> None:

@@ -155,7 +155,9 @@ def test_amazon_s_load_balancer(place: str) -> None:
     ],
 )
 def test_what_no_load_balancer_of_ours_has_made(place: str, code: str, header: dict[str, Any], claims: dict[str, Any]) -> None:
+    _Place.asked.clear()
     assert code_of(amazon(place), {"x-amzn-oidc-data": amazon_header(header, claims)}) == code
+    assert set(_Place.asked) <= {"/k-1", "/k-2"}
 
 
 def test_another_load_balancer_s_key_and_other_forms(place: str) -> None:
