@@ -171,7 +171,8 @@ def _asked(guard: Guard, query: PreviewQuery, policy: BoundPolicy, request_id: s
         shown = tuple(PreviewRow(row, row) for row in rows)
         return PreviewPart("", "select", found.columns, (), shown, is_complete, names)
     viewer = _Viewer(guard, query, policy, decision)
-    return viewer.part(tuple(dict.fromkeys(rows)), is_complete=is_complete)
+    # A row that the change joins with several others is changed once; lists and mappings in it have no hash.
+    return viewer.part(tuple({repr(row): row for row in rows}.values()), is_complete=is_complete)
 
 
 def _told(guard: Guard, query: PreviewQuery, policy: BoundPolicy) -> PreviewPart:

@@ -38,6 +38,7 @@ def test_every_code_is_in_the_catalogue() -> None:
         "policy.yaml",
         "policy.html",
         "ledger.html",
+        "preview.html",
         "identity.token",
     }  # kinds of entries, files, the beginning of codes
     assert used - set(CODES) - others == set()

@@ -192,6 +192,20 @@ def test_joins(shop: Shop) -> None:
     assert _rows(_part(shop, sql)) == [((1, "a"), (1, "i"))]
 
 
+def test_values_of_every_shape(shop: Shop) -> None:
+    if shop.kind != "postgres":
+        pytest.skip("PostgreSQL has lists and mappings.")
+    shop.run(
+        "CREATE TABLE shapes (id INTEGER PRIMARY KEY, tags TEXT[], body JSONB)",
+        """INSERT INTO shapes VALUES (1, '{a,b}', '{"k": [1]}'), (2, NULL, 'null')""",
+    )
+    try:
+        part = _part(shop, "DELETE FROM shapes WHERE id = 1")
+        assert _rows(part) == [((1, ["a", "b"], {"k": [1]}), None)]
+    finally:
+        shop.run("DROP TABLE shapes")
+
+
 def test_several_changes_in_one_statement(shop: Shop) -> None:
     if shop.kind != "postgres":
         pytest.skip("Only PostgreSQL runs such statements through the guard.")
