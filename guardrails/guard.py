@@ -233,7 +233,7 @@ class Guard:
 
     def check(self, sql: str, params: Params | None = None) -> Decision:
         """Decides about a statement in the current session; runs nothing and records nothing."""
-        session = self._current()
+        session = self._current(is_recorded=False)
         return self._judge(Statement(sql, params or {}, self.engine.dialect), session).decision
 
     def execute(
@@ -538,11 +538,11 @@ class Guard:
             self._placed = known = bound, key, trusted(bound, key)
         return known[2]
 
-    def _current(self, tool: str | None = None, tool_call_id: str | None = None) -> Session:
+    def _current(self, tool: str | None = None, tool_call_id: str | None = None, *, is_recorded: bool = True) -> Session:
         session = self._session.get()
         if session is None:
             raise UsageError("usage.no_session", "No session is active, so nobody is known to act.")
-        self._sessions.require_valid(session)
+        self._sessions.require_valid(session, is_recorded=is_recorded)
         if tool is None and tool_call_id is None:
             return session
         return replace(session, context=replace(session.context, tool=tool, tool_call_id=tool_call_id))

@@ -85,7 +85,7 @@ def test_a_session_is_told_again_without_a_value(site: Site, talk: str) -> None:
         "Session begins",
         "Message",
         "from user",
-        "SELECT id , name FROM customers WHERE id = : id",
+        "SELECT id, name FROM customers WHERE id = :id",
         "What came back",
         "1 rows",
     ):

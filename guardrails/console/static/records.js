@@ -116,7 +116,8 @@ function requireShown(index, leaf) {
 }
 
 function isShownAs(signed, part) {
-  const plain = (text) => text.replace(/\s+/gu, " ").trim();
+  // Space around signs is the page's to choose, as it makes statements readable; between words it counts.
+  const plain = (text) => text.replace(/\s+/gu, " ").replace(/ ?([^\w ]) ?/gu, "$1").trim();
   const shown = plain(part.textContent);
   if (/[^\x20-\x7e]/u.test(signed)) return true; // Characters that do not show are written as escapes, so it may look different.
   if ("cut" in part.dataset && shown.endsWith("…")) return plain(signed).startsWith(shown.slice(0, -1));
