@@ -276,7 +276,7 @@ def test_rows_are_shown_with_the_viewers_own_rights_and_the_reading_is_recorded(
         ((number,),) = database.execute("SELECT ssn FROM customers WHERE id = 17").fetchall()
     assert number not in page.content()
     *_, intent, _ = served.demo.guard.ledger.entries()
-    assert (intent["type"], intent["principal"]["id"], intent["tool"]) == ("intent", LEA.id, "approval.preview")
+    assert (intent["type"], intent["principal"]["id"], intent["tool"]) == ("intent", LEA.id, "preview")
 
 
 def test_a_review_is_closed_by_somebody_else(profiles: Profiles, served: Served) -> None:
