@@ -10,7 +10,7 @@ import asyncio
 import functools
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
@@ -35,6 +35,7 @@ from guardrails.impact import impact_of
 from guardrails.install import trusted
 from guardrails.joint import JointOutcomes
 from guardrails.ledger import Ledger, Private
+from guardrails.ledger.location import Location
 from guardrails.masking import MaskKeyring, mask_expression, mask_value, open_keyring, sqlite_functions
 from guardrails.model import (
     ApprovalRequest,
@@ -160,7 +161,7 @@ class Guard:
         log.recover()
         in_server = log.path is None and not log.is_memory
         desk = ApprovalDesk(ApprovalStore.of(log) if in_server else ApprovalStore.open(beside), log)
-        channel = _channel(approvals, desk, None if in_server or log.is_memory else Path(f"{log.path}.outbox"))
+        channel = _channel(approvals, desk, Location.parse(beside).beside(".outbox"))
         keyring = open_keyring(beside)
         choices = {"scan": not unsafe_without_scan, "crosscheck": crosscheck}
         joint = JointOutcomes.of(engine, log) if joint_outcomes else None
@@ -171,7 +172,7 @@ class Guard:
             desk,
             keyring,
             channel=channel,
-            owns_channel=channel is not approvals,
+            owns_channel=_is_named(approvals),
             observer=observer,
             joint=joint,
             keep=keep,
@@ -233,7 +234,7 @@ class Guard:
 
     def check(self, sql: str, params: Params | None = None) -> Decision:
         """Decides about a statement in the current session; runs nothing and records nothing."""
-        session = self._current()
+        session = self._current(is_recorded=False)
         return self._judge(Statement(sql, params or {}, self.engine.dialect), session).decision
 
     def execute(
@@ -538,11 +539,11 @@ class Guard:
             self._placed = known = bound, key, trusted(bound, key)
         return known[2]
 
-    def _current(self, tool: str | None = None, tool_call_id: str | None = None) -> Session:
+    def _current(self, tool: str | None = None, tool_call_id: str | None = None, *, is_recorded: bool = True) -> Session:
         session = self._session.get()
         if session is None:
             raise UsageError("usage.no_session", "No session is active, so nobody is known to act.")
-        self._sessions.require_valid(session)
+        self._sessions.require_valid(session, is_recorded=is_recorded)
         if tool is None and tool_call_id is None:
             return session
         return replace(session, context=replace(session.context, tool=tool, tool_call_id=tool_call_id))
@@ -656,6 +657,11 @@ def _channel(
     from guardrails.approval.channels import ChannelSettings, open_channels
 
     return open_channels(approvals, ChannelSettings.from_environment(desk.store, outbox=outbox))
+
+
+def _is_named(approvals: str | Channel | Iterable[str | Channel] | None) -> bool:
+    """Whether a name was given, so that the guard opened something; a channel that is given as it is stays its maker's to close."""
+    return isinstance(approvals, str) or (isinstance(approvals, Sequence) and all(isinstance(name, str) for name in approvals))
 
 
 def _value(result: Result) -> object:

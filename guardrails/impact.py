@@ -62,7 +62,7 @@ def _rehearsed(engine: Engine, plan: Plan) -> Impact:
         if error.code == "engine.schema_changed":
             raise
         return _after(engine, plan, error)
-    return Impact(execution.changed_by)
+    return Impact(_summed(execution.changed_by))
 
 
 def _after(engine: Engine, plan: Plan, failed: EngineError) -> Impact:
@@ -133,10 +133,11 @@ def _within(plan: Plan, seconds: float) -> Plan:
 
 
 def _summed(rows: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+    """Rows by relation, of those in which any would change."""
     found: dict[str, int] = {}
     for relation, count in rows:
         found[relation] = found.get(relation, 0) + count
-    return tuple(sorted(found.items()))
+    return tuple(sorted((relation, count) for relation, count in found.items() if count))
 
 
 def _number(value: Value) -> int:

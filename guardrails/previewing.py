@@ -41,7 +41,7 @@ from guardrails.sql import PreviewQuery, parse, preview_queries, resolve
 __all__ = ["Preview", "PreviewPart", "PreviewRow", "preview"]
 
 _MOST_ROWS = 20
-_TOOL = "approval.preview"
+_TOOL = "preview"
 _KEYED = frozenset({"hash", "pseudonym", "noise", "shift"})
 """Masks that show what nobody can work out: of a value that a requester chose, they would tell which rows hold it."""
 _SHOWN_AS_CODE = (ApprovalRequired, CatalogError, Denied, EngineError, IdentityError, PolicyError, StatementError)
@@ -247,19 +247,18 @@ class _Viewer:
         return PreviewRow(before, after)
 
     def _after(self, name: str, row: Row, place: int | None, before: int | None) -> Value:
-        if place is None:
-            return None
         mask = self._masks.get(name)
+        value = self.query.constants.get(name) if place is None else row[place]
         # What stays as it is was masked where it was read.
-        if mask is None or (place == before and not self.is_text):
-            return row[place]
-        return _masked(self.guard, mask, self.policy, row[place])
+        if mask is None or (place is not None and place == before and not self.is_text):
+            return value
+        return _masked(self.guard, mask, self.policy, value)
 
     def _is_open(self, name: str, place: int | None) -> bool:
         """Whether the value afterwards is not known, or would have to be masked again, or by a key that is to stay secret."""
-        if place is None:
-            return True
         mask = self._masks.get(name)
+        if place is None:
+            return name not in self.query.constants or (mask is not None and mask.kind in _KEYED)
         if mask is None or self.query.before[self.query.columns.index(name)] == place:
             return False
         return mask.kind in _KEYED or bool(self._sources(place) & self._masked_columns)

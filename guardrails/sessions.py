@@ -93,8 +93,12 @@ class Sessions:
         self._ledger.bind(settled.session_id, key)
         return Session(principal, settled, ProbeBudget(), key, tuple(dict.fromkeys((principal.id, *subjects))))
 
-    def require_valid(self, session: Session) -> None:
+    def require_valid(self, session: Session, *, is_recorded: bool = True) -> None:
         """Checks that a session may go on; one that may not ends, once, with an entry of type ``session.expired``.
+
+        Args:
+            session: The session.
+            is_recorded: Whether its end is recorded now; not by what records nothing itself.
 
         Raises:
             IdentityError: The principal's token has expired (identity.token_expired).
@@ -102,6 +106,8 @@ class Sessions:
         """
         if not self._has_expired(session.principal):
             return
+        if not is_recorded:
+            raise _expired()
         with self._lock:
             has_ended = session.context.session_id in self._ended
             self._ended.add(session.context.session_id)

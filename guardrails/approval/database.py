@@ -21,6 +21,8 @@ from guardrails.errors import Denied
 __all__ = ["Database", "channel_down"]
 
 _WRITES = "guardrails_writes"
+_NO_RIGHT = "42501"
+"""PostgreSQL's insufficient_privilege."""
 _FAILURES = (sa.exc.SQLAlchemyError, sqlite3.Error, OSError)
 
 
@@ -72,6 +74,18 @@ class Database:
         connection.execute(sa.update(about).where(about.c.id == 1).values(changes=about.c.changes + 1))
         if self.tables.schema is not None:
             connection.execute(sa.select(sa.func.pg_notify(self.tables.schema, "")))
+
+    def drop_old_pages(self) -> None:
+        """Empties SQLite's write-ahead log, so that deleted rows are not left in it; PostgreSQL's vacuum does the like in its time."""
+        if self.is_server:
+            return
+        try:
+            with self._exclusively(), self._open().connect() as connection:
+                bare = connection.connection.driver_connection  # outside of any transaction
+                if isinstance(bare, sqlite3.Connection):
+                    bare.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except _FAILURES as error:
+            raise channel_down(error) from error
 
     def changes(self) -> int:
         """Returns how many transactions have changed something."""
@@ -134,7 +148,8 @@ def channel_down(error: Exception) -> Denied:
     """Returns the refusal for a store that cannot be read or written: without it nobody can say yes."""
     cause = getattr(error, "orig", None) or error
     evidence: dict[str, object] = {"error": str(cause).strip()}
-    return Denied("approval.channel_down", "The approvals cannot be read or written.", evidence=evidence)
+    hint = "Grant the database role what docs/approvals-state.md lists." if getattr(cause, "sqlstate", "") == _NO_RIGHT else ""
+    return Denied("approval.channel_down", "The approvals cannot be read or written.", hint=hint, evidence=evidence)
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

@@ -11,11 +11,12 @@ import functools
 from collections.abc import Iterable
 
 from guardrails.approval.approvers import is_same_person
-from guardrails.approval.evidence import Evidence, require_as_asked, unclosed_reviews
+from guardrails.approval.evidence import Evidence, require_as_asked, require_as_opened, unclosed_reviews
 from guardrails.approval.recording import (
     Entry,
     answer_entry,
     ended_entry,
+    forgotten_entry,
     request_entry,
     review_closed_entry,
     review_opened_entry,
@@ -120,10 +121,8 @@ class ApprovalDesk:
             Denied: The ledger does not say what the store says (approval.forged).
             LedgerError: The ledger cannot be read or written: nothing was used.
         """
-        waiting = self.store.waiting(digest, now)
-        if waiting is None:
+        if not self._stands(digest, now):
             return None
-        self._caught_up(waiting.id, now)
         spent: list[str] = []
 
         def check(status: ApprovalStatus) -> None:
@@ -132,7 +131,7 @@ class ApprovalDesk:
                 spent.append(status.request.id)
             if status.request.kind == "grant":
                 evidence.refuse("It is a window.")
-            evidence.require_yes(status, now, requester=requester, terms=terms)
+            evidence.require_yes(status, digest, now, requester=requester, terms=terms)
             self._append(used_entry(status.request))
 
         try:
@@ -146,10 +145,8 @@ class ApprovalDesk:
         self, digest: str, now: int, *, requester: str | None = None, terms: ApprovalTerms | None = None
     ) -> ApprovalGrant | None:
         """Returns the open window of this digest, when the ledger says that there is one. Arguments and errors as of `consume`."""
-        waiting = self.store.waiting(digest, now)
-        if waiting is None:
+        if not self._stands(digest, now):
             return None
-        self._caught_up(waiting.id, now)
         status = self.store.window(digest, now)
         if status is None:
             return None
@@ -158,7 +155,7 @@ class ApprovalDesk:
             self.store.settle(status.request.id, "ended", now)
         if status.request.kind != "grant":
             evidence.refuse("It is no window.")
-        evidence.require_yes(status, now, requester=requester, terms=terms)
+        evidence.require_yes(status, digest, now, requester=requester, terms=terms)
         return grant_of(status, "window")
 
     def open_windows(self, *, now: int) -> tuple[ApprovalStatus, ...]:
@@ -184,13 +181,20 @@ class ApprovalDesk:
 
     def close_review(self, review_id: str, by: Principal, comment: str, now: int) -> Review:
         """Closes a review, recorded as ``approval.review.closed``; see `ApprovalStore.close_review`."""
-        return self.store.close_review(
-            review_id, by, comment, now, record=lambda closed: self._append(review_closed_entry(closed, by))
-        )
+
+        def record(closed: Review) -> Appended:
+            require_as_opened(self.ledger, closed)
+            return self._append(review_closed_entry(closed, by))
+
+        return self.store.close_review(review_id, by, comment, now, record=record)
 
     def overdue(self, principal_id: str, now: int) -> bool:
         """Tells whether this person has a review that is open after it was due."""
         return self.store.overdue(principal_id, now)
+
+    def forget(self, before: int, now: int) -> int:
+        """Deletes old requests and reviews from the approvals, recorded as ``approval.forgotten``; see `ApprovalStore.forget`."""
+        return self.store.forget(before, now, record=lambda count: self._append(forgotten_entry(count, min(before, now))))
 
     def lost_reviews(self, now: int) -> tuple[str, ...]:
         """Returns the ids of reviews that the ledger has as open and the store has not: somebody took them out.
@@ -209,6 +213,13 @@ class ApprovalDesk:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _stands(self, digest: str, now: int) -> bool:
+        """Tells whether a request of this digest may be approved, after taking up what was answered."""
+        standing = self.store.standing(digest, now)
+        if standing is not None and standing[1] == "pending":
+            return self._caught_up(standing[0].id, now)[0].state == "approved"
+        return standing is not None
 
     def _caught_up(self, request_id: str, now: int) -> tuple[ApprovalStatus, tuple[Vote, ...]]:
         """Takes up answers that were recorded before whoever gave them stopped, so that what the ledger has counts.

@@ -18,14 +18,14 @@ from guardrails.approval.recording import (
     committed_sql,
     plain,
 )
-from guardrails.approval.status import ApprovalStatus, Vote, VoteAnswer
+from guardrails.approval.status import ApprovalStatus, Review, Vote, VoteAnswer
 from guardrails.errors import Denied
 from guardrails.ledger import Ledger
 from guardrails.ledger.entry import decode, parse_time
 from guardrails.ledger.merkle import leaf_hash
 from guardrails.model import ApprovalRequest, ApprovalTerms, Verification
 
-__all__ = ["Evidence", "require_as_asked", "unclosed_reviews"]
+__all__ = ["Evidence", "require_as_asked", "require_as_opened", "unclosed_reviews"]
 
 _CLOCKS_S = 2
 """The ledger stamps an answer a moment after the caller's clock was read."""
@@ -102,12 +102,19 @@ class Evidence:
         )
 
     def require_yes(
-        self, status: ApprovalStatus, now: int, *, requester: str | None = None, terms: ApprovalTerms | None = None
+        self,
+        status: ApprovalStatus,
+        digest: str,
+        now: int,
+        *,
+        requester: str | None = None,
+        terms: ApprovalTerms | None = None,
     ) -> None:
         """Checks that a request is approved, within its time and not used, by what the ledger says alone.
 
         Args:
             status: What the store says; each of its votes must be found in the ledger as it is.
+            digest: Of what is about to run: what people said yes to.
             now: Unix seconds.
             requester: Who asked; none of the answers may be theirs.
             terms: How many people must have said yes, of which groups, and how long a window may be.
@@ -115,6 +122,8 @@ class Evidence:
         Raises:
             Denied: The ledger says otherwise (approval.forged).
         """
+        if status.request.digest != digest:
+            self.refuse("It is an approval of something else.")
         if self.is_used:
             self.refuse("It was used already.")
         if self.is_ended:
@@ -177,6 +186,22 @@ def require_as_asked(ledger: Ledger, status: ApprovalStatus, request: ApprovalRe
     name, value = ("request", committed_request(request)) if "request" in commitments else ("sql", committed_sql(request))
     if ledger.commitment_holds(index, name, value) is not True:
         raise _forged(request.id, "The request is not as it was asked.")
+
+
+def require_as_opened(ledger: Ledger, review: Review) -> None:
+    """Checks that a review is the one that was opened: of this request, of this person, to be closed by these groups.
+
+    Raises:
+        Denied: It is not (approval.forged).
+        LedgerError: The ledger cannot be read, or was tampered with.
+    """
+    for index, leaf in ledger.leaves(session=review.id):
+        entry = decode(leaf)
+        if entry.get("type") == REVIEW_OPENED and entry.get("review") == review.id:
+            if ledger.commitment_holds(index, "request", committed_request(review.request)) is not True:
+                raise _forged(review.id, "The review is not as it was opened.")
+            return
+    raise _forged(review.id, "The review is not in the ledger.")
 
 
 def unclosed_reviews(ledger: Ledger) -> set[str]:

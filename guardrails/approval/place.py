@@ -102,7 +102,7 @@ class Place:
         )
         try:
             _use_write_ahead_log(connection)
-            for setting in ("synchronous = FULL", "trusted_schema = OFF", "foreign_keys = ON"):
+            for setting in ("synchronous = FULL", "secure_delete = ON", "trusted_schema = OFF", "foreign_keys = ON"):
                 connection.execute(f"PRAGMA {setting}")
         except BaseException:
             connection.close()

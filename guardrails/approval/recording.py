@@ -14,6 +14,7 @@ from guardrails.model import ApprovalRequest, ApprovalTerms, Principal
 
 __all__ = [
     "DECIDED",
+    "FORGOTTEN",
     "REQUESTED",
     "REVIEW_CLOSED",
     "REVIEW_OPENED",
@@ -24,6 +25,7 @@ __all__ = [
     "committed_request",
     "committed_sql",
     "ended_entry",
+    "forgotten_entry",
     "plain",
     "request_entry",
     "review_closed_entry",
@@ -39,6 +41,7 @@ USED = "approval.used"
 WINDOW_ENDED = "approval.window.ended"
 REVIEW_OPENED = "approval.review.opened"
 REVIEW_CLOSED = "approval.review.closed"
+FORGOTTEN = "approval.forgotten"
 
 
 def request_entry(request: ApprovalRequest) -> Entry:
@@ -97,7 +100,11 @@ def review_opened_entry(review: Review) -> Entry:
         "opened_in": request.session_id,
         "due_at": review.due_at,
     }
-    return _plain(entry), {"reason": _utf8(review.reason), "sql": committed_sql(request)}
+    return _plain(entry), {
+        "reason": _utf8(review.reason),
+        "sql": committed_sql(request),
+        "request": committed_request(request),
+    }
 
 
 def review_closed_entry(review: Review, by: Principal) -> Entry:
@@ -105,6 +112,11 @@ def review_closed_entry(review: Review, by: Principal) -> Entry:
     entry = _facts(REVIEW_CLOSED, review.request) | {"session": review.id, "review": review.id}
     entry["by"] = _person(by, review.request.terms)
     return _plain(entry), {"comment": _utf8(review.comment)}
+
+
+def forgotten_entry(count: int, before: int) -> Entry:
+    """Returns the entry of requests and reviews that are deleted from the approvals; what the ledger says of them stays."""
+    return {"type": FORGOTTEN, "count": count, "before": before}, {}
 
 
 def committed_request(request: ApprovalRequest) -> bytes:

@@ -118,6 +118,15 @@ class RequestRows:
         """Sets columns of a request."""
         connection.execute(sa.update(self._requests).where(self._requests.c.id == request_id).values(values))
 
+    def forget(self, connection: sa.Connection, before: int) -> int:
+        """Deletes what is decided and whose time was over before then, with its answers; returns how many requests that were."""
+        requests, votes = self._requests, self._votes
+        old = sa.select(requests.c.id).where(
+            requests.c.state.not_in(("pending", "approved")), requests.c.expires_at < before, requests.c.ends_at < before
+        )
+        connection.execute(sa.delete(votes).where(votes.c.request.in_(old)))
+        return connection.execute(sa.delete(requests).where(requests.c.id.in_(old))).rowcount
+
     def pending(self, connection: sa.Connection, now: int, limit: int | None) -> tuple[ApprovalRequest, ...]:
         """Returns the requests that wait, oldest first."""
         requests = self._requests

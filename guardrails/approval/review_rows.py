@@ -74,6 +74,11 @@ class ReviewRows:
             self._database.announce(connection)
         return closed
 
+    def forget(self, connection: sa.Connection, before: int) -> int:
+        """Deletes reviews that were closed before then; returns how many."""
+        table = self._table
+        return connection.execute(sa.delete(table).where(table.c.closed_at.is_not(None), table.c.closed_at < before)).rowcount
+
     def is_overdue(self, principal_id: str, now: int) -> bool:
         """Tells whether an open review of this person's is past its time."""
         table = self._table

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any, cast
 from uuid import UUID
 
-from guardrails.errors import UsageError
+from guardrails.errors import Denied, UsageError
 from guardrails.model import ApprovalRequest, ApprovalTerms, BreakGlass, Impact, RowFilter, Statement, WorkingHours
 
 __all__ = ["database_text", "request_from_text", "request_to_text"]
@@ -60,7 +60,24 @@ def request_to_text(request: ApprovalRequest) -> str:
 
 
 def request_from_text(text: str) -> ApprovalRequest:
-    """Returns the request that `request_to_text` wrote."""
+    """Returns the request that `request_to_text` wrote.
+
+    Raises:
+        Denied: The text is not of that form (approval.forged): somebody else wrote it, or another release.
+    """
+    try:
+        return _request(text)
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
+        message = "A request is not in the form in which it was filed."
+        raise Denied("approval.forged", message, evidence={"error": type(error).__name__}) from error
+
+
+def database_text(text: str) -> str:
+    """Returns a text that both databases keep: lone surrogates and zero characters as they would look in a source text."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def _request(text: str) -> ApprovalRequest:
     fields = cast("dict[str, Any]", _read(json.loads(text)))
     terms, impact, statement = fields.pop("terms"), fields.pop("impact"), fields.pop("statement")
     row_filters = fields.pop("row_filters", [])
@@ -73,11 +90,6 @@ def request_from_text(text: str) -> ApprovalRequest:
         statement=Statement(*statement) if statement else None,
         row_filters=tuple(RowFilter(*row_filter) for row_filter in row_filters),
     )
-
-
-def database_text(text: str) -> str:
-    """Returns a text that both databases keep: lone surrogates and zero characters as they would look in a source text."""
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 def _written(value: object, level: int) -> object:

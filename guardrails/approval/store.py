@@ -216,9 +216,14 @@ class ApprovalStore:
 
     def waiting(self, digest: str, now: int) -> ApprovalRequest | None:
         """Returns the request of this digest that waits or is approved, None when there is none."""
+        found = self.standing(digest, now)
+        return found[0] if found else None
+
+    def standing(self, digest: str, now: int) -> tuple[ApprovalRequest, State] | None:
+        """Returns the request of this digest that waits or is approved, and which of both; None when there is none."""
         with self._database.snapshot() as connection:
             found = self._requests.of_digest(connection, digest, now)
-        return found[0] if found and found[1] != "denied" else None
+        return found if found and found[1] != "denied" else None
 
     def windows(self, digest: str, now: int) -> ApprovalGrant | None:
         """Returns the open window of this digest: a grant ahead that was approved, for any number of statements until it closes."""
@@ -290,6 +295,29 @@ class ApprovalStore:
     def overdue(self, principal_id: str, now: int) -> bool:
         """Tells whether a review of something that this person ran is open after it was due."""
         return self._reviews.is_overdue(principal_id, now)
+
+    def forget(self, before: int, now: int, *, record: Callable[[int], object] | None = None) -> int:
+        """Deletes requests that are decided, used or over, and closed reviews: their statements hold values.
+
+        Args:
+            before: What ended before this time, in Unix seconds, at most `now`.
+            now: Unix seconds.
+            record: Called with the number before anything is deleted for good; when it raises, nothing is.
+
+        Returns:
+            How many there were.
+        """
+        self._requests.sweep(now)
+        with self._database.transaction() as connection:
+            end = min(before, now)
+            count = self._requests.forget(connection, end) + self._reviews.forget(connection, end)
+            if record and count:
+                record(count)
+            if count:
+                self._database.announce(connection)
+        if count:
+            self._database.drop_old_pages()
+        return count
 
     def watch(self, timeout_s: float, since: int | None = None) -> int:
         """Waits until something changes, in whichever process, or the time is over.

@@ -1,4 +1,4 @@
-"""`guardrails approvals`: list what waits for people, answer it as somebody else, end grants, close reviews.
+"""`guardrails approvals`: list what waits for people, answer it as somebody else, end grants, close reviews, forget.
 
 Exit status: 0 done, 1 the answer was not accepted, 2 usage. Whoever answers shows a token, or is named on the command line and recorded
 as unverified; the ledger gets every answer before it counts.
@@ -206,6 +206,20 @@ def close_review(review_id: str, comment: str, as_json: bool, **who: Any) -> Non
     with _desk(who) as (desk, by):
         review = desk.close_review(review_id, by, comment, _now())
     _tell(as_json, review_fields(review, _now()), f"{review_id} closed")
+
+
+@approvals.command()
+@click.option("--older-than", "days", type=click.IntRange(0), required=True, metavar="DAYS", help="What ended so long ago.")
+@signer_options
+@ledger_option
+@json_option
+@_reports_errors
+def forget(url: str, signer: str | None, previous: tuple[str, ...], days: int, as_json: bool) -> None:
+    """Delete requests that are decided, used or over, and closed reviews: their statements hold values. The ledger keeps what it has."""
+    now = _now()
+    with _store(url) as store, opened_for_writing(url, signer, previous) as ledger:
+        count = ApprovalDesk(store, ledger).forget(now - 86_400 * days, now)
+    _tell(as_json, {"forgotten": count}, f"{count} forgotten")
 
 
 @contextmanager

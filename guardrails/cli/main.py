@@ -27,7 +27,9 @@ _INTERRUPTED_STATUS = 130
 
 COMMANDS = {
     "agents": Command("guardrails.cli.agents:agents", "Make agents' keys, and check the proofs that agents gave."),
-    "approvals": Command("guardrails.cli.approvals:approvals", "List, approve and deny what waits for a person."),
+    "approvals": Command(
+        "guardrails.cli.approvals:approvals", "List, approve and deny what waits for people; grants and reviews."
+    ),
     "check": Command("guardrails.cli.check:check", "Decide about statements; run nothing, record nothing."),
     "console": Command(
         "guardrails.cli.console:console", "Serve the web console of a ledger: approvals, what agents do, what they did."

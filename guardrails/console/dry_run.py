@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from guardrails.as_json import decision_fields
-from guardrails.catalog.ledgers import without_ledgers
 from guardrails.codes import CODES
 from guardrails.console.colouring import Colours, Piece, colours_of, pieces
 from guardrails.console.known import known_catalog
@@ -64,8 +63,8 @@ class DryRun:
 
 
 def bound_policy(guard: Guard) -> BoundPolicy:
-    """Returns a guard's policy, held against the schema as it is now."""
-    return guard.policy.bind(without_ledgers(guard.engine.catalog()))
+    """Returns a guard's policy, held against the schema as it is now: the one that the guard decides with."""
+    return guard._bind()
 
 
 def dry_run(guard: Guard, asked: Asked, *, is_whole: bool) -> DryRun:
@@ -88,7 +87,7 @@ def dry_run(guard: Guard, asked: Asked, *, is_whole: bool) -> DryRun:
         )
         return _plain(asked, Decision("deny", (reason,), policy_digest=policy.digest), is_whole=is_whole)
     with guard.session(principal=asked.principal, agent=asked.agent, purpose=asked.purpose) as session:
-        seen = policy.catalog if is_whole else known_catalog(policy, asked.principal, session.context)
+        seen = policy.catalog if is_whole else known_catalog(policy, asked.principal, session.context, text=asked.sql)
         known = None if is_whole else _understood(statement, policy, seen)
         if isinstance(known, Reason):
             return _plain(asked, Decision("deny", (known,), policy_digest=policy.digest), is_whole=False)

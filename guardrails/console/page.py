@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, cast
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -29,6 +31,8 @@ __all__ = ["GUARDED", "Endpoint", "form_of", "page", "public", "viewer_of"]
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 Handler: TypeAlias = Callable[[Request], Response] | Callable[[Request], Awaitable[Response]]
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 GUARDED = "is_guarded"
 """Attribute of endpoints that `create_app` serves: they say themselves who may call them."""
@@ -71,8 +75,10 @@ def page(*, roles: tuple[Role, ...] = ("viewer",)) -> Callable[[Handler], Endpoi
             if not wanted & viewer.roles:
                 raise IdentityError("identity.role_missing", "Your groups may not see this page.")
             request.state.viewer = viewer
+            _require_text(*request.path_params.values(), *request.query_params.values())
             if request.method not in SAFE_METHODS:
                 request.state.form = form = await request.form(max_files=0, max_fields=100)
+                _require_text(*form.values())
                 require_csrf(viewer, request.headers.get(CSRF_HEADER) or form.get(CSRF_FIELD))
             return await _called(handler, request)
 
@@ -88,11 +94,19 @@ def public(handler: Handler) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         require_same_origin(request, console_of(request).settings)
         request.state.viewer = None
+        _require_text(*request.query_params.values())
         if request.method not in SAFE_METHODS:
-            request.state.form = await request.form(max_files=0, max_fields=10)
+            request.state.form = form = await request.form(max_files=0, max_fields=10)
+            _require_text(*form.values())
         return await _called(handler, request)
 
     return _guarded(endpoint)
+
+
+def _require_text(*given: object) -> None:
+    """Refuses what no database can look for: NUL, and halves of characters."""
+    if any(isinstance(text, str) and ("\0" in text or _SURROGATE.search(text)) for text in given):
+        raise HTTPException(400)
 
 
 async def _called(handler: Handler, request: Request) -> Response:

@@ -33,6 +33,7 @@ def environment(navigation: Sequence[NavigationItem]) -> jinja2.Environment:
         loader=jinja2.PackageLoader("guardrails.console", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=showing.finalised,
         trim_blocks=True,
         lstrip_blocks=True,
     )

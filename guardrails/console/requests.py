@@ -103,7 +103,7 @@ def title_of(request: ApprovalRequest) -> str:
         columns = [c.name for c in target[0].columns if c.happening == "written"]
         named = f": {_listed(columns)}" if kind == "update" and len(target) == 1 else ""
         return f"{_VERBS[kind]} {_listed([r.name for r in target])}{named}"
-    return request.summary or request.sql or _KIND_TITLES[request.kind]
+    return request.summary or _KIND_TITLES[request.kind]
 
 
 def _listed(names: Sequence[str]) -> str:

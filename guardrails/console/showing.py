@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 
 from guardrails.model import WorkingHours
 
-__all__ = ["FILTERS", "ago", "duration", "moment", "now_s", "short", "sql_markup", "tidy"]
+__all__ = ["FILTERS", "ago", "duration", "finalised", "moment", "now_s", "short", "sql_markup", "tidy"]
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -108,7 +108,15 @@ def one_line(text: str, length: int = _LINE_CHARACTERS) -> str:
 
 def visible(text: str) -> str:
     """Returns a text in which characters that do not show, or change the direction of writing, are written as escapes."""
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+    if text.isprintable():
+        return text
+    plain = text.replace("\r\n", "\n")
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in plain)
+
+
+def finalised(value: object) -> object:
+    """Returns what a template puts out for a value: every text is made `visible`, so that no name can disguise itself."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def tidy(text: str) -> str:

@@ -14,7 +14,7 @@ from functools import partial
 from sqlglot import exp
 
 from guardrails.errors import StatementError
-from guardrails.model import Catalog, Params, Relation, RowFilter, Value
+from guardrails.model import Catalog, ColumnRef, Params, Relation, RowFilter, Value
 from guardrails.sql.changed_rows import Modification, as_table, changed_rows, give_ctes, modifications, target_of
 from guardrails.sql.filters import parse_predicate
 from guardrails.sql.params import named_params, number_params, placeholder_name
@@ -31,7 +31,7 @@ from guardrails.sql.preview_rows import (
 )
 from guardrails.sql.resolve import Resolved
 from guardrails.sql.sources import relation_of
-from guardrails.sql.stated_rows import given_values
+from guardrails.sql.stated_rows import given_values, stated_value
 from guardrails.sql.upserts import conflicting_rows
 from guardrails.sql.writes import TARGET_META
 
@@ -60,6 +60,8 @@ class PreviewQuery:
         sql: The query; empty where the text of the statement tells all.
         params: Its values.
         given: The rows that the text tells, in the order of `columns`.
+        uncomputed: Columns of which `given` does not tell every value.
+        constants: Values afterwards that the text tells, the same for every row.
         code: Why it cannot be shown, empty where it can; `message` says it in a sentence.
     """
 
@@ -74,6 +76,7 @@ class PreviewQuery:
     params: Params = field(default_factory=dict)
     given: tuple[tuple[Value, ...], ...] = ()
     uncomputed: tuple[str, ...] = ()
+    constants: Mapping[str, Value] = field(default_factory=dict)
     code: str = ""
     message: str = ""
 
@@ -115,7 +118,7 @@ class _Maker:
         self._limit = limit
         self._values: dict[str, Value] = {}
         self.tree = resolved.tree.copy()
-        self._is_read_only = resolved.access.is_read_only
+        self._reads = frozenset(resolved.access.reads)
         given = named_params(resolved.statement.params)
         for node in list(self.tree.find_all(exp.Placeholder, exp.Parameter)):
             name = placeholder_name(node)
@@ -158,15 +161,19 @@ class _Maker:
         return key, self._catalog.relations[key]
 
     def _updated(self, relation: Relation, key: str, alias: str, assigned: Mapping[str, exp.Expr | None]) -> ShownRow:
-        names = self._shown(key, (*relation.primary_key, *assigned))
+        wanted = tuple(dict.fromkeys((*relation.primary_key, *assigned)))
+        names = self._shown(key, wanted)
         before = tuple(column(name, alias) for name in names)
         after = tuple(assigned[name] if name in assigned else column(name, alias) for name in names)
-        return ShownRow(names, before, after)
+        return ShownRow(names, before, after, tuple(name for name in wanted if name not in names))
 
     def _gone(self, key: str, alias: str) -> ShownRow:
         relation = self._catalog.relations[key]
-        names = self._shown(key, (*relation.primary_key, *relation.column_names))[:_MOST_COLUMNS]
-        return ShownRow(names, tuple(column(name, alias) for name in names), (None,) * len(names))
+        wanted = tuple(dict.fromkeys((*relation.primary_key, *relation.column_names)))
+        seen = self._shown(key, wanted)
+        hidden = tuple(name for name in wanted if name not in seen)
+        names = seen[:_MOST_COLUMNS]
+        return ShownRow(names, tuple(column(name, alias) for name in names), (None,) * len(names), hidden)
 
     def _shown(self, key: str, names: Sequence[str]) -> tuple[str, ...]:
         seen = set(self._seen.get(key, ()))
@@ -229,16 +236,14 @@ class _Maker:
         selects: list[exp.Select] = []
         for select, row in made:
             after = tuple(None if i in open_ else e for i, e in enumerate(row.after))
-            select.set("expressions", projected(ShownRow(row.columns, row.before, after)))
+            select.set("expressions", projected(replace(row, after=after)))
             selects.append(select)
         query: exp.Expr = selects[0]
         for select in selects[1:]:
             query = exp.Union(this=query, expression=select, distinct=False)
         last = made[0][1]
         sql, params = self._written(query)
-        places = places_of(
-            ShownRow(last.columns, last.before, tuple(None if i in open_ else e for i, e in enumerate(last.after)))
-        )
+        places = places_of(replace(last, after=tuple(None if i in open_ else e for i, e in enumerate(last.after))))
         hidden = tuple(n for n in dict.fromkeys((*relation.primary_key, *assigned)) if n not in names)
         return PreviewQuery(key, "update", names, _keys(relation, names), hidden, *places, sql, params)
 
@@ -274,22 +279,28 @@ class _Maker:
         named = [c.name for c in then.this.expressions] if then.this is not None else list(relation.column_names)
         values = dict(zip(named, then.args["expression"].expressions, strict=False))
         names = self._shown(key, named)
-        return ShownRow(names, (None,) * len(names), tuple(computed(values.get(name)) for name in names))
+        hidden = tuple(name for name in named if name not in names)
+        return ShownRow(names, (None,) * len(names), tuple(computed(values.get(name)) for name in names), hidden)
 
     def _query(self, key: str, action: str, row: ShownRow, rows: _Rows, node: Modification) -> PreviewQuery:
         relation = self._catalog.relations[key]
         if not row.columns:
             message = "There is no column of it that the viewer may see."
             return PreviewQuery(key, action, code="preview.hidden", message=message)
-        query = rows(projected(row))
+        constants: dict[str, Value] = {}
+        afters: list[exp.Expr | None] = []
+        for name, after in zip(row.columns, row.after, strict=True):
+            is_stated, value = stated_value(after, self._values)
+            if is_stated:
+                constants[name] = value
+            afters.append(None if is_stated else after)
+        asked = replace(row, after=tuple(afters))
+        query = rows(projected(asked) or [exp.Literal.number(1)])
         give_ctes(query, node, self.tree)
         sql, params = self._written(query)
-        wanted = relation.column_names if action == "delete" else (*relation.primary_key, *self._written_columns(node))
-        hidden = tuple(n for n in dict.fromkeys(wanted) if n not in set(self._seen.get(key, ())))
-        return PreviewQuery(key, action, row.columns, _keys(relation, row.columns), hidden, *places_of(row), sql, params)
-
-    def _written_columns(self, node: Modification) -> tuple[str, ...]:
-        return tuple(assigned_values(node)) if isinstance(node, exp.Update) else ()
+        keys = _keys(relation, row.columns)
+        found = PreviewQuery(key, action, row.columns, keys, row.hidden, *places_of(asked), sql, params)
+        return replace(found, constants=constants)
 
     def _filter_sources(self) -> None:
         """Leaves only rows that the requester may see: of every relation that is read, and of those that are changed."""
@@ -315,9 +326,9 @@ class _Maker:
             db=exp.to_identifier(relation.schema, quoted=True) if relation.schema else None,
             alias=exp.TableAlias(this=exp.to_identifier("seen", quoted=True)),
         )
-        columns: list[exp.Expr] = [column(name, "seen") for name in self._shown(key, relation.column_names)]
-        if not columns:
-            raise StatementError("sql.construct_unsupported", "The viewer may see no column of a relation that is read.")
+        read = [name for name in relation.column_names if ColumnRef(key, name) in self._reads]
+        # One at least, as of `count(*)`.
+        columns: list[exp.Expr] = [column(name, "seen") for name in read or relation.column_names[:1]]
         query = exp.Select(expressions=columns, from_=exp.From(this=base), where=exp.Where(this=self._visible(filters, "seen")))
         joins = [j.pop() for j in list(table.args.get("joins") or [])]
         subquery = exp.Subquery(this=query, alias=alias.copy() if alias is not None else None)

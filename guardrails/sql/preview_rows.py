@@ -12,11 +12,15 @@ __all__ = ["ShownRow", "assigned_values", "column", "computed", "merged_rows", "
 
 @dataclass(frozen=True, slots=True)
 class ShownRow:
-    """What is shown of one kind of row: columns with the expressions before (None: no row) and after (None: not known)."""
+    """What is shown of one kind of row: columns with the expressions before (None: no row) and after (None: not known).
+
+    `hidden` are columns that belong to it and that the viewer may not see.
+    """
 
     columns: tuple[str, ...]
     before: tuple[exp.Expr | None, ...]
     after: tuple[exp.Expr | None, ...]
+    hidden: tuple[str, ...] = ()
 
 
 def assigned_values(node: exp.Expr) -> dict[str, exp.Expr | None]:

@@ -9,7 +9,7 @@ from sqlglot import exp
 
 from guardrails.model import Row, Value
 
-__all__ = ["given_values"]
+__all__ = ["given_values", "stated_value"]
 
 
 def given_values(
@@ -32,7 +32,7 @@ def given_values(
         cells = dict(zip(named, item.expressions if isinstance(item, exp.Tuple) else [item], strict=False))
         row: list[Value] = []
         for name in shown:
-            is_known, value = _value(cells.get(name), values)
+            is_known, value = stated_value(cells.get(name), values)
             row.append(value)
             if not is_known:
                 unknown.add(name)
@@ -40,11 +40,11 @@ def given_values(
     return tuple(rows), tuple(name for name in shown if name in unknown)
 
 
-def _value(node: exp.Expr | None, values: Mapping[str, Value]) -> tuple[bool, Value]:
-    """Whether the text tells the value, and the value."""
+def stated_value(node: exp.Expr | None, values: Mapping[str, Value]) -> tuple[bool, Value]:
+    """Returns whether the text tells an expression's value, and the value; `values` are bound ones by the placeholder's name."""
     match node:
         case exp.Paren():
-            return _value(node.this, values)
+            return stated_value(node.this, values)
         case exp.Placeholder():
             return True, values[str(node.this)]
         case exp.Null():
@@ -56,7 +56,7 @@ def _value(node: exp.Expr | None, values: Mapping[str, Value]) -> tuple[bool, Va
         case exp.Literal():
             return True, _number(str(node.this))
         case exp.Neg():
-            is_known, value = _value(node.this, values)
+            is_known, value = stated_value(node.this, values)
             if is_known and isinstance(value, (int, Decimal)):
                 return True, -value
     return False, None

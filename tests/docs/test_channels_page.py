@@ -20,7 +20,7 @@ from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
 from guardrails import Guard, Policy
-from guardrails.approval import Notice
+from guardrails.approval import ApprovalStore, Notice
 from guardrails.approval.channels import ChannelSettings, new_webhook_secret
 from guardrails.approval.channels.registry import _OURS
 from guardrails.approval.channels.signing import WebhookSigner
@@ -56,7 +56,6 @@ def names(sqlite_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             ),
             "ana": ANA,
             "lea": lead(),
-            "outbox": tmp_path / "outbox",
             "secret": secret,
             "body": body,
             "headers": WebhookSigner([secret]).headers("msg_1", int(datetime.now(UTC).timestamp()), body),
@@ -72,9 +71,7 @@ async def test_the_pages_python_runs(names: dict[str, Any], capsys: pytest.Captu
         done = eval(code, names)
         if inspect.isawaitable(done):
             await done
-    names["PagerChannel"]("team-a", ChannelSettings(names["store"])).ask(REQUEST)
-    names["channel"].close()
-    names["store"].close()
+    names["PagerChannel"]("team-a", ChannelSettings.from_environment(ApprovalStore.open("sqlite:///audit.db"))).ask(REQUEST)
     told = capsys.readouterr().out.splitlines()
     assert told[1].startswith("delete and select; writes orders.")
     assert told == [

@@ -15,7 +15,7 @@ from guardrails.policy import PolicyFile
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = runpy.run_path(str(ROOT / "tools" / "generate_docs.py"))["PAGES"]
-CODE = re.compile(r'"((?:usage|sql|policy|mask|approval|identity|install|engine|ledger)\.[a-z_]+)"')
+CODE = re.compile(r'"((?:usage|sql|policy|mask|approval|identity|install|engine|ledger|preview)\.[a-z_]+)"')
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -34,6 +34,7 @@ def test_every_code_is_in_the_catalogue() -> None:
         "approval.requested",
         "approval.decided",
         "approval.used",
+        "approval.forgotten",
         "policy.yaml",
         "policy.html",
         "ledger.html",

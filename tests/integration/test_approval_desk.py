@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from threading import Timer
 
+import psycopg
 import pytest
 
 from guardrails.approval import ApprovalDesk, Review
@@ -407,6 +409,80 @@ def test_a_watcher_hears_of_changes_elsewhere(desk: ApprovalDesk, bench: Bench) 
         assert time.monotonic() - start < 5
         timer.join()
         assert other.status(request.id, now=NOW).state == "approved"
+
+
+def test_a_yes_to_one_thing_is_none_to_another(desk: ApprovalDesk, bench: Bench) -> None:
+    request, window = filed(desk), desk.submit(ahead(600, NOW))
+    for made, use in ((request, desk.consume), (window, desk.windows)):
+        desk.approve(made.id, BO, "checked", NOW)
+        bench.tamper(f"UPDATE requests SET digest = 'of something else {made.id}' WHERE id = '{made.id}'")
+        assert code_of(use, f"of something else {made.id}", NOW) == "approval.forged"
+        body = f"replace(body, '{made.digest}', 'of something else {made.id}')"
+        bench.tamper(f"UPDATE requests SET body = {body} WHERE id = '{made.id}'")
+        assert code_of(use, f"of something else {made.id}", NOW) == "approval.forged"
+
+
+@pytest.mark.parametrize("change", [("ana@example.com", "max@example.com"), ('["finance"]', "[]")])
+def test_a_review_is_not_turned_into_another_s(desk: ApprovalDesk, bench: Bench, change: tuple[str, str]) -> None:
+    request = asked(now=NOW)
+    review = desk.open_review(Review(request.id, request, "it burns", NOW, NOW + 60))
+    bench.tamper(f"UPDATE reviews SET body = replace(body, '{change[0]}', '{change[1]}') WHERE id = '{review.id}'")
+    assert desk.review(review.id) != review
+    by = Principal("ana@example.com", BO.groups) if "@" in change[0] else KIM
+    assert code_of(desk.close_review, review.id, by, "nothing to see here", NOW) == "approval.forged"
+    assert desk.review(review.id).is_open
+    bench.tamper(f"DELETE FROM reviews WHERE id = '{review.id}'")
+
+
+def test_a_lost_server_is_found_again(desk: ApprovalDesk, bench: Bench) -> None:
+    if not bench.server:
+        return
+    request, token = filed(desk), desk.watch(0.1)
+    with closing(psycopg.connect(bench.server, autocommit=True)) as connection:
+        ended = connection.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        ).fetchone()
+    assert ended is not None
+    assert ended[0] >= 3
+    assert desk.approve(request.id, BO, "checked", NOW).state == "approved"
+    assert desk.watch(5, token) > token
+
+
+def test_what_is_over_is_forgotten(desk: ApprovalDesk, bench: Bench) -> None:
+    used, denied, waiting, closed, left = (filed(desk) for _ in range(5))
+    desk.approve(used.id, BO, "checked", NOW)
+    assert desk.consume(used.digest, NOW) is not None
+    desk.deny(denied.id, BO, "", NOW)
+    for request in (closed, left):
+        desk.open_review(Review(f"review of {request.id}", request, "x", NOW, NOW + 1))
+    desk.close_review(f"review of {closed.id}", BO, "fine", NOW)
+    for before in (NOW + 100, NOW + 5_000):  # a denied one is needed for as long as it stands; the future is not over
+        desk.forget(before, NOW + 50)
+        assert desk.status(denied.id, now=NOW + 50).state == "denied"
+    assert code_of(desk.review, f"review of {closed.id}") == "approval.unknown"
+    assert desk.waiting(waiting.digest, NOW + 50) == waiting
+    assert desk.forget(NOW + 101, NOW + 101) >= 3
+    for request in (used, denied, waiting):
+        assert code_of(desk.get, request.id) == "approval.unknown"
+    assert [review.request for review in desk.reviews(now=NOW + 101)][-1:] == [left]
+    told = [entry for entry in desk.ledger.entries() if entry["type"] == "approval.forgotten"]
+    assert told[-1]["before"] == NOW + 101
+    # What was used once stays used, whoever writes the row anew.
+    desk.store.submit(used)
+    bench.tamper(f"UPDATE requests SET state = 'approved', decided_at = {NOW} WHERE id = '{used.id}'")
+    assert code_of(desk.consume, used.digest, NOW) == "approval.forged"
+    lost = set(desk.lost_reviews(NOW))
+    bench.tamper(f"DELETE FROM reviews WHERE id = 'review of {left.id}'")
+    assert set(desk.lost_reviews(NOW)) - lost == {f"review of {left.id}"}
+
+
+def test_a_row_that_nobody_of_ours_wrote_is_refused(desk: ApprovalDesk, bench: Bench) -> None:
+    request = filed(desk)
+    for body in ("", "[]", "{}", '{"\x24":"uuid","v":"x"}', '{"terms":1}'):
+        bench.tamper(f"UPDATE requests SET body = '{body}' WHERE id = '{request.id}'")
+        assert code_of(desk.get, request.id) == code_of(desk.approve, request.id, BO, "x", NOW) == "approval.forged"
+    bench.tamper(f"DELETE FROM requests WHERE id = '{request.id}'")
 
 
 def test_the_ledger_stays_verifiable(desk: ApprovalDesk, bench: Bench) -> None:

@@ -17,11 +17,11 @@ import pytest
 from standardwebhooks import Webhook
 
 from guardrails import ApprovalRequired, Guard, Policy
-from guardrails.approval import ApprovalStore, ChannelGroup, Notice, Review, WaitingChannel, notify_channel
+from guardrails.approval import ApprovalDesk, ApprovalStore, ChannelGroup, Notice, Review, WaitingChannel, notify_channel
 from guardrails.approval.channels import ChannelSettings, SlackChannel, WebhookChannel, new_webhook_secret, open_channels
 from guardrails.approval.channels.outbox import Outbox
 from guardrails.errors import Denied, UsageError
-from guardrails.model import ApprovalRequest, ApprovalTerms
+from guardrails.model import ApprovalRequest, ApprovalTerms, Principal
 from tests.support.guarded_shop import ANA, LEAD, POLICY
 from tests.support.webhook_receiver import Receiver, receiving
 
@@ -58,7 +58,7 @@ def request(number: int, expires_in_s: int = 900) -> ApprovalRequest:
 
 
 def settled(channel: WebhookChannel, **counts: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while channel.courier.counts() != counts:
         assert time.monotonic() < deadline, channel.courier.counts()
         time.sleep(0.01)
@@ -209,6 +209,69 @@ def test_a_webhook_that_is_down_does_not_lose_the_request(sqlite_path: Path, tmp
     nowhere.close()
     with pytest.raises(Denied):
         nowhere.ask(request(2))
+
+
+def test_a_guard_tells_who_asks_that_the_glass_was_broken_and_what_became_of_it(
+    sqlite_path: Path, tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GUARDRAILS_WEBHOOK_SECRET", SECRET)
+    monkeypatch.setenv("GUARDRAILS_CONSOLE_URL", "https://console.example.com")
+    terms = "approval: {groups: [leads], reason_required: false, break_glass: {groups: [support], review: 1h}}"
+    policy = Policy.from_text(POLICY.replace("approval: {groups: [leads], reason_required: false}", terms, 1))
+    ledger = f"sqlite:///{tmp_path / 'audit.db'}"
+    names = ["pending", f"webhook+{receiver.url}"]
+    with (
+        Guard.open(policy, database=f"sqlite:///{sqlite_path}", ledger=ledger, approvals=names) as guard,
+        guard.session(principal=ANA, agent="bot"),
+    ):
+        with pytest.raises(ApprovalRequired) as waiting:
+            guard.execute(DELETE)
+        receiver.wait(1)
+        with guard.break_glass("nobody answers"):
+            assert guard.execute(DELETE).rows_changed == 1
+        receiver.wait(2)
+        (review,) = guard.desk.reviews(now=int(time.time()))
+        # Answered elsewhere, as in the console.
+        with ApprovalStore.open(ledger) as store:
+            elsewhere = ApprovalDesk(store, guard.ledger)
+            elsewhere.close_review(review.id, LEAD, "looked at it", int(time.time()))
+            receiver.wait(3)
+            elsewhere.deny(waiting.value.request.id, LEAD, "not needed any more", int(time.time()))
+            told = [Webhook(SECRET).verify(got.body, got.headers) for got in receiver.wait(4)]
+    request_page = f"https://console.example.com/requests/{waiting.value.request.id}"
+    review_page = f"https://console.example.com/reviews/{review.id}"
+    assert [(one["type"], one["data"].get("by"), one["data"].get("answer"), one["data"]["link"]) for one in told] == [
+        ("approval.requested", None, None, request_page),
+        ("break_glass.used", ANA.id, None, review_page),
+        ("review.closed", LEAD.id, None, review_page),
+        ("approval.decided", LEAD.id, "denied", request_page),
+    ]
+    for secret in (b"nobody answers", b"WHERE", b"looked at it", b"not needed"):
+        assert not any(secret in got.body for got in receiver.received)
+    assert (tmp_path / "audit.db.outbox").exists()
+
+
+def test_each_answer_of_several_is_told_and_so_are_those_to_what_was_pending_before(
+    receiver: Receiver, webhook: Callable[..., WebhookChannel], tmp_path: Path
+) -> None:
+    now = int(time.time())
+    with ApprovalStore.open(f"sqlite:///{tmp_path / 'audit.db'}") as store:
+        earlier = store.submit(replace(request(1), terms=ApprovalTerms(("leads",), reason_required=False)))
+        asked = store.submit(replace(request(2), terms=ApprovalTerms(("leads",), reason_required=False, quorum=2)))
+        channel = webhook(store=store)
+        channel.ask(replace(request(3), terms=asked.terms))  # one that this store does not know
+        channel.ask(asked)
+        receiver.wait(2)
+        for person in ("bo@example.com", "lea@example.com"):
+            store.approve(asked.id, Principal(person, frozenset({"leads"})), "", now)
+        store.approve(earlier.id, LEAD, "", now)
+        told = [json.loads(got.body)["data"] for got in receiver.wait(5)]
+    answered = {(one["request"], one["by"], one["answer"]) for one in told if "by" in one}
+    assert answered == {
+        ("r2", "bo@example.com", "approved"),
+        ("r2", "lea@example.com", "approved"),
+        ("r1", LEAD.id, "approved"),
+    }
 
 
 def test_an_outbox_that_cannot_be_written_is_a_channel_that_is_down(tmp_path: Path, receiver: Receiver) -> None:

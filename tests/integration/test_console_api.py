@@ -8,8 +8,11 @@ from __future__ import annotations
 import base64
 import json
 import re
+import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -276,6 +279,21 @@ def test_proofs_hold_without_this_library_on_the_other_side(working: Working) ->
     consistency = client.get(f"{API}/proofs/consistency", params={"old": 4, "new": head.size}).json()["proof"]
     nodes = [base64.b64decode(digest) for digest in consistency]
     verify_consistency(4, head.size, working.guard.ledger.root_at(4), head.root, nodes)
+
+
+def test_a_tampered_ledger_is_told_and_breaks_nothing(tmp_path: Path, document: dict[str, Any]) -> None:
+    with open_console(tmp_path) as opened:
+        true = opened.guard.ledger.leaf(3)
+        forged = true.replace(b"ana@example.com", b"eve@example.com")
+        with closing(sqlite3.connect(tmp_path / "audit.db")) as connection:
+            connection.execute("UPDATE entries SET leaf = ? WHERE idx = 3", (forged,))
+            connection.commit()
+        client = opened.client("sue")
+        assert base64.b64decode(client.get(f"{API}/entries/3").json()["leaf"]) == forged
+        kept = client.post(f"{API}/entries/3/kept", json={"reason": "an audit"})
+        assert (kept.status_code, kept.json()["code"]) == (409, "ledger.tampered")
+        answers = [client.request(method, address, **more) for method, address, more in calls(document)]
+        assert [answer.url for answer in answers if answer.status_code >= 500] == []
 
 
 def test_lists_are_walked_page_by_page(working: Working) -> None:

@@ -142,15 +142,17 @@ def test_an_agent_that_waits_goes_on_when_somebody_approves_with_a_reason(profil
             ) as guard,
             guard.session(principal=ANA, agent="waiting-bot", purpose="support"),
         ):
-            results.append(guard.execute("UPDATE payments SET refunded = 1 WHERE id = 301"))
+            results.append(guard.execute("UPDATE payments SET refunded = 1 WHERE id = 201"))
 
     agent = threading.Thread(target=work)
     agent.start()
     # The list is open: the new request comes into it by itself.
     row = page.get_by_role("row", name=re.compile("waiting-bot"))
     row.get_by_role("link", name="Update payments").click()
-    expect(page.get_by_label("As the agent wrote it")).to_contain_text("WHERE id = 301")
+    expect(page.get_by_label("As the agent wrote it")).to_contain_text("WHERE id = 201")
     expect(page.get_by_text("refunded changed")).to_be_visible()
+    # The row that it would change, before and after, read with Lea's own rights.
+    expect(page.get_by_role("table", name="All rows that you may see").locator("ins")).to_have_text("1")
     page.get_by_label("Reason").fill("The parcel is lost.")
     page.get_by_role("button", name="Approve").click()
     agent.join(20)
@@ -213,7 +215,7 @@ def test_a_link_is_good_once(profiles: Profiles, served: Served) -> None:
 
 
 def test_an_approval_is_used_once(profiles: Profiles, served: Served) -> None:
-    sql = "UPDATE payments SET refunded = 1 WHERE id = 302"
+    sql = "UPDATE payments SET refunded = 1 WHERE id = 202"
     with served.demo.guard.session(principal=ANA, agent="once-bot", purpose="support"):
         with pytest.raises(ApprovalRequired) as waiting:
             served.demo.guard.execute(sql)

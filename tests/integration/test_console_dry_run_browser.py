@@ -75,7 +75,9 @@ def page(browser: Browser, served: tuple[Working, str]) -> Iterator[Page]:
 def test_statements_are_tried_by_keyboard_one_after_the_other(page: Page) -> None:
     page.goto("/inbox")
     page.get_by_role("link", name="Dry run").click()
+    page.wait_for_url("**/try", wait_until="load")
     page.keyboard.press("r")
+    expect(page.get_by_label("Statement", exact=True)).to_be_focused()
     page.keyboard.type("SELECT email, ssn FROM customers")
     page.get_by_label("Id", exact=True).fill("ana@example.com")
     page.get_by_label("Groups").fill("support")

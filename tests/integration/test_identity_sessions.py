@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from pathlib import Path
@@ -45,6 +46,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> str:
 def guard(shop: str, tmp_path: Path) -> Iterator[Guard]:
     with Guard.open(Policy.from_text(POLICY), database=shop, ledger=f"sqlite:///{tmp_path / 'audit.db'}") as opened:
         yield opened
+
+
+def run_query(sql: str) -> list[dict[str, object]]: ...
 
 
 def of_type(guard: Guard, kind: str) -> list[dict[str, Any]]:
@@ -144,9 +148,18 @@ def test_an_expired_token_ends_the_session_once(guard: Guard, tmp_path: Path) ->
     with guard.session(principal=short):
         guard.execute(READ)
         time.sleep(max(0.0, (short.expires_at or 0) - time.time()) + 0.01)
-        for attempt in (guard.execute, guard.check):
+        with pytest.raises(IdentityError):
+            guard.check(READ)
+        assert of_type(guard, "session.expired") == []  # a check records nothing
+        attempts: list[Callable[[], object]] = [
+            lambda: guard.execute(READ),
+            lambda: asyncio.run(guard.aexecute(READ)),
+            lambda: guard.action("send_mail")(print)("x"),
+            lambda: guard.tool(run_query)(READ),
+        ]
+        for attempt in attempts:
             with pytest.raises(IdentityError) as refused:
-                attempt(READ)
+                attempt()
             assert refused.value.code == "identity.token_expired"
         with ThreadPoolExecutor(4) as pool:
             tried = [pool.submit(copy_context().run, guard.execute, READ) for _ in range(8)]

@@ -44,6 +44,7 @@ def serving(guard: Guard, **options: Any) -> Iterator[str]:
     thread.start()
     try:
         while not web.started:
+            assert thread.is_alive()
             time.sleep(0.01)
         yield f"http://127.0.0.1:{listening.getsockname()[1]}/mcp"
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -59,6 +59,9 @@ PLAIN = Obligations(limits=LIMITS)
 
 Answer = tuple[object, ...]
 _CATALOGS: dict[str, Catalog] = {}
+_SCHEMAS: dict[str, int] = {}
+_PLANS: dict[tuple[object, ...], tuple[Plan, object]] = {}
+_KEPT_PLANS = 2_000
 
 
 def fill_sqlite(path: Path, secret: int) -> str:
@@ -185,7 +188,27 @@ class Database:
                 connection.rollback()
 
     def plan(self, sql: str, obligations: Obligations = PLAIN) -> Plan:
-        """The guard's plan for a statement, as `guardrails.flow.judge` makes it after a permit."""
+        """The guard's plan for a statement, as `guardrails.flow.judge` makes it after a permit.
+
+        It depends on the statement, the obligations and the schema alone, so that twins with one schema share it.
+        """
+        key = (self._schema(), sql, obligations, id(self.placements))
+        if key not in _PLANS:
+            while len(_PLANS) >= _KEPT_PLANS:
+                del _PLANS[next(iter(_PLANS))]
+            # Beside the plan stands what its key names by address, which so is of nothing else meanwhile.
+            _PLANS[key] = (self._made(sql, obligations), self.placements)
+        return replace(_PLANS[key][0], catalog_version=self.catalog().version)
+
+    def _schema(self) -> int:
+        """A number that databases have in common whose catalogs differ in nothing but their version."""
+        if self.url not in _SCHEMAS:
+            plain = replace(self.catalog(), version="")
+            alike = (n for url, n in _SCHEMAS.items() if replace(_CATALOGS[url], version="") == plain)
+            _SCHEMAS[self.url] = next(alike, len(_SCHEMAS))
+        return _SCHEMAS[self.url]
+
+    def _made(self, sql: str, obligations: Obligations) -> Plan:
         catalog = self.catalog()
         resolved = resolve(parse(Statement(sql, {}, self.engine.dialect)), catalog)
         rewritten = rewrite(resolved, obligations, catalog, self.mask, placements=self.placements)

@@ -29,7 +29,7 @@ class Receiver:
     answers: list[tuple[int, dict[str, str]]] = field(default_factory=list)
     arrived: threading.Condition = field(default_factory=threading.Condition)
 
-    def wait(self, count: int, timeout_s: float = 10) -> list[Received]:
+    def wait(self, count: int, timeout_s: float = 30) -> list[Received]:
         """Waits until so many have arrived."""
         with self.arrived:
             assert self.arrived.wait_for(lambda: len(self.received) >= count, timeout_s), f"{len(self.received)} arrived"

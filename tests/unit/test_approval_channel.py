@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from guardrails.approval import Answer, CallbackChannel, TerminalChannel
+from guardrails.approval import Answer, CallbackChannel, ChannelGroup, Notice, PendingChannel, TerminalChannel, ask_channel
 from guardrails.errors import Denied, IdentityError
 from guardrails.model import ApprovalRequest, ApprovalTerms, Principal
 
@@ -101,3 +101,34 @@ def test_errors_with_a_code_pass_through() -> None:
 
     with pytest.raises(IdentityError):
         CallbackChannel(refuse).ask(REQUEST)
+
+
+def test_a_channel_may_pause_the_framework_around_it() -> None:
+    class Pause(Exception):
+        """As a framework's own."""
+
+    class Pausing:
+        pauses_with = (Pause,)
+
+        def __init__(self, error: Exception) -> None:
+            self._error = error
+
+        def ask(self, _: ApprovalRequest) -> None:
+            raise self._error
+
+    told: list[Notice] = []
+
+    class Telling:
+        def ask(self, request: ApprovalRequest) -> None:
+            self.notify(Notice.of_request(request))
+
+        def notify(self, notice: Notice) -> None:
+            told.append(notice)
+
+    for channel in (Pausing(Pause()), ChannelGroup([Pausing(Pause()), Telling()])):
+        with pytest.raises(Pause):
+            ask_channel(channel, REQUEST)
+    assert [notice.request for notice in told] == [REQUEST], "who is told is told before the pause"
+    with pytest.raises(Denied):
+        ask_channel(Pausing(ValueError()), REQUEST)
+    assert ChannelGroup([Pausing(ValueError()), PendingChannel()]).ask(REQUEST) is None

@@ -146,6 +146,17 @@ def test_reviews_are_listed_closed_and_missed(url: str) -> None:
     assert (lost.exit_code, "e2" in lost.stderr) == (1, True)
 
 
+def test_what_is_over_is_forgotten(url: str) -> None:
+    assert run("deny", "r0", "--ledger", url, "--by", "bo", "--group", "finance").exit_code == 0
+    assert run("forget", "--ledger", url, "--older-than", "0").stdout == "0 forgotten\n"
+    with sqlite3.connect(url.removeprefix("sqlite:///") + ".approvals") as connection:
+        connection.execute("UPDATE requests SET expires_at = 1, ends_at = 1 WHERE id = 'r0'")
+    connection.close()
+    assert json.loads(run("forget", "--ledger", url, "--older-than", "1", "--json").stdout) == {"forgotten": 1}
+    assert run("show", "r0", "--ledger", url).exit_code == 1
+    assert run("show", "r1", "--ledger", url).exit_code == 0
+
+
 def test_no_ledger_is_made(tmp_path: Path) -> None:
     missing = run("list", "--ledger", str(tmp_path / "none.db"))
     assert missing.exit_code == 2

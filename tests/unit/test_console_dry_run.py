@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from guardrails import Guard, Principal
-from guardrails.console.dry_run import Asked, DryRun, dry_run
+from guardrails.console.dry_run import Asked, DryRun, bound_policy, dry_run
+from guardrails.console.known import known_catalog
+from guardrails.model import Context
+from guardrails.policy import visible
 from tests.support.dry_runs import ANA, LEA, POLICY, open_shop
 
 
@@ -155,6 +158,21 @@ def test_who_asks_as_themselves_learns_nothing_of_what_is_hidden(shop: Guard, tm
             here, there = (tried(guard, sql, is_whole=False) for guard in (shop, bare))
             assert here.fields == there.fields, sql
             assert replace(here, decision=there.decision) == there, sql
+
+
+@pytest.mark.parametrize("principal", [ANA, LEA, Principal("fay@example.com", frozenset({"finance"}))])
+def test_what_is_known_is_what_the_guard_shows_of_the_schema_and_what_may_be_changed(shop: Guard, principal: Principal) -> None:
+    policy, context = bound_policy(shop), Context(purpose="payroll")
+    whole = known_catalog(policy, principal, context)
+    shown = visible(policy, principal, context)
+    changed = {"orders", "ticket_log"} if "support" in principal.groups else set()
+    assert whole.relations.keys() == shown.keys() | changed
+    for key, columns in shown.items():
+        assert set(columns) <= set(whole.relations[key].column_names)
+    for sql in PROBES:
+        named = known_catalog(policy, principal, context, text=sql)
+        assert all(whole.relations[key] == relation for key, relation in named.relations.items())
+        assert {key for key in whole.relations if key in sql} <= named.relations.keys()
 
 
 def test_who_asks_as_themselves_sees_no_predicate_and_no_text_that_would_run(shop: Guard) -> None:

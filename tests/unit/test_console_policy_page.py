@@ -40,6 +40,7 @@ def test_auditors_see_the_policy_with_lines_meanings_and_hits(working: Working) 
     assert "aggregates over 5 rows or more" in text
     assert "1 allowed" in text
     assert "1 refused" in text
+    assert "3 waiting" in text
     assert re.search(r'<a href="/ledger/\d+">', page.text)
 
 

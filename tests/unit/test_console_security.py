@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,8 @@ from tests.support.console_demo import ANA, BO, KIM, LEA, ConsoleDemo, open_demo
 
 ADDRESS = "http://127.0.0.1:8600"
 ROOT = Path(__file__).resolve().parents[2]
-LITERALS = ("131", "132", "cancelled", "'north'")
-"""Values that stand in statements of the demo's requests."""
+LITERALS = ("131", "132", "cancelled", "'north'", "recalled kettles", "Lost parcels", "charges twice", "warehouse")
+"""Values that stand in statements of the demo's requests, and words of requesters and approvers."""
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +223,8 @@ def test_who_may_not_answer_sees_no_value(app: Starlette, demo: ConsoleDemo) -> 
     for who in (KIM, Principal("privacy@example.com", frozenset({"privacy"}))):
         client = signed_in(demo, app, who)
         pages = ["/inbox", "/inbox?state=approved", "/inbox?state=denied", "/live", "/reviews", "/windows"]
-        pages += [f"/requests/{demo.requests[name]}" for name in ("quorum", "refund")]
+        pages += [f"/requests/{demo.requests[name]}" for name in ("quorum", "refund", "window", "open_window")]
+        pages.append(f"/reviews/{demo.requests['review']}")
         for page in pages:
             answer = client.get(page)
             assert answer.status_code == 200
@@ -268,12 +270,11 @@ def test_a_sign_in_ends_with_the_token_behind_it(app: Starlette, demo: ConsoleDe
         assert signed_in_at_all.status_code == (303 if status == 200 else 403)
 
 
-def test_groups_that_may_not_look_cannot_sign_in(tmp_path: Path) -> None:
-    with open_demo(tmp_path, sessions=0, settings={"viewer_groups": frozenset({"leads"})}) as closed:
-        app = create_app(closed.console)
-        for who, status in ((ANA, 403), (BO, 303), (KIM, 303)):
-            token = one_time_link(closed.console, who).partition("token=")[2]
-            assert client_of(app).post("/signin/link", data={"token": token}).status_code == status
+def test_groups_that_may_not_look_cannot_sign_in(demo: ConsoleDemo) -> None:
+    closed = replace(demo.console, settings=replace(demo.console.settings, viewer_groups=frozenset({"leads"})))
+    for who, status in ((ANA, 403), (BO, 303), (KIM, 303)):
+        token = one_time_link(closed, who).partition("token=")[2]
+        assert client_of(create_app(closed)).post("/signin/link", data={"token": token}).status_code == status
 
 
 def test_cookies_are_out_of_reach_of_scripts_and_of_plain_http(app: Starlette, demo: ConsoleDemo) -> None:
@@ -316,3 +317,29 @@ def test_addresses_that_are_no_safe_origin_are_refused(given: str) -> None:
 def test_secrets_that_are_too_short_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         Tickets.open(tmp_path / "audit.db", secret=b"short")
+
+
+@pytest.mark.parametrize("text", ["%00", "%ED%A0%80", "%FF", "a%2Fb", "%E2%80%AE", "x" * 3000])
+def test_texts_that_nobody_sends_by_hand_are_answered(app: Starlette, demo: ConsoleDemo, text: str) -> None:
+    client = signed_in(demo, app, LEA)
+    for path in (
+        f"/requests/{text}",
+        f"/reviews/{text}",
+        f"/inbox?before={text}",
+        f"/inbox?state={text}",
+        f"/reviews?state={text}",
+    ):
+        assert client.get(path).status_code in (200, 303, 400, 404), path
+    sent = {"csrf_token": csrf_token(client), "reason": "\0", "answer": "approve"}
+    assert client.post(f"/requests/{demo.requests['refund']}/answer", data=sent).status_code == 400
+
+
+def test_names_that_turn_the_direction_of_writing_show_it(app: Starlette, demo: ConsoleDemo) -> None:
+    asked = demo.guard.desk.get(demo.requests["refund"])
+    now = int(time.time())
+    odd = replace(asked, id="odd", digest="0" * 64, agent="bot\u202ecod.exe", created_at=now, expires_at=now + 60)
+    demo.guard.desk.submit(odd)
+    text = signed_in(demo, app, LEA).get("/requests/odd").text
+    assert "\u202e" not in text
+    assert "bot\\u202ecod.exe" in text
+    demo.guard.deny("odd", by=BO, reason="no")

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guardrails.console.feed import feed_of
@@ -22,6 +22,7 @@ PIECES = st.sampled_from(
 )
 
 
+@settings(max_examples=60)
 @given(st.lists(PIECES, max_size=40).map("".join))
 def test_marking_a_statement_changes_nothing_of_its_text(text: str) -> None:
     marked = str(sql_markup(text))
@@ -181,6 +182,7 @@ FIELDS = st.sampled_from(
 TYPES = st.sampled_from(["intent", "outcome", "refusal", "key.bind", "approval.decided", "approval.used", "message"])
 
 
+@settings(max_examples=50)
 @given(st.lists(st.none() | st.tuples(st.dictionaries(FIELDS, JSON, max_size=6), TYPES), max_size=5))
 def test_the_feed_bears_with_whatever_somebody_stored(stored: list[tuple[dict[str, object], str] | None]) -> None:
     entries = [None if item is None else {"type": item[1]} | item[0] for item in stored]

@@ -122,3 +122,12 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as refused:
         AgentRegistry.load(tmp_path / "agents.yaml")
     assert refused.value.code == "usage.file_missing"
+
+
+def test_every_public_name_is_there() -> None:
+    import guardrails.identity
+
+    assert {name for name in guardrails.identity.__all__ if getattr(guardrails.identity, name).__name__ != name} == set()
+    assert set(guardrails.identity.__all__) <= set(dir(guardrails.identity))
+    with pytest.raises(AttributeError):
+        _ = guardrails.identity.nothing

@@ -7,9 +7,11 @@ from typing import get_args
 import pytest
 
 from guardrails.catalog import from_ddl
-from guardrails.errors import StatementError
+from guardrails.errors import CatalogError, StatementError
 from guardrails.model import DialectName, Statement
+from guardrails.sql import parse, resolve
 from guardrails.sql.places import name_places
+from tests.support.corpus import DDL, queries
 
 SCHEMA = """
 CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT, email TEXT, region TEXT);
@@ -105,3 +107,26 @@ def test_names_that_mean_nothing_are_no_places() -> None:
     with pytest.raises(StatementError):
         named("SELECT nothing FROM customers", "sqlite")
     assert named("SHOW TABLES", "mysql") == []
+
+
+@pytest.mark.parametrize("dialect", EXECUTED)
+def test_no_name_of_a_corpus_is_left_out_or_made_up(dialect: DialectName) -> None:
+    """What the places stand for is what the statement touches: nothing less, and nothing that it does not."""
+    catalog = from_ddl(DDL, dialect)
+    judged = 0
+    for sql in queries(dialect):
+        statement = Statement(sql, {}, dialect)
+        try:
+            access = resolve(parse(statement), catalog).access
+        except (StatementError, CatalogError):
+            continue
+        places = name_places(statement, catalog)
+        named = {relation for relation in (place.relation for place in places) if relation}
+        columns = {column for place in places for column in place.columns}
+        direct = {use.relation for use in access.relations if use.via is None}
+        judged += 1
+        assert named == direct, sql
+        assert columns <= {*access.reads, *access.writes}, sql
+        is_spelled_out = not sql.upper().startswith("TABLE")
+        assert {c for c in access.reads if c.relation in direct} <= columns or not is_spelled_out, sql
+    assert judged > 80

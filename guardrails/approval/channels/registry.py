@@ -159,11 +159,13 @@ def _pending(target: str, _: ChannelSettings) -> Channel:
 
 
 def _webhook(target: str, settings: ChannelSettings) -> Channel:
-    return WebhookChannel(target, settings.secrets, console_url=settings.console_url, outbox=settings.outbox)
+    return WebhookChannel(
+        target, settings.secrets, console_url=settings.console_url, outbox=settings.outbox, store=settings.store
+    )
 
 
 def _slack(target: str, settings: ChannelSettings) -> Channel:
-    return SlackChannel(target, console_url=settings.console_url, outbox=settings.outbox)
+    return SlackChannel(target, console_url=settings.console_url, outbox=settings.outbox, store=settings.store)
 
 
 def _require_no_target(word: str, target: str) -> None:

@@ -13,9 +13,11 @@ from typing import Any
 
 from guardrails.approval.channel import Answer
 from guardrails.approval.channels.courier import Courier
+from guardrails.approval.channels.follower import Follower
 from guardrails.approval.channels.outbox import Outbox
 from guardrails.approval.channels.webhook import seconds_left
 from guardrails.approval.notice import Notice, notice_facts, notice_title
+from guardrails.approval.store import ApprovalStore
 from guardrails.model import ApprovalRequest
 
 __all__ = ["SlackChannel", "slack_body"]
@@ -45,6 +47,7 @@ class SlackChannel:
         outbox: As of `WebhookChannel`.
         timeout_s: Seconds for one try's steps.
         first_pause_s: Seconds until the second try; the pauses double.
+        store: Where answers will be, to tell of them too, whoever gives them; None: only what is handed over is told.
 
     Raises:
         UsageError: The address is neither HTTPS nor loopback HTTP (usage.input_invalid).
@@ -58,9 +61,11 @@ class SlackChannel:
         outbox: Path | None = None,
         timeout_s: float = 10,
         first_pause_s: float = 1,
+        store: ApprovalStore | None = None,
     ) -> None:
         self._console_url = console_url
         self.courier = Courier(url, Outbox(outbox), _no_headers, timeout_s=timeout_s, first_pause_s=first_pause_s)
+        self._follower = Follower(store, self._send) if store is not None else None
 
     def ask(self, request: ApprovalRequest) -> Answer | None:
         """Tells that somebody asks, and returns None: the answer comes through the store.
@@ -73,11 +78,18 @@ class SlackChannel:
 
     def notify(self, notice: Notice) -> None:
         """Hands a notice to the courier. Raises as `ask`."""
-        self.courier.send(notice.id, slack_body(notice, self._console_url), within_s=seconds_left(notice))
+        self._send(notice)
+        if self._follower is not None:
+            self._follower.follow(notice)
 
     def close(self) -> None:
         """Stops delivering; what is in a file goes on with the next process."""
+        if self._follower is not None:
+            self._follower.close()
         self.courier.close()
+
+    def _send(self, notice: Notice) -> None:
+        self.courier.send(notice.id, slack_body(notice, self._console_url), within_s=seconds_left(notice))
 
 
 def slack_body(notice: Notice, console_url: str | None) -> bytes:

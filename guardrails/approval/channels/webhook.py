@@ -10,9 +10,11 @@ from pathlib import Path
 
 from guardrails.approval.channel import Answer
 from guardrails.approval.channels.courier import Courier
+from guardrails.approval.channels.follower import Follower
 from guardrails.approval.channels.outbox import Outbox
 from guardrails.approval.channels.signing import WebhookSigner
 from guardrails.approval.notice import Notice, notice_facts
+from guardrails.approval.store import ApprovalStore
 from guardrails.model import ApprovalRequest
 
 __all__ = ["WebhookChannel", "seconds_left", "webhook_body"]
@@ -31,6 +33,7 @@ class WebhookChannel:
             what it has not delivered by then. The request itself is in the store in any case.
         timeout_s: Seconds for one try's steps.
         first_pause_s: Seconds until the second try; the pauses double.
+        store: Where answers will be, to tell of them too, whoever gives them; None: only what is handed over is told.
 
     Raises:
         UsageError: The address or a secret is of another form (usage.input_invalid).
@@ -45,10 +48,12 @@ class WebhookChannel:
         outbox: Path | None = None,
         timeout_s: float = 10,
         first_pause_s: float = 1,
+        store: ApprovalStore | None = None,
     ) -> None:
         self._console_url = console_url
         headers = WebhookSigner(secrets).headers
         self.courier = Courier(url, Outbox(outbox), headers, timeout_s=timeout_s, first_pause_s=first_pause_s)
+        self._follower = Follower(store, self._send) if store is not None else None
 
     def ask(self, request: ApprovalRequest) -> Answer | None:
         """Tells that somebody asks, and returns None: the answer comes through the store.
@@ -61,11 +66,18 @@ class WebhookChannel:
 
     def notify(self, notice: Notice) -> None:
         """Hands a notice to the courier. Raises as `ask`."""
-        self.courier.send(notice.id, webhook_body(notice, self._console_url), within_s=seconds_left(notice))
+        self._send(notice)
+        if self._follower is not None:
+            self._follower.follow(notice)
 
     def close(self) -> None:
         """Stops delivering; what is in a file goes on with the next process."""
+        if self._follower is not None:
+            self._follower.close()
         self.courier.close()
+
+    def _send(self, notice: Notice) -> None:
+        self.courier.send(notice.id, webhook_body(notice, self._console_url), within_s=seconds_left(notice))
 
 
 def webhook_body(notice: Notice, console_url: str | None) -> bytes:

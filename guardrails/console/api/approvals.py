@@ -18,7 +18,7 @@ from guardrails.console.api.models import (
     WindowList,
 )
 from guardrails.console.api.operations import Call, Flag, Given, Identifier, Nothing, Size, operation
-from guardrails.console.requests import view_of
+from guardrails.console.requests import RequestView, view_of
 from guardrails.model import ApprovalRequest
 
 __all__ = ["OPERATIONS"]
@@ -160,7 +160,7 @@ def _request(status: ApprovalStatus, call: Call[Any, Any]) -> RequestAnswer:
         requester=request.requester,
         agent=request.agent,
         purpose=request.purpose,
-        title=view.title,
+        title=_title(view),
         rules=list(request.rules),
         groups=list(terms.groups),
         quorum=terms.quorum,
@@ -195,6 +195,11 @@ def _request(status: ApprovalStatus, call: Call[Any, Any]) -> RequestAnswer:
     )
 
 
+def _title(view: RequestView) -> str:
+    """What is asked for, in a line; never the statement itself, where that is not shown."""
+    return view.title if view.is_complete or view.title != view.request.sql else view.kind_title
+
+
 def _impact(request: ApprovalRequest) -> ImpactAnswer | None:
     impact = request.impact
     if impact is None:
@@ -209,7 +214,7 @@ def _review(review: Review, call: Call[Any, Any]) -> ReviewAnswer:
         requester=review.request.requester,
         agent=review.request.agent,
         purpose=review.request.purpose,
-        title=view.title,
+        title=_title(view),
         opened_at=review.opened_at,
         due_at=review.due_at,
         is_overdue=review.is_open and review.due_at < call.now,

@@ -19,11 +19,12 @@ _ALWAYS = {401: "It is not known who calls; nothing is told.", 403: "The caller 
 _STATUSES = _ALWAYS | {
     400: "What is asked for cannot be done as it is.",
     404: "There is no such thing.",
-    409: "It is decided already, or changed meanwhile.",
+    409: "It is decided already, or the ledger contradicts itself.",
     410: "It is not there any more, or its time is over.",
     413: "The body is too large.",
     415: "The body is not application/json.",
     422: "The request is not of this form, or lacks a reason.",
+    502: "The guarded database cannot be asked.",
     503: "The approvals or the ledger cannot be read or written now.",
 }
 

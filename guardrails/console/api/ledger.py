@@ -14,7 +14,8 @@ from guardrails.console.api.models import (
     EvidenceAnswer,
 )
 from guardrails.console.api.operations import Call, Given, Index, Nothing, operation
-from guardrails.console.stored import stored_consistency, stored_evidence
+from guardrails.console.describing import read_entry
+from guardrails.console.stored import StoredEntry, StoredEvidence, stored_consistency, stored_evidence
 from guardrails.errors import LedgerError
 from guardrails.ledger.merkle import leaf_hash
 from guardrails.ledger.tree_head import Checkpoint
@@ -34,7 +35,7 @@ class _Sizes(Given):
     """Number of entries of the later one."""
 
 
-@operation("GET", "/checkpoint", CheckpointAnswer, statuses=(503,))
+@operation("GET", "/checkpoint", CheckpointAnswer, statuses=(409, 503))
 def get_checkpoint(call: Call[Nothing, Nothing]) -> CheckpointAnswer:
     """Returns the latest signed checkpoint."""
     ledger = call.console.ledger
@@ -44,21 +45,23 @@ def get_checkpoint(call: Call[Nothing, Nothing]) -> CheckpointAnswer:
     return CheckpointAnswer(origin=said.origin, size=said.size, root=said.root.hex(), key=key, note=note)
 
 
-@operation("GET", "/entries/{index}", EntryAnswer, parameters=_Entry, statuses=(404, 410, 503))
+@operation("GET", "/entries/{index}", EntryAnswer, parameters=_Entry, statuses=(404, 409, 410, 503))
 def get_entry(call: Call[_Entry, Nothing]) -> EntryAnswer:
-    """Returns one entry."""
-    ledger, index = call.console.ledger, call.parameters.index
-    leaf = ledger.leaf(index)
-    return EntryAnswer(index=index, leaf=_base64(leaf), leaf_hash=leaf_hash(leaf).hex(), entry=ledger.entry(index))
+    """Returns one entry as it is stored."""
+    stored = _stored(call)
+    if stored.leaf is None:
+        raise LedgerError("ledger.archived", "The entry was moved to an archive, or is not there any more.")
+    hashed = leaf_hash(stored.leaf).hex()
+    return EntryAnswer(
+        index=stored.index, leaf=_base64(stored.leaf), leaf_hash=hashed, entry=dict(read_entry(stored.leaf) or {})
+    )
 
 
-@operation("GET", "/proofs/inclusion/{index}", EvidenceAnswer, parameters=_Entry, statuses=(404, 503))
+@operation("GET", "/proofs/inclusion/{index}", EvidenceAnswer, parameters=_Entry, statuses=(404, 409, 503))
 def prove_inclusion(call: Call[_Entry, Nothing]) -> EvidenceAnswer:
     """Returns what shows that an entry is in the log of the latest checkpoint."""
     found = stored_evidence(call.console.ledger, [call.parameters.index])
-    if not found.entries:
-        raise LedgerError("ledger.index_range", f"There is no entry {call.parameters.index}.")
-    entry = found.entries[0]
+    entry = _stored(call, found)
     return EvidenceAnswer(
         index=entry.index,
         size=found.size,
@@ -68,13 +71,21 @@ def prove_inclusion(call: Call[_Entry, Nothing]) -> EvidenceAnswer:
     )
 
 
-@operation("GET", "/proofs/consistency", ConsistencyAnswer, parameters=_Sizes, statuses=(404, 503))
+@operation("GET", "/proofs/consistency", ConsistencyAnswer, parameters=_Sizes, statuses=(404, 409, 503))
 def prove_consistency(call: Call[_Sizes, Nothing]) -> ConsistencyAnswer:
     """Returns what shows that the log of one size is the beginning of the log of another."""
     sizes = call.parameters
     found = stored_consistency(call.console.ledger, sizes.old, sizes.new)
     proof = None if found is None else [_base64(digest) for digest in found]
     return ConsistencyAnswer(old=sizes.old, new=sizes.new, proof=proof)
+
+
+def _stored(call: Call[_Entry, Nothing], evidence: StoredEvidence | None = None) -> StoredEntry:
+    """The entry as it is stored."""
+    found = evidence or stored_evidence(call.console.ledger, [call.parameters.index])
+    if not found.entries:
+        raise LedgerError("ledger.index_range", f"There is no entry {call.parameters.index}.")
+    return found.entries[0]
 
 
 def _base64(data: bytes) -> str:

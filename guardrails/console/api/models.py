@@ -245,7 +245,7 @@ class EntryAnswer(Answer):
     """Its bytes as the tree holds them, in base64."""
     leaf_hash: str
     entry: dict[str, Any]
-    """The same, read."""
+    """The same, read; empty where it is not an entry."""
 
 
 class KeptAnswer(Answer):

@@ -70,7 +70,7 @@ Seconds = Annotated[int, Field(ge=0, le=_MOST_INDEX), BeforeValidator(_whole)]
 Size = Annotated[int, Field(ge=1, le=200), BeforeValidator(_whole)]
 """How many items of a list."""
 Flag = Annotated[bool, BeforeValidator(_flag)]
-Identifier = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_-]+$")]
+Identifier = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._-]+$")]
 """An id of ours."""
 Label = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
 """A name that somebody else gave."""

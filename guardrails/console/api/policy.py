@@ -70,7 +70,7 @@ def get_me(call: Call[Nothing, Nothing]) -> ViewerAnswer:
     )
 
 
-@operation("GET", "/policy", PolicyAnswer, roles=("auditor",), statuses=(400, 503))
+@operation("GET", "/policy", PolicyAnswer, roles=("auditor",), statuses=(400, 409, 502, 503))
 def get_policy(call: Call[Nothing, Nothing]) -> PolicyAnswer:
     """Returns the policy in force."""
     policy = policy_of(call.console)
@@ -89,7 +89,7 @@ def get_policy(call: Call[Nothing, Nothing]) -> PolicyAnswer:
     )
 
 
-@operation("POST", "/check", JudgedAnswer, body=_Check, statuses=(400, 503))
+@operation("POST", "/check", JudgedAnswer, body=_Check, statuses=(400, 409, 502, 503))
 def check_statement(call: Call[Nothing, _Check]) -> JudgedAnswer:
     """Decides about a statement as the guard would; runs nothing and records nothing."""
     guard, body, is_auditor = call.console.guard, call.body, call.viewer.has_role("auditor")

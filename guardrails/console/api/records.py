@@ -86,7 +86,7 @@ class _Statistics(Given):
     """Width of a bucket; 0 for one."""
 
 
-@operation("GET", "/sessions", SessionPage, parameters=_Sessions, statuses=(503,))
+@operation("GET", "/sessions", SessionPage, parameters=_Sessions, statuses=(409, 503))
 def list_sessions(call: Call[_Sessions, Nothing]) -> SessionPage:
     """Lists the sessions in which somebody acted, the latest first."""
     wanted = call.parameters
@@ -98,7 +98,7 @@ def list_sessions(call: Call[_Sessions, Nothing]) -> SessionPage:
     )
 
 
-@operation("GET", "/sessions/{id}", SessionAnswer, parameters=_Session, statuses=(404, 503))
+@operation("GET", "/sessions/{id}", SessionAnswer, parameters=_Session, statuses=(404, 409, 503))
 def get_session(call: Call[_Session, Nothing]) -> SessionAnswer:
     """Returns one session; its entries are those of `/entries?session=`."""
     found = _queries(call.console).session(call.parameters.id)
@@ -107,7 +107,7 @@ def get_session(call: Call[_Session, Nothing]) -> SessionAnswer:
     return SessionAnswer(**asdict(found))
 
 
-@operation("GET", "/entries", EntryPage, parameters=_Entries, statuses=(503,))
+@operation("GET", "/entries", EntryPage, parameters=_Entries, statuses=(409, 503))
 def list_entries(call: Call[_Entries, Nothing]) -> EntryPage:
     """Lists entries of the ledger, the latest first."""
     wanted = call.parameters
@@ -125,7 +125,7 @@ def list_entries(call: Call[_Entries, Nothing]) -> EntryPage:
     return EntryPage(items=items, next=items[-1].index if len(found) > len(items) else None)
 
 
-@operation("GET", "/statistics", StatisticsAnswer, parameters=_Statistics, statuses=(400, 503))
+@operation("GET", "/statistics", StatisticsAnswer, parameters=_Statistics, statuses=(400, 409, 503))
 def get_statistics(call: Call[_Statistics, Nothing]) -> StatisticsAnswer:
     """Counts decisions, refusals by code, outcomes, errors, findings and latencies over time."""
     wanted = call.parameters
@@ -134,7 +134,7 @@ def get_statistics(call: Call[_Statistics, Nothing]) -> StatisticsAnswer:
     return StatisticsAnswer(measure=wanted.measure, since=wanted.since, until=wanted.until, step=wanted.step, tallies=tallies)
 
 
-@operation("POST", "/entries/{index}/kept", KeptAnswer, parameters=_Entry, body=_Why, statuses=(404, 410, 503))
+@operation("POST", "/entries/{index}/kept", KeptAnswer, parameters=_Entry, body=_Why, statuses=(404, 409, 410, 503))
 def show_kept(call: Call[_Entry, _Why]) -> KeptAnswer:
     """Returns the values that were kept of an entry, to the person that its session was for, and auditors; recorded first."""
     ledger, index, viewer = call.console.ledger, call.parameters.index, call.viewer

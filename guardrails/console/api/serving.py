@@ -26,7 +26,7 @@ from guardrails.console.page import GUARDED, Endpoint
 from guardrails.console.security import CSRF_HEADER, SAFE_METHODS, require_csrf, require_same_origin
 from guardrails.console.sessions import find_viewer
 from guardrails.console.viewer import Viewer, roles_of
-from guardrails.errors import GuardrailsError, IdentityError
+from guardrails.errors import GuardrailsError, IdentityError, TamperedError
 
 __all__ = ["PREFIX", "routes_of"]
 
@@ -157,7 +157,8 @@ def _malformed(error: ValidationError) -> _Refused:
 
 
 def _refusal(error: GuardrailsError) -> Response:
-    status = status_of(error)
+    # That the ledger contradicts itself is no failure of this server.
+    status = 409 if isinstance(error, TamperedError) else status_of(error)
     if status == 401:
         title = CODES["identity.sign_in_required"].title
         return _problem(Problem(status=401, title=title), {"WWW-Authenticate": "Bearer"})

@@ -16,8 +16,10 @@ from guardrails.console.context import console_of
 from guardrails.console.dry_run import Asked, DryRun, bound_policy, dry_run
 from guardrails.console.navigation import NavigationItem
 from guardrails.console.page import form_of, page, viewer_of
+from guardrails.console.projected import projected
 from guardrails.console.rendering import is_fragment, render
 from guardrails.console.rules import policy_of, rules_shown
+from guardrails.console.showing import now_s
 from guardrails.console.viewer import Viewer
 from guardrails.errors import GuardrailsError, UsageError
 from guardrails.model import Params, Principal, Value
@@ -26,6 +28,7 @@ __all__ = ["NAVIGATION", "ROUTES"]
 
 _FIELDS = ("sql", "params", "id", "groups", "attributes", "agent", "purpose")
 _LONGEST = 100_000
+_MOST_WAITING = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +50,15 @@ def show_policy(request: Request) -> Response:
     console = console_of(request)
     policy = policy_of(console)
     bound = bound_policy(console.guard) if console.guard else None
+    queries = projected(request).queries if console.projection is not None else None
     return render(
         request,
         "policy.html",
         policy=policy,
         file=policy.file,
         file_name=PurePath(policy.source).name,
-        rules=rules_shown(policy, bound, console.projection),
-        has_hits=console.projection is not None,
+        rules=rules_shown(policy, bound, queries, console.desk.pending(now=now_s(), limit=_MOST_WAITING)),
+        has_hits=queries is not None,
     )
 
 

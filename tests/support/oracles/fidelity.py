@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 from sqlglot import exp
 
@@ -24,9 +25,13 @@ class Side:
     answers: Answers
     catalog: Catalog
     make: Callable[[Choose], str]
+    regenerated: Callable[[str], tuple[str, exp.Expr]] = field(init=False)
+    """Returns the text that would run without obligations, and its tree; of a statement that came lately it is known."""
 
-    def regenerated(self, sql: str) -> tuple[str, exp.Expr]:
-        """Returns the text that would run without obligations, and its tree."""
+    def __post_init__(self) -> None:
+        self.regenerated = lru_cache(maxsize=1_000)(self._regenerate)
+
+    def _regenerate(self, sql: str) -> tuple[str, exp.Expr]:
         resolved = resolve(parse(Statement(sql, {}, self.answers.dialect)), self.catalog)
         return check_round_trip(resolved.tree, resolved.dialect), resolved.tree
 
