@@ -107,7 +107,7 @@ def describe(entry: Entry | None) -> Described:
         case "message":
             return Described(kind, title, detail=f"from {_word(entry, 'role')}, {_word(entry, 'bytes')} bytes")
         case "approval.requested":
-            return Described(kind, title, detail=f"by {_word(entry, 'requester')}", chip="waits", tone="wait")
+            return Described(kind, title, detail=f"by {_word(entry, 'requester')}", chip="asked", tone="wait")
         case "approval.decided":
             answer = _word(entry, "answer")
             return Described(kind, title, detail=f"by {_by(entry, 'approver')}", chip=answer, tone=_tone(answer))

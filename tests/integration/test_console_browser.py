@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ class Served:
 def browser() -> Iterator[Browser]:
     if not CHROMIUM:
         missing("there is no Chromium")
+    expect.set_options(timeout=20_000)  # Other workers use the same two cores.
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=CHROMIUM)
         yield launched
@@ -263,6 +265,18 @@ def test_what_is_typed_stays_while_others_answer(profiles: Profiles, served: Ser
     assert page.get_by_label("Reason").input_value() == "I am still writing"
     served.demo.guard.deny(waiting.value.request.id, by=Principal("pat@example.com", frozenset({"leads"})), reason="No.")
     expect(page.get_by_label("Reason")).to_have_count(0)
+
+
+def test_rows_are_shown_with_the_viewers_own_rights_and_the_reading_is_recorded(profiles: Profiles, served: Served) -> None:
+    page = profiles.page(LEA, f"/requests/{served.demo.requests['unmask']}")
+    page.get_by_role("button", name="Show the rows").click()
+    row = page.get_by_role("table", name="All rows that you may see").locator("tbody tr")
+    expect(row).to_contain_text("***")
+    with closing(sqlite3.connect(served.folder / "shop.db")) as database:
+        ((number,),) = database.execute("SELECT ssn FROM customers WHERE id = 17").fetchall()
+    assert number not in page.content()
+    *_, intent, _ = served.demo.guard.ledger.entries()
+    assert (intent["type"], intent["principal"]["id"], intent["tool"]) == ("intent", LEA.id, "preview")
 
 
 def test_a_review_is_closed_by_somebody_else(profiles: Profiles, served: Served) -> None:

@@ -343,3 +343,13 @@ def test_names_that_turn_the_direction_of_writing_show_it(app: Starlette, demo: 
     assert "\u202e" not in text
     assert "bot\\u202ecod.exe" in text
     demo.guard.deny("odd", by=BO, reason="no")
+
+
+def test_rows_are_read_for_those_alone_who_may_answer(app: Starlette, demo: ConsoleDemo) -> None:
+    for who, status in ((LEA, 200), (KIM, 403), (Principal("pat@example.com", frozenset({"privacy"})), 403)):
+        client = signed_in(demo, app, who)
+        before = demo.guard.ledger.size
+        answer = client.post(f"/requests/{demo.requests['refund']}/preview", data={"csrf_token": csrf_token(client)})
+        assert answer.status_code == status
+        assert ("Changed in payments" in answer.text) == (status == 200)
+        assert (demo.guard.ledger.size > before) == (status == 200)

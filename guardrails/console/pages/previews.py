@@ -25,7 +25,9 @@ def show_preview(request: Request) -> Response:
     if console.guard is None:
         raise HTTPException(404)
     found = preview(console.guard, asked, viewer.principal)
-    return render(request, "preview.html" if is_fragment(request) else "preview_page.html", preview=found, asked=asked)
+    return render(
+        request, "changed_rows.html" if is_fragment(request) else "changed_rows_page.html", preview=found, asked=asked
+    )
 
 
 ROUTES = [Route("/requests/{id}/preview", show_preview, methods=["POST"])]
