@@ -14,7 +14,7 @@ def require_approver(request: ApprovalRequest, by: Principal, reason: str, *, is
     """Checks that `by` may answer a request, with this reason.
 
     Raises:
-        Denied: `by` is the requester (approval.self); not in a group of the terms, an agent that acts for somebody, the agent that
+        Denied: `by` is the requester (approval.self); not in a group of the terms, an agent that acts for somebody, a workload, the agent that
             asked, or merely named where the requester is known by more than a name (approval.not_approver); or says yes without
             the reason that the terms ask for (approval.reason_required).
         IdentityError: `by` has no id (identity.principal_invalid).
@@ -23,8 +23,8 @@ def require_approver(request: ApprovalRequest, by: Principal, reason: str, *, is
         raise IdentityError("identity.principal_invalid", "The approver has no id.")
     if is_same_person(by.id, request.requester):
         raise Denied("approval.self", "Requesters cannot answer their own request.")
-    if by.actors or (request.agent and is_same_person(by.id, request.agent)):
-        raise Denied("approval.not_approver", "An agent cannot answer; a person has to.")
+    if by.actors or by.verified == "spiffe" or (request.agent and is_same_person(by.id, request.agent)):
+        raise Denied("approval.not_approver", "Neither an agent nor a workload can answer; a person has to.")
     if by.verified == "unverified" and request.requester_verified != "unverified":
         raise Denied("approval.not_approver", "The approver has to sign in, as the requester has.")
     if request.terms.groups and not by.groups.intersection(request.terms.groups):

@@ -117,7 +117,7 @@ def test_the_agent_that_asked_and_agents_of_others_say_nothing(guard: Guard) -> 
 
     with guard.session(principal=ANA, agent="bot"):
         request = asked(guard, DELETE)
-    for nobody in (Principal("bot", {"leads"}), replace(LEA, actors=(Actor("bot"),))):
+    for nobody in (Principal("bot", {"leads"}), replace(LEA, actors=(Actor("bot"),)), replace(LEA, verified="spiffe")):
         with pytest.raises(Denied) as caught:
             guard.approve(request.id, by=nobody, reason="yes")
         assert caught.value.code == "approval.not_approver"
