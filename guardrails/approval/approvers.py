@@ -14,9 +14,9 @@ def require_approver(request: ApprovalRequest, by: Principal, reason: str, *, is
     """Checks that `by` may answer a request, with this reason.
 
     Raises:
-        Denied: `by` is the requester (approval.self); not in a group of the terms, an agent that acts for somebody, a workload, the agent that
-            asked, or merely named where the requester is known by more than a name (approval.not_approver); or says yes without
-            the reason that the terms ask for (approval.reason_required).
+        Denied: `by` is the requester (approval.self); not in a group of the terms, a workload or an agent that acts for somebody, the
+            agent that asked, or merely named where the requester is known by more than a name (approval.not_approver); or says yes
+            without the reason that the terms ask for (approval.reason_required).
         IdentityError: `by` has no id (identity.principal_invalid).
     """
     if not person_key(by.id):
