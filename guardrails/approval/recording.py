@@ -58,6 +58,7 @@ def request_entry(request: ApprovalRequest) -> Entry:
         "groups": list(request.terms.groups),
         "window_s": request.window_s,
         "expires_at": request.expires_at,
+        "rehearsed": request.impact is not None and request.terms.impact == "count",
     }
     return _plain(entry), {"sql": committed_sql(request), "request": committed_request(request)}
 

@@ -62,6 +62,11 @@ class RequestView:
         return self.status.request
 
     @property
+    def shows_impact(self) -> bool:
+        """Whether what it would change is shown: to who may answer alone, for it may tell of rows that the requester must not know of."""
+        return self.objection is None
+
+    @property
     def title(self) -> str:
         """What is asked for, in a line."""
         return title_of(self.request)

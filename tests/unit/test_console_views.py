@@ -10,11 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from guardrails.approval import ApprovalStatus
 from guardrails.console.feed import feed_of
-from guardrails.console.requests import title_of
+from guardrails.console.requests import title_of, view_of
+from guardrails.console.settings import ConsoleSettings
 from guardrails.console.showing import duration, hours, one_line, sql_markup, tidy, visible
 from guardrails.console.understanding import obligations_of, relations_of
-from guardrails.model import ApprovalRequest, ApprovalTerms, WorkingHours
+from guardrails.console.viewer import Viewer, roles_of
+from guardrails.model import ApprovalRequest, ApprovalTerms, Impact, Principal, WorkingHours
 
 STATIC = Path(__file__).resolve().parents[2] / "guardrails" / "console" / "static"
 PIECES = st.sampled_from(
@@ -187,3 +190,17 @@ TYPES = st.sampled_from(["intent", "outcome", "refusal", "key.bind", "approval.d
 def test_the_feed_bears_with_whatever_somebody_stored(stored: list[tuple[dict[str, object], str] | None]) -> None:
     entries = [None if item is None else {"type": item[1]} | item[0] for item in stored]
     assert len(feed_of(enumerate(entries), limit=9).rows) <= len(entries)
+
+
+def test_only_who_may_answer_learns_what_a_change_would_do() -> None:
+    asked = request(UPDATE, impact=Impact((("orders", 3),), error="engine.failed"))
+    settings_ = ConsoleSettings()
+    for name, verified, is_shown in (
+        ("bo", "jwt", True),
+        ("ana", "jwt", False),
+        ("ANA", "jwt", False),
+        ("pod", "spiffe", False),
+    ):
+        principal = Principal(name, frozenset({"leads"}), verified=verified)  # type: ignore[arg-type]
+        view = view_of(ApprovalStatus(asked, "pending"), Viewer(principal, roles_of(principal, settings_)), 0)
+        assert view.shows_impact == is_shown, name

@@ -184,7 +184,7 @@ def _request(status: ApprovalStatus, call: Call[Any, Any]) -> RequestAnswer:
             )
             for vote in status.votes
         ],
-        impact=_impact(request),
+        impact=_impact(request) if view.shows_impact else None,
         is_complete=is_complete,
         text=view.text,
         asked=view.asked if is_complete else None,
