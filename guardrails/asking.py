@@ -12,28 +12,30 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from guardrails import flow
 from guardrails.approval import ApprovalDesk, Channel, Review, ask_channel, notify_channel
 from guardrails.approval.digest import window_digest
 from guardrails.as_json import decision_fields
-from guardrails.entries import scrubbed
+from guardrails.entries import JSON, scrubbed
 from guardrails.errors import ApprovalRequired, Denied
 from guardrails.model import ApprovalGrant, ApprovalRequest, ApprovalTerms, Context, Impact, Principal, RequestKind
 
-__all__ = ["Approvals", "Asker"]
+__all__ = ["Approvals", "Asker", "database_label"]
 
 _MOST_NAMES = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asks: on whose behalf and through what; why the glass is broken, empty when it is not; what to check before going on."""
+    """Who asks: on whose behalf, through what and of which database; why the glass is broken, empty when it is not; what to check
+    before going on."""
 
     principal: Principal
     context: Context
+    database: Mapping[str, JSON]
     emergency: str = ""
     require_valid: Callable[[], None] = lambda: None
 
@@ -106,7 +108,7 @@ class Approvals:
         request = self.desk.submit(
             ApprovalRequest(
                 id=uuid.uuid4().hex,
-                digest=window_digest(asker.principal, rule, policy_digest, asker.context),
+                digest=window_digest(asker.principal, rule, policy_digest, asker.context, asker.database),
                 requester=asker.principal.id,
                 agent=asker.context.agent,
                 purpose=asker.context.purpose,
@@ -122,6 +124,7 @@ class Approvals:
                 why=why,
                 window_s=seconds,
                 requester_verified=asker.principal.verified,
+                database=database_label(asker.database),
             )
         )
         self._ask(request)
@@ -136,7 +139,7 @@ class Approvals:
             return grant
         if not rules or not terms.window_s:
             return None
-        ahead = [window_digest(asker.principal, rule, policy, asker.context) for rule in rules]
+        ahead = [window_digest(asker.principal, rule, policy, asker.context, asker.database) for rule in rules]
         found = [self.desk.windows(digest_ahead, now, requester=requester, terms=terms) for digest_ahead in ahead]
         windows = [window for window in found if window]
         if len(windows) < len(rules):
@@ -204,6 +207,7 @@ def _request(
         impact=impact(terms),
         row_filters=judgement.decision.obligations.row_filters,
         requester_verified=asker.principal.verified,
+        database=database_label(asker.database) if judgement.plan is not None else "",
     )
 
 
@@ -211,6 +215,12 @@ def _understood(judgement: flow.Judgement) -> dict[str, object]:
     """The decision as fields, with the text that shows no literal, for those who may not read what would run."""
     normalised = judgement.normalised
     return decision_fields(None, judgement.decision) | {"normalised": scrubbed(normalised) if normalised else None}
+
+
+def database_label(database: Mapping[str, JSON]) -> str:
+    """Returns a database as people are shown it: its name, and the role that statements run as."""
+    role = database.get("role")
+    return f"{database.get('name', '')}" + (f" as {role}" if role else "")
 
 
 def _kind(judgement: flow.Judgement) -> RequestKind:

@@ -258,16 +258,16 @@ def run_action(
     return (yield from _perform(judgement, None, intent, context, scan=scan))
 
 
-def approval_digest(judgement: Judgement, principal: Principal, context: Context) -> str:
-    """Returns the digest that an approval binds: what runs, its values, the policy, who asks through which agent and why."""
-    return request_digest(principal, *judgement.asked, judgement.decision.policy_digest, context)
+def approval_digest(judgement: Judgement, principal: Principal, context: Context, database: Mapping[str, JSON]) -> str:
+    """Returns the digest that an approval binds: what runs where, its values, the policy, who asks through which agent and why."""
+    return request_digest(principal, *judgement.asked, judgement.decision.policy_digest, context, database)
 
 
 def _approved(
     judgement: Judgement, principal: Principal, context: Context, database: dict[str, JSON]
 ) -> Generator[Step, Answer, ApprovalGrant]:
     """Returns people's yes to exactly this; that there is none is a refusal, and recorded as one."""
-    digest = approval_digest(judgement, principal, context)
+    digest = approval_digest(judgement, principal, context, database)
     try:
         answer = yield SeekApproval(digest, judgement)
         if isinstance(answer, ApprovalGrant) and answer.digest == digest:

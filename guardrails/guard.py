@@ -21,12 +21,12 @@ import sqlalchemy as sa
 
 from guardrails import flow
 from guardrails.approval import ApprovalDesk, ApprovalStore, Channel
-from guardrails.asking import Approvals, Asker
+from guardrails.asking import Approvals, Asker, database_label
 from guardrails.calling import call_with_plan, sql_arguments
 from guardrails.catalog.ledgers import without_ledgers
 from guardrails.conversation import message_entry
 from guardrails.drivers import Runner, adrive, drive
-from guardrails.engines import Engine, open_engine
+from guardrails.engines import Engine, open_engine, place_of
 from guardrails.entries import JSON
 from guardrails.errors import Denied, UsageError
 from guardrails.identity.agents import AgentKey
@@ -94,6 +94,7 @@ class Guard:
         self.policy = policy
         self.engine = engine
         self.ledger = ledger
+        self._place = place_of(engine.name)
         self._approvals = Approvals(desk, channel, owns_channel=owns_channel)
         self._keyring = keyring
         self._observer = observer
@@ -423,6 +424,11 @@ class Guard:
         return decorate
 
     @property
+    def database_label(self) -> str:
+        """Which database it guards, for people: its name, without credentials, and the role that statements run as."""
+        return database_label(self._database())
+
+    @property
     def desk(self) -> ApprovalDesk:
         """Where requests wait and people answer: their votes, grants given ahead, and reviews of emergencies."""
         return self._approvals.desk
@@ -575,7 +581,8 @@ class Guard:
 
     def _database(self) -> dict[str, JSON]:
         role = getattr(self.engine, "role", None)
-        return {"name": self.engine.name, "dialect": self.engine.dialect} | ({"role": role} if role else {})
+        named = {"name": self.engine.name, "dialect": self.engine.dialect, "place": self._place}
+        return named | ({"role": role} if role else {})
 
     def _run_plan(self, session: Session, step: flow.Execute) -> object:
         plan = step.plan
@@ -623,9 +630,8 @@ class Guard:
                 raise UsageError("usage.bug", "An unknown step.")
 
     def _asker(self, session: Session) -> Asker:
-        return Asker(
-            session.principal, session.context, session.emergency, functools.partial(self._sessions.require_valid, session)
-        )
+        require_valid = functools.partial(self._sessions.require_valid, session)
+        return Asker(session.principal, session.context, self._database(), session.emergency, require_valid)
 
     def _decorate_sql(self, function: Callable[P, R], sql: str | None, name: str | None) -> Callable[P, R]:
         sql_argument = sql or find_sql_argument(function)

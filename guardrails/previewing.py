@@ -122,6 +122,8 @@ def preview(guard: Guard, request: ApprovalRequest, by: Principal) -> Preview:
         statement = request.statement
         if request.kind != "statement" or statement is None or statement.dialect != guard.engine.dialect:
             raise Denied("preview.unsupported", "Examples are shown of SQL statements on this database.")
+        if request.database and request.database.partition(" as ")[0] != guard.engine.name:
+            raise Denied("preview.unsupported", "The request is about another database than the one that is at hand here.")
         bound = guard.policy.bind(without_ledgers(guard.engine.catalog()))
         queries = _queries(statement, request, bound, by)
         with guard.session(principal=by, purpose=request.purpose):

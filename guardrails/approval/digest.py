@@ -1,4 +1,4 @@
-"""What an approval binds, as one digest: who asks, through which agent and why, what runs with which values, under which policy.
+"""What an approval binds, as one digest: who asks, through which agent and why, what runs where with which values, under which policy.
 
 Each part is written with its type and length before it, so that no two different requests have the same bytes: 1, 1.0, True and "1"
 differ, and a boundary cannot be moved from one part to the next.
@@ -19,9 +19,17 @@ __all__ = ["request_digest", "window_digest"]
 
 _DOMAIN = b"guardrails approval v2"
 _MOST_LEVELS = 64
+_NOWHERE: Mapping[str, object] = {}
 
 
-def request_digest(principal: Principal, statement_sql: str, params: Params, policy_digest: str, context: Context) -> str:
+def request_digest(
+    principal: Principal,
+    statement_sql: str,
+    params: Params,
+    policy_digest: str,
+    context: Context,
+    database: Mapping[str, object] = _NOWHERE,
+) -> str:
     """Returns the SHA-256 of a request, in hexadecimal.
 
     Not bound are the session, the tool, the model and the token, so that the same request may be made again after the answer, in another
@@ -33,15 +41,18 @@ def request_digest(principal: Principal, statement_sql: str, params: Params, pol
         params: By name (in any order) or by position.
         policy_digest: Of the policy that asked for approval.
         context: Its agent, the key that the agent has shown, and purpose.
+        database: Where it runs: name, dialect and role; empty for an action that is in none.
 
     Raises:
         UsageError: A value is of a type that cannot be approved (usage.input_invalid).
     """
     given = dict(params) if isinstance(params, Mapping) else list(params)
-    return _digest("statement", principal, context, policy_digest, [statement_sql, given])
+    return _digest("statement", principal, context, policy_digest, [dict(database), statement_sql, given])
 
 
-def window_digest(principal: Principal, rule: str, policy_digest: str, context: Context) -> str:
+def window_digest(
+    principal: Principal, rule: str, policy_digest: str, context: Context, database: Mapping[str, object] = _NOWHERE
+) -> str:
     """Returns the SHA-256 of a grant that is given ahead, for whatever a rule would ask approval for; bound as a request is.
 
     Args:
@@ -49,8 +60,9 @@ def window_digest(principal: Principal, rule: str, policy_digest: str, context: 
         rule: The id of the rule.
         policy_digest: As in `request_digest`.
         context: As in `request_digest`.
+        database: As in `request_digest`.
     """
-    return _digest("window", principal, context, policy_digest, [rule])
+    return _digest("window", principal, context, policy_digest, [dict(database), rule])
 
 
 def _digest(kind: str, principal: Principal, context: Context, policy_digest: str, what: list[object]) -> str:

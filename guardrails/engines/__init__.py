@@ -2,5 +2,6 @@
 
 from guardrails.engines.base import Engine
 from guardrails.engines.opening import open_engine
+from guardrails.engines.places import place_of
 
-__all__ = ["Engine", "open_engine"]
+__all__ = ["Engine", "open_engine", "place_of"]

@@ -50,6 +50,7 @@ class ApprovalRequest:
         impact: What it would change; None where nobody tried.
         why: What the requester says it is for.
         window_s: Of a grant ahead: for how long it is asked.
+        database: Of what; empty for an action that is in none.
         row_filters: Those that bind the requester, with their values.
         requester_verified: How the requester is known; of who is known by more than a name, only people who are too may answer.
     """
@@ -73,6 +74,7 @@ class ApprovalRequest:
     impact: Impact | None = None
     why: str = ""
     window_s: int = 0
+    database: str = ""
     row_filters: tuple[RowFilter, ...] = ()
     requester_verified: Verification = "unverified"
 

@@ -257,3 +257,19 @@ def test_the_ledger_of_all_that_verifies(guard: Guard, tmp_path: Path) -> None:
         guard.execute(UPDATE)
     report = verify(tmp_path / "audit.db")
     assert (report.problems, report.unknown) == ((), ())
+
+
+def test_a_yes_for_one_database_runs_nothing_in_another_of_the_same_ledger(guard: Guard, shop: Path, tmp_path: Path) -> None:
+    production = tmp_path / "production.db"
+    production.write_bytes(shop.read_bytes())
+    with Guard.open(policy(), database=f"sqlite:///{production}", ledger=f"sqlite:///{tmp_path / 'audit.db'}") as other:
+        with guard.session(principal=ANA, agent="bot"):
+            request = asked(guard, UPDATE)
+            assert (request.database, guard.database_label) == (guard.database_label, guard.engine.name)
+            window = guard.request_window("update", seconds=60, reason="here")
+        guard.approve(request.id, by=LEA, reason="there")
+        guard.approve(window.id, by=LEA, reason="there")
+        with other.session(principal=ANA, agent="bot"):
+            asked(other, UPDATE)
+        with guard.session(principal=ANA, agent="bot"):
+            assert guard.execute(UPDATE).rows_changed == 1

@@ -492,5 +492,5 @@ def test_an_approval_binds_the_values_in_settings(guarded: Guard) -> None:
         principal = Principal("p", attributes={"region": region})
         with guarded.session(principal=principal) as session:
             judgement = guarded._judge(Statement("SELECT 1 FROM orders", {}, "postgres"), session)
-            digests.add(approval_digest(judgement, Principal("p"), Context()))
+            digests.add(approval_digest(judgement, Principal("p"), Context(), {}))
     assert len(digests) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import psycopg
@@ -9,7 +10,7 @@ import pytest
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from guardrails.engines import open_engine
+from guardrails.engines import open_engine, place_of
 from guardrails.errors import UsageError
 from tests.support.plans import make_plan
 
@@ -111,3 +112,19 @@ def test_the_servers_extra_is_named_when_the_driver_is_missing(monkeypatch: pyte
         open_engine("postgresql://localhost/shop")
     assert caught.value.code == "usage.extra_missing"
     assert psycopg.__version__
+
+
+def test_the_same_label_in_another_folder_is_another_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    places = []
+    for folder in (tmp_path / "staging", tmp_path / "production"):
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        places.append(place_of("sqlite:///shop.db"))
+    assert places[0] != places[1] == place_of(f"sqlite:///{tmp_path / 'production' / 'shop.db'}")
+    assert "production" not in places[1]
+    monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
+    assert place_of("sqlite:///shop.db") != places[1]
+    assert place_of("postgresql://localhost/shop") != place_of("postgresql://db.example.com/shop")
+    distant = place_of("postgresql://db.example.com/shop")
+    monkeypatch.setattr(socket, "gethostname", lambda: "a third")
+    assert place_of("postgresql://db.example.com/shop") == distant

@@ -126,13 +126,14 @@ def test_the_approved_digest_depends_on_everything() -> None:
     _, other = start("UPDATE orders SET status = 'x' WHERE id = 2")
     context = Context(session_id="s")
     digests = {
-        flow.approval_digest(judgement, ANA, context),
-        flow.approval_digest(other, ANA, context),
-        flow.approval_digest(judgement, Principal("bob"), context),
-        flow.approval_digest(judgement, ANA, Context(agent="other")),
-        flow.approval_digest(judgement, ANA, Context(purpose="support")),
+        flow.approval_digest(judgement, ANA, context, {}),
+        flow.approval_digest(other, ANA, context, {}),
+        flow.approval_digest(judgement, Principal("bob"), context, {}),
+        flow.approval_digest(judgement, ANA, Context(agent="other"), {}),
+        flow.approval_digest(judgement, ANA, Context(purpose="support"), {}),
+        flow.approval_digest(judgement, ANA, context, {"name": "production"}),
     }
-    assert len(digests) == 5
+    assert len(digests) == 6
 
 
 def test_judging_is_pure() -> None:

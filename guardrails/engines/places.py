@@ -1,0 +1,44 @@
+"""Which database a label means: the same URL on two machines, or in two folders, leads to two databases."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import socket
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+__all__ = ["place_of"]
+
+_DIGITS = 16
+_FILES = frozenset({"sqlite", "duckdb"})
+
+
+def place_of(label: str) -> str:
+    """Returns 16 hexadecimal digits that tell apart the databases of the same label, and say nothing of machine or folder.
+
+    Args:
+        label: An engine's name; a relative path counts from the present folder, no host or a loopback one means this machine.
+    """
+    try:
+        url = make_url(label)
+        backend = url.drivername.partition("+")[0]
+    except ArgumentError:  # an engine of somebody else's making
+        url, backend = None, ""
+    parts = [label]
+    if url is not None and backend in _FILES:
+        parts = [backend, str(Path(url.database or "").absolute()), socket.gethostname()]
+    elif url is None or _is_here(url.host):
+        parts.append(socket.gethostname())
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
+
+
+def _is_here(host: str | None) -> bool:
+    if not host or host == "localhost" or host.startswith("/"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
