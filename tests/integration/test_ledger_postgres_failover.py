@@ -308,7 +308,7 @@ def own_server() -> Iterator[PrivateServer]:
 def test_a_server_that_is_started_anew_is_waited_for(own_server: PrivateServer, mode: str) -> None:
     place = PostgresPlace.new(own_server.url)
     begun(place.open()).close()
-    children = _start_appenders(place, 2, 4, 100)
+    children = _start_appenders(place, 2, 4, 300)
     restarts = 0
     while any(child.poll() is None for child in children) and restarts < 3:
         time.sleep(0.4)
@@ -319,7 +319,7 @@ def test_a_server_that_is_started_anew_is_waited_for(own_server: PrivateServer, 
         out, errors = child.communicate(timeout=90)
         assert child.returncode == 0, (out, errors)
     assert restarts > 1
-    _assert_all_stored(place, 2, 4, 100)
+    _assert_all_stored(place, 2, 4, 300)
 
 
 def test_a_standby_takes_over(own_server: PrivateServer) -> None:

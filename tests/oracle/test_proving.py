@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from guardrails.policy import Policy
 from guardrails.proving import Report, prove
 from guardrails.proving.copying import open_workshop
 from guardrails.proving.prover import Prover
+from tests.support.mysql import new_database
 from tests.support.provable import FILTER_POLICY, POLICY, SMALL_POLICY, make
 
 ENGINES = ("sqlite", "postgres", "mysql", "duckdb")
@@ -41,18 +42,27 @@ LEFT_OUT = {
 
 
 @pytest.fixture(scope="session")
-def shops(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Callable[[str], str]:
-    """Makes the shop of an engine once, by URL."""
+def shops(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Callable[[str], str]]:
+    """Makes the shop of an engine once, by URL, for a login that may make the scratch databases of a proof beside it."""
     folder: Path = tmp_path_factory.mktemp("provable")
     made: dict[str, str] = {}
+    with ExitStack() as stack:
 
-    def shop(engine: str) -> str:
-        if engine not in made:
-            new = {"postgres": "new_postgres", "mysql": "new_mariadb"}.get(engine)
-            made[engine] = make(request.getfixturevalue(new)() if new else f"{engine}:///{folder / engine}")
-        return made[engine]
+        def empty(engine: str) -> str:
+            match engine:
+                case "postgres":
+                    url: str = request.getfixturevalue("new_postgres")()
+                    return url
+                case "mysql":
+                    return stack.enter_context(new_database(request.getfixturevalue("mariadb_url")))
+            return f"{engine}:///{folder / engine}"
 
-    return shop
+        def shop(engine: str) -> str:
+            if engine not in made:
+                made[engine] = make(empty(engine))
+            return made[engine]
+
+        yield shop
 
 
 @pytest.fixture(params=ENGINES)

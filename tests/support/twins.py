@@ -192,7 +192,7 @@ class Database:
 
         It depends on the statement, the obligations and the schema alone, so that twins with one schema share it.
         """
-        key = (self._schema(), sql, obligations, id(self.placements))
+        key = (self._schema(), sql, repr(obligations), id(self.placements))  # an obligation may bind lists, which have no hash
         if key not in _PLANS:
             while len(_PLANS) >= _KEPT_PLANS:
                 del _PLANS[next(iter(_PLANS))]
