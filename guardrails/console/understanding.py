@@ -48,12 +48,12 @@ class Obligation:
 
 
 def relations_of(understood: Mapping[str, object]) -> list[RelationView]:
-    """Returns the relations, those that are changed first, else by name."""
+    """Returns the relations, those that are changed first, else by name; masks of columns that play no part are left out."""
     happenings: dict[str, tuple[Happening, str]] = dict.fromkeys(_texts(understood.get("reads")), ("read", ""))
     found: dict[str, RelationView] = {}
     for obligation in _obligations(understood):
         match obligation.get("type"):
-            case "mask":
+            case "mask" if str(obligation["column"]) in happenings:
                 happenings[str(obligation["column"])] = "masked", str(obligation["mask"])
             case "rows":
                 _relation(found, str(obligation["relation"])).row_filter = str(obligation["predicate"])

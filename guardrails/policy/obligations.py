@@ -65,7 +65,7 @@ def lifted_columns(access: Access, masks: Iterable[Mask], rules: Iterable[BoundR
     if set(access.actions) != {"select"}:
         return ()
     named = {column for bound in rules if bound.rule.approval and bound.rule.approval.unmask for column in bound.columns}
-    return tuple(sorted(mask.column for mask in masks if mask.column in named))
+    return tuple(sorted({mask.column for mask in masks} & named & set(access.reads)))
 
 
 def masks_for(access: Access, policy: BoundPolicy, principal: Principal, context: Context) -> tuple[Mask, ...]:

@@ -318,8 +318,8 @@ def test_an_approved_select_reads_the_real_values_that_the_rule_names() -> None:
     policy = bound(READ, ask, columns=columns, **PURPOSES)
     fraud = Context(purpose="fraud")
     decision = judge("SELECT name, email FROM customers WHERE email LIKE 'a%'", policy, context=fraud)
-    assert (decision.effect, [str(c) for c in decision.obligations.lifted]) == ("approve", ["customers.email", "customers.ssn"])
-    assert [str(m.column) for m in decision.obligations.masks] == ["customers.name"]
+    assert (decision.effect, [str(c) for c in decision.obligations.lifted]) == ("approve", ["customers.email"])
+    assert [str(m.column) for m in decision.obligations.masks] == ["customers.name", "customers.ssn"]
     assert judge("SELECT ssn FROM customers", policy, context=fraud).effect == "approve"
     masked = judge("SELECT name, email FROM customers", policy)
     assert (masked.effect, masked.obligations.lifted, len(masked.obligations.masks)) == ("allow", (), 3)
