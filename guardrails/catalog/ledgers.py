@@ -18,6 +18,7 @@ _OURS = (
     frozenset({"state", "entries", "sessions", "links", "rules", "tallies"}),
 )
 """Tables by which a schema of ours is known: a ledger's, its approvals', and what the console has counted."""
+_CONSOLE, _SIGN_INS = "_console", "console_tickets"
 
 
 def without_ledgers(catalog: Catalog) -> Catalog:
@@ -26,6 +27,8 @@ def without_ledgers(catalog: Catalog) -> Catalog:
     for relation in catalog.relations.values():
         names.setdefault(relation.schema or catalog.default_schema, set()).add(relation.name)
     ledgers = {schema for schema, found in names.items() if any(found >= tables for tables in _OURS)}
+    # A console that has counted nothing yet has only its sign-ins; the name keeps users' own tables of that name theirs.
+    ledgers |= {schema for schema, found in names.items() if schema.endswith(_CONSOLE) and _SIGN_INS in found}
     if not ledgers:
         return catalog
     kept = {
