@@ -12,13 +12,13 @@ from guardrails.model import Catalog
 
 __all__ = ["without_ledgers"]
 
-_OURS = (
-    frozenset({"entries", "tiles", "head", "open_intents", "secrets"}),
-    frozenset({"about", "requests", "votes", "reviews"}),
-    frozenset({"state", "entries", "sessions", "links", "rules", "tallies"}),
+_OURS: tuple[tuple[str, frozenset[str]], ...] = (
+    ("", frozenset({"entries", "tiles", "head", "open_intents", "secrets"})),
+    ("_approvals", frozenset({"about", "requests", "votes", "reviews"})),
+    ("_console", frozenset({"state", "entries", "sessions", "links", "rules", "tallies"})),
+    ("_console", frozenset({"console_tickets"})),
 )
-"""Tables by which a schema of ours is known: a ledger's, its approvals', and what the console has counted."""
-_CONSOLE, _SIGN_INS = "_console", "console_tickets"
+"""How the schemas of a ledger, its approvals and its console are known: by the end of their name, and by all of these tables."""
 
 
 def without_ledgers(catalog: Catalog) -> Catalog:
@@ -26,9 +26,9 @@ def without_ledgers(catalog: Catalog) -> Catalog:
     names: dict[str, set[str]] = {}
     for relation in catalog.relations.values():
         names.setdefault(relation.schema or catalog.default_schema, set()).add(relation.name)
-    ledgers = {schema for schema, found in names.items() if any(found >= tables for tables in _OURS)}
-    # A console that has counted nothing yet has only its sign-ins; the name keeps users' own tables of that name theirs.
-    ledgers |= {schema for schema, found in names.items() if schema.endswith(_CONSOLE) and _SIGN_INS in found}
+    ledgers = {
+        schema for schema, found in names.items() if any(schema.endswith(end) and found >= tables for end, tables in _OURS)
+    }
     if not ledgers:
         return catalog
     kept = {

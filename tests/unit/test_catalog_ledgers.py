@@ -34,7 +34,13 @@ def test_what_belongs_to_a_ledger_cannot_be_named(schema: str, tables: tuple[str
 
 @pytest.mark.parametrize(
     ("schema", "tables"),
-    [("shop", ("requests", "votes")), ("shop", ("console_tickets",)), ("my_console", ("entries",)), ("log", LEDGER[1:])],
+    [
+        ("shop", ("about", "requests", "votes", "reviews")),
+        ("my_approvals", ("requests", "votes")),
+        ("shop", ("console_tickets",)),
+        ("my_console", ("entries",)),
+        ("log", LEDGER[1:]),
+    ],
 )
 def test_tables_of_users_stay(schema: str, tables: tuple[str, ...]) -> None:
     assert relations_left(**{schema: tables}) == {f"{schema}.{name}" for name in tables}
