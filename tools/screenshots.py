@@ -6,6 +6,7 @@ PYTHONPATH=. python tools/screenshots.py [--only inbox …] [--into FOLDER]
 from __future__ import annotations
 
 import argparse
+import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -91,11 +92,12 @@ LOOKS: Mapping[str, dict[str, object]] = {
 def running() -> Iterator[tuple[ConsoleDemo, str]]:
     """Serves the demo; yields it and its address."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        stack.enter_context(contextlib.chdir(stack.enter_context(tempfile.TemporaryDirectory())))
         opened: list[ConsoleDemo] = []
 
         def make(address: str) -> Console:
-            opened.append(stack.enter_context(open_demo(folder, base_url=address)))
+            # From within the folder, so that no picture shows where it was.
+            opened.append(stack.enter_context(open_demo(Path(), base_url=address)))
             return opened[0].console
 
         with serve(make) as address:
