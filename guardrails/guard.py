@@ -10,7 +10,7 @@ import asyncio
 import functools
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 import sqlalchemy as sa
 
 from guardrails import flow
-from guardrails.approval import ApprovalDesk, ApprovalStore, Channel
+from guardrails.approval import ApprovalDesk
 from guardrails.asking import Approvals, Asker, database_label
 from guardrails.calling import call_with_plan, sql_arguments
 from guardrails.catalog.ledgers import without_ledgers
@@ -35,8 +35,7 @@ from guardrails.impact import impact_of
 from guardrails.install import trusted
 from guardrails.joint import JointOutcomes
 from guardrails.ledger import Ledger, Private
-from guardrails.ledger.location import Location
-from guardrails.masking import MaskKeyring, mask_expression, mask_value, open_keyring, sqlite_functions
+from guardrails.masking import MaskKeyring, mask_expression, mask_value, sqlite_functions
 from guardrails.model import (
     ApprovalRequest,
     Column,
@@ -51,6 +50,7 @@ from guardrails.model import (
     Statement,
     Value,
 )
+from guardrails.opening import Asked, open_surroundings
 from guardrails.policy import BoundPolicy, Policy, terms_of
 from guardrails.revealing import judge_reveal, run_reveal
 from guardrails.sessions import Session, Sessions
@@ -79,11 +79,9 @@ class Guard:
         policy: Policy,
         engine: Engine,
         ledger: Ledger,
-        desk: ApprovalDesk,
+        approvals: Approvals,
         keyring: MaskKeyring,
         *,
-        channel: Channel | None = None,
-        owns_channel: bool = False,
         observer: Observer | None = None,
         scan: bool = True,
         crosscheck: bool = False,
@@ -95,7 +93,7 @@ class Guard:
         self.engine = engine
         self.ledger = ledger
         self._place = place_of(engine.name)
-        self._approvals = Approvals(desk, channel, owns_channel=owns_channel)
+        self._approvals = approvals
         self._keyring = keyring
         self._observer = observer
         self._scan = scan
@@ -115,7 +113,7 @@ class Guard:
         *,
         database: str | sa.Engine | AsyncEngine | Engine,
         ledger: str | Ledger,
-        approvals: str | Channel | Iterable[str | Channel] | None = None,
+        approvals: Asked = None,
         observer: Observer | None = None,
         unsafe_without_scan: bool = False,
         crosscheck: bool = False,
@@ -154,31 +152,21 @@ class Guard:
         loaded = policy if isinstance(policy, Policy) else Policy.load(policy)
         engine = cast(Engine, database) if hasattr(database, "catalog") else open_engine(database)
         log = ledger if isinstance(ledger, Ledger) else Ledger.open(ledger)
-        beside = state or log.path or ("sqlite:///:memory:" if log.is_memory else None)
-        if beside is None:
-            message = "A ledger in a server has no folder for mask keys."
-            raise UsageError("usage.input_invalid", message, hint="Give `state`, a path beside which they may lie.")
         known = AgentRegistry.load(agents) if isinstance(agents, (str, Path)) else agents
         log.recover()
-        in_server = log.path is None and not log.is_memory
-        desk = ApprovalDesk(ApprovalStore.of(log) if in_server else ApprovalStore.open(beside), log)
-        channel = _channel(approvals, desk, Location.parse(beside).beside(".outbox"))
-        keyring = open_keyring(beside)
-        choices = {"scan": not unsafe_without_scan, "crosscheck": crosscheck}
-        joint = JointOutcomes.of(engine, log) if joint_outcomes else None
+        around = open_surroundings(log, approvals, state)
         guard = cls(
             loaded,
             engine,
             log,
-            desk,
-            keyring,
-            channel=channel,
-            owns_channel=_is_named(approvals),
+            around.approvals,
+            around.keyring,
             observer=observer,
-            joint=joint,
+            scan=not unsafe_without_scan,
+            crosscheck=crosscheck,
+            joint=JointOutcomes.of(engine, log) if joint_outcomes else None,
             keep=keep,
             agents=known,
-            **choices,
         )
         guard._bind()
         return guard
@@ -652,22 +640,6 @@ def _begins(step: flow.Step) -> bool:
     return isinstance(step, (flow.SeekApproval, flow.Spend, flow.Lookup)) or (
         isinstance(step, flow.Append) and step.entry["type"] == "intent"
     )
-
-
-def _channel(
-    approvals: str | Channel | Iterable[str | Channel] | None, desk: ApprovalDesk, outbox: Path | None
-) -> Channel | None:
-    """Opens the channels that were named; what they could not deliver yet waits in the outbox."""
-    if approvals is None:
-        return None
-    from guardrails.approval.channels import ChannelSettings, open_channels
-
-    return open_channels(approvals, ChannelSettings.from_environment(desk.store, outbox=outbox))
-
-
-def _is_named(approvals: str | Channel | Iterable[str | Channel] | None) -> bool:
-    """Whether a name was given, so that the guard opened something; a channel that is given as it is stays its maker's to close."""
-    return isinstance(approvals, str) or (isinstance(approvals, Sequence) and all(isinstance(name, str) for name in approvals))
 
 
 def _value(result: Result) -> object:
