@@ -47,7 +47,7 @@ class Changes:
             silence_s: Seconds.
         """
         self._listeners += 1
-        if self._task is None:
+        if self._task is None or self._task.done():  # one that failed is tried anew, whoever still waits for it
             self._task = asyncio.create_task(self._watch(wait))
         seen = self._number
         try:
