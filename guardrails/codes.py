@@ -159,6 +159,9 @@ _IDENTITY = {
     "identity.delegation_mismatch": Code(
         "The token names another agent than the session", "Use the token that was given to this agent."
     ),
+    "identity.principal_mismatch": Code(
+        "The framework's context names another person than the session", "Run one person's calls inside that person's session."
+    ),
     "identity.agent_unproven": Code(
         "The agent has not shown that it is the one that it says", "Give the session the agent's key."
     ),

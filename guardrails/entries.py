@@ -23,6 +23,7 @@ from guardrails.model import (
     Mask,
     Principal,
     Row,
+    Runtime,
     ScanFinding,
     Statement,
     Value,
@@ -38,13 +39,15 @@ _TEXT_BYTES = 16_000
 _QUOTED = re.compile(r'"(?:[^"]|"")*"|`(?:[^`]|``)*`')
 _WORD = re.compile(r"\w{1,64}", re.ASCII)
 _CHANGING = frozenset({"insert", "update", "delete", "merge", "truncate"})
+_OF_CALLS = frozenset({"session", "tool", "tool_call", "runtime"})
+"""What the entry that introduces a session leaves to those of its calls."""
 _NAMES = 200
 """Most names listed of one kind; the count tells when there were more."""
 
 
 def session_facts(principal: Principal, context: Context) -> dict[str, JSON]:
     """Returns what the entry that introduces a session's key says: who acts, how that is known (a digest of the token), and why."""
-    return {name: value for name, value in _who(principal, context).items() if name not in ("session", "tool", "tool_call")}
+    return {name: value for name, value in _who(principal, context).items() if name not in _OF_CALLS}
 
 
 def intent_entry(
@@ -157,7 +160,22 @@ def _who(principal: Principal, context: Context) -> dict[str, JSON]:
         "conversation": context.conversation_id,
         "tool": context.tool,
         "tool_call": context.tool_call_id,
+        **_runtime(context.runtime),
     }
+
+
+def _runtime(runtime: Runtime | None) -> dict[str, JSON]:
+    """What the framework told, as told; the fields beside it are what counts."""
+    if runtime is None:
+        return {}
+    told = {
+        "framework": runtime.framework,
+        "agent": runtime.agent,
+        "model": runtime.model,
+        "conversation": runtime.conversation_id,
+        "run": runtime.run_id,
+    }
+    return {"runtime": {name: _short(value) for name, value in told.items() if value is not None}}
 
 
 def _agent(context: Context) -> dict[str, JSON]:

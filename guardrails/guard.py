@@ -47,6 +47,7 @@ from guardrails.model import (
     Params,
     Principal,
     Result,
+    Runtime,
     Statement,
     Value,
 )
@@ -220,6 +221,36 @@ class Guard:
         finally:
             self._session.reset(token)
             self._sessions.forget(session)
+
+    @contextmanager
+    def calling(self, runtime: Runtime, principal: Principal | None = None) -> Iterator[None]:
+        """Puts in force, for the calls inside, what an agent framework tells of a call; integrations use it.
+
+        In a session it fills what the session leaves open: agent, model, conversation, purpose. Without one, a principal that the
+        framework's context brings along has a session of its own, the same for all calls of its conversation.
+
+        Args:
+            runtime: What the framework tells.
+            principal: Whom its context names; None when it names nobody.
+
+        Raises:
+            IdentityError: The session is another person's (identity.principal_mismatch), or none can be opened for the principal.
+            PolicyError: The purpose is not declared in the policy.
+        """
+        session = self._session.get()
+        if session is None and principal is None:
+            # Whatever is called says that there is no session, in its own way.
+            yield
+            return
+        self._bind().require_purpose(runtime.purpose)
+        if session is None and principal is not None:
+            context = Context(runtime.agent, runtime.model, runtime.purpose, "", runtime.conversation_id)
+            session = self._sessions.shared(self.policy, principal, context)
+        token = self._session.set(self._sessions.refined(cast(Session, session), runtime, principal))
+        try:
+            yield
+        finally:
+            self._session.reset(token)
 
     def check(self, sql: str, params: Params | None = None) -> Decision:
         """Decides about a statement in the current session; runs nothing and records nothing."""

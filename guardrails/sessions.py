@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
@@ -19,10 +20,12 @@ from guardrails.identity.agents import AgentKey
 from guardrails.identity.delegation import acting_agent
 from guardrails.identity.registry import AgentRegistry
 from guardrails.ledger import Ledger, Private, SessionKey
-from guardrails.model import Context, Principal
+from guardrails.model import Context, Principal, Runtime
 from guardrails.policy import Policy
 
 __all__ = ["Session", "Sessions"]
+
+_MOST_SHARED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class Sessions:
         self._lock = threading.Lock()
         self._policy_keeper: SessionKey | None = None
         self._ended: set[str] = set()
+        self._shared: OrderedDict[tuple[str | None, ...], tuple[Principal, Session]] = OrderedDict()
 
     def make(
         self,
@@ -93,6 +97,28 @@ class Sessions:
         self._ledger.bind(settled.session_id, key)
         return Session(principal, settled, ProbeBudget(), key, tuple(dict.fromkeys((principal.id, *subjects))))
 
+    def shared(self, policy: Policy, principal: Principal, context: Context) -> Session:
+        """Returns the session of calls that bring their principal along: one for each principal, agent, purpose and conversation.
+
+        The least recently used ones are let go of when there are too many.
+
+        Raises:
+            IdentityError: As `make`.
+        """
+        asked = (policy.digest, context.agent, context.model, context.purpose, context.conversation_id, principal.id)
+        with self._lock:
+            known = self._shared.pop(asked, None)
+            if known is not None and known[0] == principal:
+                self._shared[asked] = known
+                return known[1]
+        made = self.make(policy, principal, context)
+        with self._lock:
+            while len(self._shared) >= _MOST_SHARED:
+                _, (_, oldest) = self._shared.popitem(last=False)
+                self._ended.discard(oldest.context.session_id)
+            self._shared[asked] = (principal, made)
+        return made
+
     def require_valid(self, session: Session, *, is_recorded: bool = True) -> None:
         """Checks that a session may go on; one that may not ends, once, with an entry of type ``session.expired``.
 
@@ -124,6 +150,29 @@ class Sessions:
         """Lets go of a session that is over."""
         with self._lock:
             self._ended.discard(session.context.session_id)
+
+    def refined(self, session: Session, runtime: Runtime, principal: Principal | None) -> Session:
+        """Returns a session with what a framework tells of one call: it fills what code left open, and changes nothing else.
+
+        Raises:
+            IdentityError: The framework's context names another person (identity.principal_mismatch).
+        """
+        stated = session.principal
+        if principal is not None and (principal.id, principal.issuer) != (stated.id, stated.issuer):
+            message = "The framework's context names another person than the session."
+            raise IdentityError("identity.principal_mismatch", message)
+        known = session.context
+        # An agent that has to show a key cannot be named afterwards.
+        agent = known.agent if known.agent is not None or self._agents is not None else runtime.agent
+        context = replace(
+            known,
+            agent=agent,
+            model=known.model or runtime.model,
+            conversation_id=known.conversation_id or runtime.conversation_id,
+            purpose=known.purpose or runtime.purpose,
+            runtime=runtime,
+        )
+        return replace(session, context=context)
 
     def _has_expired(self, principal: Principal) -> bool:
         return principal.expires_at is not None and principal.expires_at <= self._clock_s()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from guardrails.model.values import DialectName, Params, Value, Verification
 
-__all__ = ["Actor", "Context", "Principal", "Statement"]
+__all__ = ["Actor", "Context", "Principal", "Runtime", "Statement"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +57,32 @@ class Principal:
 
 
 @dataclass(frozen=True, slots=True)
+class Runtime:
+    """What an agent framework tells of the call that it makes; recorded as told.
+
+    Args:
+        framework: Its name, such as ``langgraph``.
+        agent: Its name for the agent.
+        model: The model that asked for the call.
+        conversation_id: Its id of the conversation: a thread, a session.
+        run_id: Its id of the run, or of the model's answer, that the call belongs to.
+        purpose: What the application said that the work is for.
+    """
+
+    framework: str
+    agent: str | None = None
+    model: str | None = None
+    conversation_id: str | None = None
+    run_id: str | None = None
+    purpose: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """Everything about the request that is neither the person nor the statement.
 
     `agent_key` is the fingerprint of the key with which the agent has shown that it is the one that it says, None when it has not.
+    `runtime` is what the framework told of the call, where one made it.
     """
 
     agent: str | None = None
@@ -73,3 +95,4 @@ class Context:
     agent_version: str | None = None
     agent_instance: str | None = None
     agent_key: str | None = None
+    runtime: Runtime | None = None
