@@ -8,6 +8,7 @@ from guardrails.policy.obligations import revealed_mask, stored_mask, terms_of
 from guardrails.policy.schema import PolicyFile, policy_schema
 from guardrails.policy.stores import require_kept_protection
 from guardrails.policy.tells import require_silence
+from guardrails.policy.tools import treatments_of
 from guardrails.policy.visible import visible
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "revealed_mask",
     "stored_mask",
     "terms_of",
+    "treatments_of",
     "visible",
 ]
