@@ -24,8 +24,8 @@ except ModuleNotFoundError as missing:
     ) from missing
 
 from guardrails.integrations._toolbox import QUERY_TOOL, SqlArgument, query_description
-from guardrails.integrations.langchain_calls import GuardedCall, handled, refusals
-from guardrails.integrations.langchain_runtime import calling, tool_call
+from guardrails.integrations._langchain_calls import GuardedCall, handled, refusals
+from guardrails.integrations._langchain_runtime import calling, tool_call
 
 __all__ = ["SelfGuarded", "guard_tools", "is_guarded", "sql_tool"]
 

@@ -14,8 +14,8 @@ from pydantic import BaseModel
 from guardrails.errors import EngineError, GuardrailsError, UsageError
 from guardrails.guard import Guard
 from guardrails.integrations._toolbox import SqlArgument, refusal_text, reply_text, scannable, sql_argument_of
-from guardrails.integrations.langchain_runtime import call_id, calling
-from guardrails.integrations.langchain_values import Returned
+from guardrails.integrations._langchain_runtime import call_id, calling
+from guardrails.integrations._langchain_values import Returned
 from guardrails.tools import find_params_argument, is_stub
 
 __all__ = ["GuardedCall", "handled", "refusals"]
