@@ -11,11 +11,11 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, InjectedToolArg, Tool, ToolException
 from pydantic import BaseModel
 
-from guardrails.errors import EngineError, GuardrailsError, UsageError
+from guardrails.errors import EngineError, GuardrailsError
 from guardrails.guard import Guard
-from guardrails.integrations._toolbox import SqlArgument, refusal_text, reply_text, scannable, sql_argument_of
 from guardrails.integrations._langchain_runtime import call_id, calling
 from guardrails.integrations._langchain_values import Returned
+from guardrails.integrations._toolbox import SqlArgument, refusal_text, reply_text, scannable, sql_argument_of
 from guardrails.tools import find_params_argument, is_stub
 
 __all__ = ["GuardedCall", "handled", "refusals"]

@@ -23,9 +23,9 @@ except ModuleNotFoundError as missing:
         "usage.extra_missing", "LangChain's tools need langchain-core.", hint="Install guardrails-sql[langchain]."
     ) from missing
 
-from guardrails.integrations._toolbox import QUERY_TOOL, SqlArgument, query_description
 from guardrails.integrations._langchain_calls import GuardedCall, handled, refusals
 from guardrails.integrations._langchain_runtime import calling, tool_call
+from guardrails.integrations._toolbox import QUERY_TOOL, SqlArgument, query_description
 
 __all__ = ["SelfGuarded", "guard_tools", "is_guarded", "sql_tool"]
 
