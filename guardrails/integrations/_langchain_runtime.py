@@ -64,7 +64,7 @@ def calling(guard: Guard) -> AbstractContextManager[None]:
     told = _mapping(getattr(asked, "response_metadata", None))
     runtime = Runtime(
         "langchain" if graph is None else "langgraph",
-        agent=_text(metadata.get("lc_agent_name")),
+        agent=_text(metadata.get("lc_agent_name")) or _text(getattr(asked, "name", None)),
         model=_text(told.get("model_name")) or _text(told.get("model")),
         conversation_id=_text(configurable.get("thread_id")),
         run_id=_run_id(config, configurable, metadata) or _text(getattr(asked, "id", None)),
