@@ -52,6 +52,7 @@ from guardrails.model import (
     Statement,
     Value,
 )
+from guardrails.narrowing import narrowed
 from guardrails.opening import Asked, open_surroundings
 from guardrails.policy import BoundPolicy, Policy, SeenRelation, seen, terms_of
 from guardrails.revealing import judge_reveal, run_reveal
@@ -469,6 +470,26 @@ class Guard:
         finally:
             self._session.reset(token)
 
+    @contextmanager
+    def offering(self, relations: Collection[str]) -> Iterator[None]:
+        """Refuses, for the statements inside, whatever names another relation, and reading the description of the schema.
+
+        A way in that offers only some tables uses it. It permits nothing that the policy does not; inside of another it narrows on.
+
+        Args:
+            relations: Keys of the relations, as `seen` gives them.
+
+        Raises:
+            UsageError: There is no session (``usage.no_session``).
+        """
+        session = self._current(is_recorded=False)
+        offered = frozenset(relations) if session.offered is None else session.offered.intersection(relations)
+        token = self._session.set(replace(session, offered=offered))
+        try:
+            yield
+        finally:
+            self._session.reset(token)
+
     def request_window(self, rule: str, *, seconds: int, reason: str) -> ApprovalRequest:
         """Asks for a grant ahead: for whatever a rule asks approval for, in this session's name, for a time.
 
@@ -577,9 +598,10 @@ class Guard:
         who = session.principal, session.context
         # A tool's own connection has no settings of ours.
         placements = self._placements(bound) if is_ours else None
-        return flow.judge(
+        judgement = flow.judge(
             statement, bound.catalog, bound, *who, self.mask_sql, placements=placements, is_cross_checked=self._crosscheck
         )
+        return judgement if session.offered is None else narrowed(judgement, session.offered)
 
     def _statement_flow(self, sql: str, params: Params | None, session: Session, is_ours: bool = True) -> flow.Flow:
         statement = Statement(sql, params if params is not None else {}, self.database.dialect)
