@@ -32,6 +32,7 @@ WAYS = {
     "dbapi": Way(),
     "langchain": Way(("langchain_core",), "langchain"),
     "langgraph": Way(("langgraph",), "langgraph", frozenset({"langchain_core"})),
+    "llama_index": Way(("llama_index",), "llama-index"),
     "mcp": Way(("mcp",), "mcp"),
     "openai": Way(),
     "openai_agents": Way(("agents",), "openai-agents"),

@@ -1,4 +1,4 @@
-"""The whole story through real Pydantic AI agents, over each of the vendors' wire formats, across processes, streamed and stepped through."""
+"""The whole story through real Pydantic AI agents: each of the vendors' wire formats, across processes, streamed, step by step."""
 
 from __future__ import annotations
 
