@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -117,8 +116,8 @@ class _Judging:
             run = functools.partial(waiting.run_as_written, written)
             flow = self._guard.acall_tool(run, arguments, tool_call_id=context.tool_call_id, **cast(Any, named))
         begun = asyncio.ensure_future(flow)
-        # A tool whose error ends the run never comes back; its call is then recorded as one that failed.
-        weakref.finalize(context, _let_go, waiting)
+        # A tool whose error ends the run never comes back; when the SDK is through with the call, it is recorded as one that failed.
+        cast("asyncio.Task[object]", asyncio.current_task()).add_done_callback(lambda _: waiting.output.cancel())
         await waiting.reached(begun)
         return _Call(begun, waiting.output)
 
@@ -167,7 +166,6 @@ class _Waiting:
     """Where the guard's flow of a call waits for what the tool returns."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
         self.output: asyncio.Future[object] = loop.create_future()
         self._reached: asyncio.Future[None] = loop.create_future()
 
@@ -189,11 +187,6 @@ class _Waiting:
             return await asyncio.wait_for(self.output, written.limit_s)
         except TimeoutError:
             raise EngineError("engine.timeout", "The tool did not return in time.") from None
-
-
-def _let_go(waiting: _Waiting) -> None:
-    if not waiting.loop.is_closed():
-        waiting.loop.call_soon_threadsafe(waiting.output.cancel)
 
 
 def _unknown() -> None:

@@ -57,7 +57,7 @@ class GuardedTool:
         function: Callable[..., object] | None = None,
     ) -> None:
         if guarded_tool(tool) is not None:
-            raise UsageError("usage.tool_unguardable", f"The tool {tool.name} goes through a guard already.")
+            raise UsageError("usage.tool_unguardable", f"The tool {tool.name} goes through another guard already.")
         if getattr(tool, "_is_agent_tool", False):
             hint = "Guard the agent instead: guard_agent(guard, agent).as_tool(…)."
             raise UsageError("usage.tool_unguardable", f"Behind the tool {tool.name} is an agent.", hint=hint)
@@ -154,9 +154,7 @@ class GuardedTool:
     async def _failed(self, context: ToolContext[Any], error: Exception) -> Any:
         if not hasattr(self._given.on_invoke_tool, "__agents_bind_function_tool__"):
             raise error  # Made by hand: its errors end the run.
-        text = await maybe_invoke_function_tool_failure_error_function(
-            function_tool=self._given, context=context, error=error
-        )
+        text = await maybe_invoke_function_tool_failure_error_function(function_tool=self._given, context=context, error=error)
         if text is None:
             raise error
         return text

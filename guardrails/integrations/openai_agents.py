@@ -31,7 +31,7 @@ except ModuleNotFoundError as missing:
 from guardrails.integrations._openai_agents_agent import GuardedAgent, guard_agent
 from guardrails.integrations._openai_agents_guardrails import GuardrailPair, tool_guardrails
 from guardrails.integrations._openai_agents_pausing import open_requests, proceed
-from guardrails.integrations._openai_agents_tool import GuardedTool
+from guardrails.integrations._openai_agents_tool import GuardedTool, guarded_tool
 
 __all__ = [
     "GuardedAgent",
@@ -56,21 +56,17 @@ def guard_tools(
 
     Args:
         guard: What they go through; a session is active while the agent runs, or the run's context has a `principal`.
-        tools: Made by `function_tool` or by hand, or plain functions, which `function_tool` describes. They are left as they are.
+        tools: Made by `function_tool` or by hand, or plain functions, which `function_tool` describes. They are left as they are; one
+            that goes through this guard already is returned itself.
         sql_argument: The argument that holds SQL, or by tool name; found by its usual names when None.
 
     Raises:
         UsageError: A tool cannot be guarded: it is no function tool, it runs an agent, or two have the same name.
     """
-    guarded = [
-        GuardedTool(guard, tool, sql_argument)
-        if isinstance(tool, FunctionTool)
-        else GuardedTool(guard, _described(tool), sql_argument, function=tool)
-        for tool in tools
-    ]
-    if len({tool.name for tool in guarded}) != len(guarded):
+    made = [_guarded(guard, tool, sql_argument) for tool in tools]
+    if len({tool.name for tool in made}) != len(made):
         raise UsageError("usage.input_invalid", "Two tools have the same name.")
-    return [tool.made() for tool in guarded]
+    return made
 
 
 def sql_tool(guard: Guard, *, name: str = QUERY_TOOL, description: str | None = None) -> FunctionTool:
@@ -86,11 +82,15 @@ def sql_tool(guard: Guard, *, name: str = QUERY_TOOL, description: str | None = 
     return GuardedTool(guard, described, None, function=_query).made()
 
 
-def _described(tool: object) -> FunctionTool:
-    if not callable(tool):
-        kind = type(tool).__name__
-        raise UsageError("usage.tool_unguardable", f"A {kind} is no function: the guard cannot see what it does.")
-    return function_tool(tool)
+def _guarded(guard: Guard, tool: object, sql_argument: SqlArgument) -> FunctionTool:
+    if isinstance(tool, FunctionTool):
+        known = guarded_tool(tool)
+        is_ours = known is not None and known.guard is guard
+        return tool if is_ours else GuardedTool(guard, tool, sql_argument).made()
+    if callable(tool):
+        return GuardedTool(guard, function_tool(tool), sql_argument, function=tool).made()
+    kind = type(tool).__name__
+    raise UsageError("usage.tool_unguardable", f"A {kind} is no function: the guard cannot see what it does.")
 
 
 def _query(sql: str) -> None:
