@@ -117,7 +117,7 @@ class _Judging:
             flow = self._guard.acall_tool(run, arguments, tool_call_id=context.tool_call_id, **cast(Any, named))
         begun = asyncio.ensure_future(flow)
         # A tool whose error ends the run never comes back; when the SDK is through with the call, it is recorded as one that failed.
-        cast("asyncio.Task[object]", asyncio.current_task()).add_done_callback(lambda _: waiting.output.cancel())
+        cast("asyncio.Task[object]", asyncio.current_task()).add_done_callback(waiting.end)
         await waiting.reached(begun)
         return _Call(begun, waiting.output)
 
@@ -174,6 +174,11 @@ class _Waiting:
         await asyncio.wait([flow, cast("asyncio.Future[Any]", self._reached)], return_when=asyncio.FIRST_COMPLETED)
         if not self._reached.done():
             flow.result()
+
+    def end(self, _: object) -> None:
+        """Says that the tool does not come back any more."""
+        if self._reached.done() and not self.output.done():
+            self.output.set_exception(EngineError("engine.failed", "The tool failed."))
 
     async def run(self, **_: object) -> object:
         self._reached.set_result(None)
