@@ -35,7 +35,6 @@ PrincipalSource: TypeAlias = Callable[[ServerRequestContext[Any, Any]], Principa
 """Says whose a message is."""
 
 _MOST_THREADS = 32
-_TELL_S = 2.0
 _SESSION_HEADER = "mcp-session-id"
 
 
@@ -51,6 +50,7 @@ class ServerSettings:
         console_url: Where people answer; None: calls that need a person are answered with what they wait for.
         wait_s: Seconds for which a call waits once its user has been sent to the console.
         result_bytes: Most bytes of rows in one answer, as JSON; the policy's limits hold before it.
+        tell_s: Seconds between two messages to the client that a statement still runs.
     """
 
     name: str = "guardrails"
@@ -60,6 +60,7 @@ class ServerSettings:
     console_url: str | None = None
     wait_s: float = 50
     result_bytes: int = 1_000_000
+    tell_s: float = 2
 
 
 class Calls:
@@ -101,7 +102,7 @@ class Calls:
         future = loop.run_in_executor(self._threads, contextvars.copy_context().run, bound)
         future.add_done_callback(_look_at)
         try:
-            while not (await asyncio.wait({future}, timeout=_TELL_S))[0]:
+            while not (await asyncio.wait({future}, timeout=self.settings.tell_s))[0]:
                 if told is not None:
                     await told("The statement is running.")
         except asyncio.CancelledError:

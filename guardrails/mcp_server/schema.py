@@ -22,12 +22,15 @@ _Call: TypeAlias = tuple[str, str | None]
 
 _INFORMATION_SCHEMA = "SELECT table_schema, table_name FROM information_schema.tables"
 _LIST: Mapping[DialectName, str] = {"sqlite": "SELECT 'main', name FROM sqlite_master WHERE type IN ('table', 'view')"}
-_FIND: Mapping[DialectName, str] = {"sqlite": "SELECT 'main', name FROM sqlite_master WHERE 'main' = :schema AND name = :name"}
+_FIND: Mapping[DialectName, str] = {
+    "sqlite": "SELECT 'main', name FROM sqlite_master WHERE 'main' = :schema AND name = :name",
+    "duckdb": f"{_INFORMATION_SCHEMA} WHERE table_schema = $schema AND table_name = $name",
+}
 
 
 def listed(guard: Guard, call: _Call) -> RelationList:
     """Returns the relations that the session's principal may select from."""
-    result = guard.execute(_LIST.get(guard.engine.dialect, _INFORMATION_SCHEMA), tool=call[0], tool_call_id=call[1])
+    result = guard.execute(_LIST.get(guard.database.dialect, _INFORMATION_SCHEMA), tool=call[0], tool_call_id=call[1])
     found = {(str(schema), str(name)) for schema, name in result.rows}
     tables = [_summary(s) for s in guard.seen() if (s.relation.schema, s.relation.name) in found]
     return RelationList(tables=tables, receipt=ReceiptShown.of(result.receipt))
@@ -37,7 +40,7 @@ def find(guard: Guard, name: str, call: _Call) -> RelationShown | None:
     """Returns a relation; None when there is none of that name which the session's principal may select from."""
     meant = _meant(name, guard.seen())
     schema, named = (meant.relation.schema, meant.relation.name) if meant is not None else ("", name)
-    text = _FIND.get(guard.engine.dialect, f"{_INFORMATION_SCHEMA} WHERE table_schema = :schema AND table_name = :name")
+    text = _FIND.get(guard.database.dialect, f"{_INFORMATION_SCHEMA} WHERE table_schema = :schema AND table_name = :name")
     result = guard.execute(text, {"schema": schema, "name": named}, tool=call[0], tool_call_id=call[1])
     if meant is None or not result.rows:
         return None

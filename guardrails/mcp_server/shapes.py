@@ -43,7 +43,7 @@ class QueryArguments(_Arguments):
 
     sql: str = Field(description="One SQL statement.")
     params: dict[str, Scalar] | list[Scalar] | None = Field(
-        None, description="Values for the placeholders: an object for :name, a list for ?."
+        None, description="Values for the placeholders: an object by name, a list by position."
     )
 
 
@@ -147,4 +147,5 @@ class Explained(_Shown):
     row_limit: int
     seconds_limit: float
     plan: list[str] | None = Field(description="The engine's plan, line by line; null where there is none.")
+    plan_note: str | None = Field(description="Why an allowed statement has no plan here.")
     receipt: ReceiptShown | None = Field(description="Where the ledger has recorded the plan's making or the refusal.")

@@ -35,6 +35,8 @@ __all__ = ["GuardedTool", "NotSeen", "guarded_tools"]
 
 _EXPLAIN: Mapping[DialectName, str] = {"sqlite": "EXPLAIN QUERY PLAN"}
 _DIALECTS: Mapping[DialectName, str] = {"sqlite": "SQLite", "postgres": "PostgreSQL", "mysql": "MariaDB", "duckdb": "DuckDB"}
+_PLACEHOLDERS: Mapping[DialectName, tuple[str, str]] = {"duckdb": ("$name", "?"), "postgres": (":name", "$1")}
+"""How values stand in statements, by name and by position."""
 _MOST_NAMES = 200
 
 
@@ -64,12 +66,15 @@ def guarded_tools(guard: Guard, result_bytes: int) -> dict[str, GuardedTool]:
         guard: The guard.
         result_bytes: Most bytes of rows in one answer, as JSON.
     """
-    engine = _DIALECTS.get(guard.engine.dialect, guard.engine.dialect)
+    engine = _DIALECTS.get(guard.database.dialect, guard.database.dialect)
+    named, placed = _PLACEHOLDERS.get(guard.database.dialect, (":name", "?"))
+    placeholders = f"Give values as params: an object for {named}, a list for {placed}."
     repair = "A refusal says what to change in the statement."
     tools = [
         _tool(
             "query",
-            f"Runs one {engine} statement and returns its rows. Values may be masked and rows left out by policy. {repair}",
+            f"Runs one {engine} statement and returns its rows. {placeholders} Values may be masked and rows left out by policy. "
+            f"{repair}",
             QueryArguments,
             QueryResult,
             lambda given, call: query(guard, given, call, result_bytes),
@@ -146,22 +151,24 @@ def explain(guard: Guard, given: BaseModel, call: str | None) -> Explained:
     decision = guard.check(sql, params)
     plan: Result | None = None
     receipt: Receipt | None = None
+    note = "Only queries have a plan." if decision.effect == "allow" else None
     is_query = decision.access is not None and decision.access.is_read_only and decision.access.kind == "select"
     if decision.effect == "deny" or (decision.effect == "allow" and is_query):
         try:
             made = guard.execute(f"{_words(guard)} {sql}", params, tool="explain", tool_call_id=call)
             receipt = made.receipt
             # Words before a statement may make one that is allowed of one that is not: the answer is about what was asked.
-            plan = made if decision.effect == "allow" else None
+            plan, note = (made, None) if decision.effect == "allow" else (None, None)
         except (Denied, ApprovalRequired) as refused:
             receipt = refused.receipt
+            note = refused.message if decision.effect == "allow" else None
     else:
         # Asking for a plan would ask people for approval, or there is none: of changes no engine is asked for one.
         guard.note("assistant", f"explain: {sql}", tool="explain", tool_call_id=call)
-    return _explained(guard, decision, plan, receipt)
+    return _explained(guard, decision, plan, note, receipt)
 
 
-def _explained(guard: Guard, decision: Decision, plan: Result | None, receipt: Receipt | None) -> Explained:
+def _explained(guard: Guard, decision: Decision, plan: Result | None, note: str | None, receipt: Receipt | None) -> Explained:
     access, obligations = decision.access, decision.obligations
     is_told = access is not None and decision.effect != "deny"
     # What a view reads is not told where the principal may not see it; a refusal tells its reasons alone.
@@ -177,7 +184,8 @@ def _explained(guard: Guard, decision: Decision, plan: Result | None, receipt: R
         rows_filtered=sorted({f.relation for f in obligations.row_filters} & {column.relation for column in visible}),
         row_limit=obligations.limits.rows,
         seconds_limit=obligations.limits.seconds,
-        plan=[_line(row) for row in plan.rows] if plan is not None else None,
+        plan=[line for row in plan.rows for line in _line(row).splitlines()] if plan is not None else None,
+        plan_note=note,
         receipt=ReceiptShown.of(receipt) if receipt is not None else None,
     )
 
@@ -212,7 +220,7 @@ def _statement(given: BaseModel) -> tuple[str, Params | None]:
 
 
 def _words(guard: Guard) -> str:
-    return _EXPLAIN.get(guard.engine.dialect, "EXPLAIN")
+    return _EXPLAIN.get(guard.database.dialect, "EXPLAIN")
 
 
 def _fitting(result: Result, most_bytes: int) -> tuple[list[list[object]], bool]:
