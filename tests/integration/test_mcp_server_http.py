@@ -7,12 +7,14 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import httpx2
 import pytest
+import sqlalchemy as sa
 from mcp.client.client import Client
 from mcp.shared.exceptions import MCPError
 from mcp_types import ElicitCompleteNotification, ElicitRequestURLParams, ElicitResult, Implementation
@@ -498,3 +500,72 @@ async def test_long_statements_tell_that_they_run_and_end_on_record(limited: Gua
     steps = [step for step, _ in told]
     assert len(steps) > 2
     assert steps == sorted(set(steps))
+
+
+ENGINES = ["postgres", "mariadb", "duckdb"]
+ENGINE_POLICY = """
+version: 1
+rules: [{id: read, effect: allow, actions: [select], relations: [people, names], principals: {groups: [support]}}]
+columns:
+  people.email: {mask: fixed, value: hidden}
+"""
+TABLES = (
+    "CREATE TABLE people (id INTEGER PRIMARY KEY, name VARCHAR(20) NOT NULL, email VARCHAR(40))",
+    "CREATE TABLE hidden (id INTEGER PRIMARY KEY)",
+    "CREATE VIEW names AS SELECT id, name, email AS contact FROM people",
+    "INSERT INTO people VALUES (1, 'Ada', 'ada@example.com'), (2, 'Bo', 'bo@example.com')",
+)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_every_engine(
+    engine: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loopback(monkeypatch)
+    url = _filled(engine, tmp_path, request)
+    with (
+        Guard.open(Policy.from_text(ENGINE_POLICY), database=url, ledger=f"sqlite:///{tmp_path / 'audit.db'}") as guard,
+        running(guard) as server,
+    ):
+        async with connected(server.url, token(audience=server.url)) as client:
+            listed = (await client.call_tool("list_tables", {})).structured_content["tables"]
+            described = (await client.call_tool("describe", {"relation": "names"})).structured_content
+            hidden = await client.call_tool("describe", {"relation": "hidden"})
+            sign = "$" if engine == "duckdb" else ":"
+            read = await client.call_tool("query", {"sql": f"SELECT * FROM people WHERE id = {sign}id", "params": {"id": 2}})
+            refused = await client.call_tool("query", {"sql": "DROP TABLE people"})
+            explained = (await client.call_tool("explain", {"sql": "SELECT contact FROM names"})).structured_content
+            plain = (await client.call_tool("explain", {"sql": "SELECT 1 AS one"})).structured_content
+    assert {t["name"]: (t["kind"], t["masked"]) for t in listed} == {
+        "people": ("table", {"email": "fixed"}),
+        "names": ("view", {"contact": "fixed"}),
+    }
+    assert {c["name"]: c["mask"] for c in described["columns"]} == {"id": None, "name": None, "contact": "fixed"}
+    assert text(hidden).startswith("Refused (sql.relation_unknown)")
+    assert read.structured_content["rows"] == [[2, "Bo", "hidden"]]
+    assert refused.is_error
+    assert (explained["effect"], explained["masked"]) == ("allow", {"contact": "fixed"})
+    assert "@example.com" not in json.dumps(explained)
+    # On a server a plan of masked relations would tell of what is masked.
+    assert bool(explained["plan"]) == (engine == "duckdb")
+    assert ("would tell" in str(explained["plan_note"])) == (engine != "duckdb")
+    assert plain["plan"]
+
+
+def _filled(engine: str, folder: Path, request: pytest.FixtureRequest) -> str:
+    """Makes the tables in a database of the engine; returns its URL."""
+    if engine == "duckdb":
+        with duckdb.connect(str(folder / "shop.duckdb")) as connection:
+            for statement in TABLES:
+                connection.execute(statement)
+        return f"duckdb:///{folder / 'shop.duckdb'}"
+    make: Callable[[], str] = request.getfixturevalue("new_postgres" if engine == "postgres" else "new_mariadb_now")
+    url = str(make())
+    driver = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "mariadb": "mysql+pymysql"}
+    scheme, _, rest = url.partition("://")
+    database = sa.create_engine(f"{driver.get(scheme, scheme)}://{rest}")
+    with database.begin() as open_connection:
+        for statement in TABLES:
+            open_connection.exec_driver_sql(statement)
+    database.dispose()
+    return url
