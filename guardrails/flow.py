@@ -81,7 +81,9 @@ __all__ = [
     "Spent",
     "Step",
     "Uncount",
+    "approval_digest",
     "judge",
+    "judge_action",
     "run",
     "run_action",
 ]
@@ -230,6 +232,20 @@ def run(
     return (yield from _perform(judgement, plan, intent, context, scan=scan))
 
 
+def judge_action(
+    name: str,
+    arguments: Mapping[str, Given],
+    policy: BoundPolicy,
+    principal: Principal,
+    context: Context,
+    display: Display,
+) -> Judgement:
+    """Decides about an action that is not SQL. Pure."""
+    decision = decide_action(name, arguments, policy, principal, context)
+    statement = Statement(name, cast("Mapping[str, Value]", arguments))
+    return Judgement(statement, replace(decision, access=Access("other", (name,))), display=display, action=name)
+
+
 def run_action(
     name: str,
     arguments: Mapping[str, Given],
@@ -253,9 +269,8 @@ def run_action(
 
     Yields, returns and raises as `run`. The result has one column, ``value``, and one row.
     """
-    decision = decide_action(name, arguments, policy, principal, context)
-    statement = Statement(name, cast("Mapping[str, Value]", arguments))
-    judgement = Judgement(statement, replace(decision, access=Access("other", (name,))), display=display, action=name)
+    judgement = judge_action(name, arguments, policy, principal, context, display)
+    statement, decision = judgement.statement, judgement.decision
     yield Notify(Event("decide", statement, decision))
     if decision.effect == "deny":
         yield from _refuse(judgement, principal, context, {})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -79,10 +79,12 @@ class Functions:
         params_argument: str | None,
         tool: str | None,
         tool_call_id: str | None,
+        injected: Collection[str],
         in_thread: bool,
     ) -> object:
         """See `Guard.call_tool`."""
-        call = self._tool(function, arguments, sql_argument, params_argument, tool, tool_call_id, in_thread)
+        given = Arguments.of(arguments)
+        call = self._tool(function, given, sql_argument, params_argument, tool, tool_call_id, injected, in_thread)
         return call.returned(self._guard.drive(call.steps, call.session, call.runner))
 
     async def acall_tool(
@@ -93,10 +95,11 @@ class Functions:
         params_argument: str | None,
         tool: str | None,
         tool_call_id: str | None,
+        injected: Collection[str],
     ) -> object:
         """See `Guard.acall_tool`."""
         given = Arguments.of(arguments)  # taken before anything else can run
-        call = await asyncio.to_thread(self._tool, function, given, sql_argument, params_argument, tool, tool_call_id)
+        call = await asyncio.to_thread(self._tool, function, given, sql_argument, params_argument, tool, tool_call_id, injected)
         return call.returned(await self._guard.adrive(call.steps, call.session, call.runner))
 
     def call_action(
@@ -115,7 +118,7 @@ class Functions:
 
     def tool_calling(self, sql_argument: str, params_argument: str | None, tool: str, in_thread: bool) -> Calling:
         """Returns how calls of a decorated function that takes SQL go."""
-        names = sql_argument, params_argument, tool, None
+        names = sql_argument, params_argument, tool, None, ()
         return Calling(
             lambda bound: self.call_tool(bound.function, bound.arguments, *names, in_thread),
             lambda bound: self.acall_tool(bound.function, bound.arguments, *names),
@@ -131,16 +134,16 @@ class Functions:
     def _tool(
         self,
         function: Function,
-        arguments: Mapping[str, Any] | Arguments,
+        given: Arguments,
         sql_argument: str,
         params_argument: str | None,
         tool: str | None,
         tool_call_id: str | None,
+        injected: Collection[str],
         in_thread: bool = False,
     ) -> _Call:
-        given = arguments if isinstance(arguments, Arguments) else Arguments.of(arguments)
         session = self._guard.current(tool or name_of(function), tool_call_id)
-        further = given.without(sql_argument, params_argument)
+        further = given.without(sql_argument, params_argument, *injected)
         if further:
             session = replace(session, context=replace(session.context, arguments=further))
         sql, params = sql_arguments(given.passed, sql_argument, params_argument)

@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from guardrails import flow
 from guardrails.approval import ApprovalDesk
 from guardrails.approval.place import Place
+from guardrails.arguments import Arguments
 from guardrails.asking import Approvals, Asker, database_label
 from guardrails.catalog.ledgers import without_ledgers
 from guardrails.conversation import message_entry
@@ -56,8 +57,9 @@ from guardrails.model import (
     Statement,
     Value,
 )
+from guardrails.narrowing import narrowed
 from guardrails.opening import Asked, open_surroundings
-from guardrails.policy import BoundPolicy, Policy, terms_of, treatments_of
+from guardrails.policy import BoundPolicy, Policy, SeenRelation, seen, terms_of, treatments_of
 from guardrails.rates import RateCounter, rate_key
 from guardrails.revealing import judge_reveal, run_reveal
 from guardrails.sessions import Session, Sessions
@@ -82,7 +84,7 @@ class Guard:
     def __init__(
         self,
         policy: Policy,
-        engine: Engine,
+        database: Engine,
         ledger: Ledger,
         approvals: Approvals,
         keyring: MaskKeyring,
@@ -96,9 +98,9 @@ class Guard:
         agents: AgentRegistry | None = None,
     ) -> None:
         self.policy = policy
-        self.engine = engine
+        self.database = database
         self.ledger = ledger
-        self._place = place_of(engine.name)
+        self._place = place_of(database.name)
         self._approvals = approvals
         self._keyring = keyring
         self._rates = rates or RateCounter(Place(None))
@@ -187,7 +189,7 @@ class Guard:
         self._approvals.close()
         self._rates.close()
         self.ledger.close()
-        self.engine.dispose()
+        self.database.dispose()
 
     def __enter__(self) -> Guard:
         return self
@@ -234,7 +236,9 @@ class Guard:
             self._sessions.forget(session)
 
     @contextmanager
-    def calling(self, runtime: Runtime, principal: Principal | None = None) -> Iterator[None]:
+    def calling(
+        self, runtime: Runtime, principal: Principal | None = None, *, agent_key: AgentKey | None = None
+    ) -> Iterator[None]:
         """Puts in force, for the calls inside, what an agent framework tells of a call; integrations use it.
 
         In a session it fills what the session leaves open: agent, model, conversation, purpose. Without one, a principal that the
@@ -243,6 +247,7 @@ class Guard:
         Args:
             runtime: What the framework tells.
             principal: Whom its context names; None when it names nobody.
+            agent_key: Of the agent that makes the calls, which proves itself when a session is opened here.
 
         Raises:
             IdentityError: The session is another person's (identity.principal_mismatch), or none can be opened for the principal.
@@ -256,7 +261,7 @@ class Guard:
         self._bind().require_purpose(runtime.purpose)
         if session is None and principal is not None:
             context = Context(runtime.agent, runtime.model, runtime.purpose, "", runtime.conversation_id)
-            session = self._sessions.shared(self.policy, principal, context)
+            session = self._sessions.shared(self.policy, principal, context, agent_key)
         token = self._session.set(self._sessions.refined(cast(Session, session), runtime, principal))
         try:
             yield
@@ -266,7 +271,12 @@ class Guard:
     def check(self, sql: str, params: Params | None = None) -> Decision:
         """Decides about a statement in the current session; runs nothing and records nothing."""
         session = self._current(is_recorded=False)
-        return self._judge(Statement(sql, params or {}, self.engine.dialect), session).decision
+        return self._judge(Statement(sql, params or {}, self.database.dialect), session).decision
+
+    def seen(self) -> tuple[SeenRelation, ...]:
+        """Returns what of the schema the session's principal may see, and how; runs nothing and records nothing."""
+        session = self._current(is_recorded=False)
+        return seen(self._bind(), session.principal, session.context)
 
     def execute(
         self, sql: str, params: Params | None = None, *, tool: str | None = None, tool_call_id: str | None = None
@@ -308,6 +318,7 @@ class Guard:
         params_argument: str | None = None,
         tool: str | None = None,
         tool_call_id: str | None = None,
+        injected: Collection[str] = (),
         in_thread: bool = False,
     ) -> object:
         """Calls a function that runs SQL itself, with the regenerated statement in place of the agent's.
@@ -319,6 +330,7 @@ class Guard:
             params_argument: The argument that takes bound values, None if it has none.
             tool: Name for rules and the ledger.
             tool_call_id: The framework's id of the call, for the ledger.
+            injected: Names of the arguments that a framework fills in, and not the model: they are neither judged nor recorded.
             in_thread: Run it in a thread of its own, where it can be left when its time is over. In the caller's thread the guard
                 learns only afterwards that it took too long.
 
@@ -329,7 +341,9 @@ class Guard:
             As `execute`, and EngineError for what takes longer or returns more than the limits allow. An exception of the
             function becomes an EngineError with the original as its cause, since a driver's error text may hold data.
         """
-        return self._functions.call_tool(function, arguments, sql_argument, params_argument, tool, tool_call_id, in_thread)
+        return self._functions.call_tool(
+            function, arguments, sql_argument, params_argument, tool, tool_call_id, injected, in_thread
+        )
 
     async def acall_tool(
         self,
@@ -340,9 +354,12 @@ class Guard:
         params_argument: str | None = None,
         tool: str | None = None,
         tool_call_id: str | None = None,
+        injected: Collection[str] = (),
     ) -> object:
         """As `call_tool`; `function` may be a coroutine function or an async generator function."""
-        return await self._functions.acall_tool(function, arguments, sql_argument, params_argument, tool, tool_call_id)
+        return await self._functions.acall_tool(
+            function, arguments, sql_argument, params_argument, tool, tool_call_id, injected
+        )
 
     def call_action(
         self,
@@ -477,6 +494,26 @@ class Guard:
         finally:
             self._session.reset(token)
 
+    @contextmanager
+    def offering(self, relations: Collection[str]) -> Iterator[None]:
+        """Refuses, for the statements inside, whatever names another relation, and reading the description of the schema.
+
+        A way in that offers only some tables uses it. It permits nothing that the policy does not; inside of another it narrows on.
+
+        Args:
+            relations: Keys of the relations, as `seen` gives them.
+
+        Raises:
+            UsageError: There is no session (``usage.no_session``).
+        """
+        session = self._current(is_recorded=False)
+        offered = frozenset(relations) if session.offered is None else session.offered.intersection(relations)
+        token = self._session.set(replace(session, offered=offered))
+        try:
+            yield
+        finally:
+            self._session.reset(token)
+
     def request_window(self, rule: str, *, seconds: int, reason: str) -> ApprovalRequest:
         """Asks for a grant ahead: for whatever a rule asks approval for, in this session's name, for a time.
 
@@ -498,6 +535,58 @@ class Guard:
         if terms is None:
             raise Denied("approval.window", "No rule with this id asks for approval.")
         return self._approvals.ask_ahead(rule, terms, seconds, reason.strip(), self.policy.digest, self._asker(self._current()))
+
+    def request_approval(
+        self,
+        sql: str,
+        params: Params | None = None,
+        *,
+        tool: str | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        runs_here: bool = True,
+        is_asked: bool = True,
+    ) -> ApprovalRequest | None:
+        """Asks ahead for what `execute` or `call_tool` would ask for, running nothing and using no yes; frameworks that pause need it.
+
+        Args:
+            sql: The statement.
+            params: Its bound values.
+            tool: Name of the tool through which it comes.
+            arguments: Those of the tool's call beside the statement and its values, as `call_tool` would be given them.
+            runs_here: Whether it runs on the guard's own engine; False for a function that runs SQL itself.
+            is_asked: Whether the request is filed, and the channel asked, where nobody has asked yet.
+
+        Returns:
+            The request that it waits for; None when there is nothing to wait for: then running it tells how it ends.
+
+        Raises:
+            UsageError: No session is active.
+        """
+        session = self._current(tool)
+        if arguments:
+            session = replace(session, context=replace(session.context, arguments=Arguments.of(arguments).seen))
+        statement = Statement(sql, params or {}, self.database.dialect)
+        judgement = self._displayed(self._judge(statement, session, is_ours=runs_here), session)
+        return self._requested(judgement, session, self._database(), is_asked=is_asked)
+
+    def request_action_approval(
+        self, name: str, arguments: Mapping[str, Any], *, is_asked: bool = True
+    ) -> ApprovalRequest | None:
+        """As `request_approval`, for what `call_action` would ask for."""
+        session = self._current(name)
+        seen = Arguments.of(arguments).seen
+        judgement = flow.judge_action(name, seen, self._bind(), session.principal, session.context, self._display(name, seen))
+        return self._requested(judgement, session, {}, is_asked=is_asked)
+
+    def _requested(
+        self, judgement: flow.Judgement, session: Session, database: dict[str, JSON], *, is_asked: bool
+    ) -> ApprovalRequest | None:
+        if judgement.decision.effect != "approve":
+            return None
+        digest, asker = flow.approval_digest(judgement, session.principal, session.context, database), self._asker(session)
+        if not is_asked:
+            return self._approvals.open_request(digest, judgement, asker)
+        return self._approvals.ask(digest, judgement, asker, functools.partial(impact_of, self.database, judgement.plan))
 
     def note(self, role: str, text: str, *, tool: str | None = None, tool_call_id: str | None = None) -> None:
         """Records one message of the conversation that the session is part of; its text is committed to, and kept if asked for.
@@ -538,11 +627,11 @@ class Guard:
 
     def mask_sql(self, mask: Mask, column: Column) -> MaskExpression:
         """Returns a mask as SQL of this guard's engine, with this guard's key."""
-        return mask_expression(mask, column, self.engine.dialect, self._keyring.key)
+        return mask_expression(mask, column, self.database.dialect, self._keyring.key)
 
     def mask_value(self, mask: Mask, column: Column, value: Value) -> Value:
         """Returns what a mask of this guard's makes of a value."""
-        return mask_value(mask, column, value, self._keyring.key, dialect=self.engine.dialect)
+        return mask_value(mask, column, value, self._keyring.key, dialect=self.database.dialect)
 
     def register_masks(self, connection: sqlite3.Connection) -> None:
         """Makes the mask functions known to a SQLite connection of a tool's own, which a guarded statement may call.
@@ -559,7 +648,7 @@ class Guard:
         return {name: Private(value, name in self._keep, session.subjects) for name, value in values.items()}
 
     def _bind(self) -> BoundPolicy:
-        catalog = self.engine.catalog()
+        catalog = self.database.catalog()
         if self._bound is None or self._bound.catalog.version != catalog.version:
             self._bound = self.policy.bind(without_ledgers(catalog))
         return self._bound
@@ -585,20 +674,20 @@ class Guard:
         who = session.principal, session.context
         # A tool's own connection has no settings of ours.
         placements = self._placements(bound) if is_ours else None
-        return flow.judge(
+        judgement = flow.judge(
             statement, bound.catalog, bound, *who, self.mask_sql, placements=placements, is_cross_checked=self._crosscheck
         )
+        return judgement if session.offered is None else narrowed(judgement, session.offered)
 
     def _statement_flow(self, sql: str, params: Params | None, session: Session, is_ours: bool = True) -> flow.Flow:
-        statement = Statement(sql, params if params is not None else {}, self.engine.dialect)
+        statement = Statement(sql, params if params is not None else {}, self.database.dialect)
         judgement = self._judge(statement, session, is_ours=is_ours)
-        if session.context.arguments:
-            judgement = replace(judgement, display=self._display(session.context.tool, session.context.arguments))
+        judgement = self._displayed(judgement, session)
         return flow.run(judgement, session.principal, session.context, self._database(), scan=self._scan)
 
     def _reveal_flow(self, token: Value, column: str, reason: str, session: Session) -> flow.Flow:
         def masks_sql(mask: Mask, described: Column) -> list[MaskExpression]:
-            return [mask_expression(mask, described, self.engine.dialect, key) for key in self._keyring.keys]
+            return [mask_expression(mask, described, self.database.dialect, key) for key in self._keyring.keys]
 
         who = session.principal, session.context
         judgement = judge_reveal(token, column, reason, self._bind(), *who, masks_sql)
@@ -608,12 +697,16 @@ class Guard:
         who, display = (session.principal, session.context), self._display(name, arguments)
         return flow.run_action(name, arguments, self._bind(), *who, display, scan=self._scan)
 
+    def _displayed(self, judgement: flow.Judgement, session: Session) -> flow.Judgement:
+        arguments = session.context.arguments
+        return replace(judgement, display=self._display(session.context.tool, arguments)) if arguments else judgement
+
     def _display(self, tool: str | None, arguments: Mapping[str, Given]) -> Display:
         return Display(arguments, treatments_of(self._bind(), tool), self._keyring.key)
 
     def _database(self) -> dict[str, JSON]:
-        role = getattr(self.engine, "role", None)
-        named = {"name": self.engine.name, "dialect": self.engine.dialect, "place": self._place}
+        role = getattr(self.database, "role", None)
+        named = {"name": self.database.name, "dialect": self.database.dialect, "place": self._place}
         return named | ({"role": role} if role else {})
 
     def _engine_runner(self, session: Session) -> Runner:
@@ -631,7 +724,7 @@ class Guard:
                 return entry, self._private(private, session)
 
             return self._joint.execute(plan, outcome)
-        return self.engine.execute(plan)
+        return self.database.execute(plan)
 
     def _drive(self, steps: flow.Flow, session: Session, runner: Runner) -> Result:
         return drive(steps, functools.partial(self._perform, session), runner)
@@ -651,7 +744,7 @@ class Guard:
                 appended = self.ledger.append(entry, private=self._private(private, session))
                 return flow.Appended(appended.entry_id, appended.index, appended.leaf_hash.hex())
             case flow.SeekApproval(digest, judgement):
-                impact = functools.partial(impact_of, self.engine, judgement.plan)
+                impact = functools.partial(impact_of, self.database, judgement.plan)
                 return self._approvals.seek(digest, judgement, self._asker(session), impact)
             case flow.Count(tool, rates):
                 return self._rates.take(rate_key(session.principal, tool), rates)
@@ -661,7 +754,7 @@ class Guard:
             case flow.Spend(probes, limit):
                 return flow.Spent(*session.budget.spend(probes, limit))
             case flow.Lookup(plan):
-                return self.engine.execute(plan)
+                return self.database.execute(plan)
             case flow.Notify(event):
                 self._tell(event)
                 return None

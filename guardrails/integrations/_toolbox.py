@@ -9,7 +9,7 @@ import functools
 import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, TypeAlias, cast, get_type_hints
 
 from pydantic import BaseModel, ValidationError
@@ -55,7 +55,7 @@ class Reply:
 def query_description(guard: Guard) -> str:
     """Returns the description of the ready-made tool for a model."""
     return (
-        f"Runs one {_DIALECTS[guard.engine.dialect]} statement on the database and returns its rows as JSON. "
+        f"Runs one {_DIALECTS[guard.database.dialect]} statement on the database and returns its rows as JSON. "
         "When it answers with a refusal, read the reason and repair the statement."
     )
 
@@ -86,7 +86,7 @@ def reply_text(value: object) -> str:
 
 
 def scannable(value: object) -> Any:
-    """Returns a value with its tuples, sets and models as lists and dictionaries, so that the scan sees what is inside them."""
+    """Returns a value with its tuples, sets, models and dataclasses as lists and dictionaries: the scan sees what is inside."""
     match value:
         case BaseModel():
             return scannable(value.model_dump())
@@ -94,6 +94,8 @@ def scannable(value: object) -> Any:
             return {str(key): scannable(item) for key, item in value.items()}
         case tuple() | list() | set() | frozenset():
             return [scannable(item) for item in value]
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return {f.name: scannable(getattr(value, f.name)) for f in fields(value)}
         case _:
             return value
 
