@@ -27,6 +27,10 @@ _USAGE = {
     ),
     "usage.database_unreachable": Code("The database cannot be opened", "Check the URL and that the server answers."),
     "usage.input_invalid": Code("The input is not of the expected form", "See the message for what is expected."),
+    "usage.answer_cut": Code(
+        "The model's answer ended before its calls were complete, so none of them ran",
+        "Make the calls again, in a shorter answer.",
+    ),
     "usage.no_schema": Code("No schema is known", "Give --schema FILE or --database URL."),
     "usage.extra_missing": Code("An optional package is not installed", "Install the extra that the message names."),
     "usage.signer_unknown": Code("The signer's URI is not understood", "See docs/keys.md for the known forms."),
