@@ -80,7 +80,7 @@ class Guard:
     def __init__(
         self,
         policy: Policy,
-        engine: Engine,
+        database: Engine,
         ledger: Ledger,
         approvals: Approvals,
         keyring: MaskKeyring,
@@ -93,9 +93,9 @@ class Guard:
         agents: AgentRegistry | None = None,
     ) -> None:
         self.policy = policy
-        self.engine = engine
+        self.database = database
         self.ledger = ledger
-        self._place = place_of(engine.name)
+        self._place = place_of(database.name)
         self._approvals = approvals
         self._keyring = keyring
         self._observer = observer
@@ -178,7 +178,7 @@ class Guard:
         """Closes the ledger, the approvals and the engine's connections."""
         self._approvals.close()
         self.ledger.close()
-        self.engine.dispose()
+        self.database.dispose()
 
     def __enter__(self) -> Guard:
         return self
@@ -257,7 +257,7 @@ class Guard:
     def check(self, sql: str, params: Params | None = None) -> Decision:
         """Decides about a statement in the current session; runs nothing and records nothing."""
         session = self._current(is_recorded=False)
-        return self._judge(Statement(sql, params or {}, self.engine.dialect), session).decision
+        return self._judge(Statement(sql, params or {}, self.database.dialect), session).decision
 
     def execute(
         self, sql: str, params: Params | None = None, *, tool: str | None = None, tool_call_id: str | None = None
@@ -567,11 +567,11 @@ class Guard:
 
     def mask_sql(self, mask: Mask, column: Column) -> MaskExpression:
         """Returns a mask as SQL of this guard's engine, with this guard's key."""
-        return mask_expression(mask, column, self.engine.dialect, self._keyring.key)
+        return mask_expression(mask, column, self.database.dialect, self._keyring.key)
 
     def mask_value(self, mask: Mask, column: Column, value: Value) -> Value:
         """Returns what a mask of this guard's makes of a value."""
-        return mask_value(mask, column, value, self._keyring.key, dialect=self.engine.dialect)
+        return mask_value(mask, column, value, self._keyring.key, dialect=self.database.dialect)
 
     def register_masks(self, connection: sqlite3.Connection) -> None:
         """Makes the mask functions known to a SQLite connection of a tool's own, which a guarded statement may call.
@@ -588,7 +588,7 @@ class Guard:
         return {name: Private(value, name in self._keep, session.subjects) for name, value in values.items()}
 
     def _bind(self) -> BoundPolicy:
-        catalog = self.engine.catalog()
+        catalog = self.database.catalog()
         if self._bound is None or self._bound.catalog.version != catalog.version:
             self._bound = self.policy.bind(without_ledgers(catalog))
         return self._bound
@@ -627,14 +627,14 @@ class Guard:
         is_ours: bool = True,
         place: Mapping[str, JSON] = MappingProxyType({}),
     ) -> flow.Flow:
-        statement = Statement(sql, params if params is not None else {}, self.engine.dialect)
+        statement = Statement(sql, params if params is not None else {}, self.database.dialect)
         judgement = self._judge(statement, session, is_ours=is_ours)
         where = self._database() | dict(place)
         return flow.run(judgement, session.principal, session.context, where, scan=self._scan)
 
     def _reveal_flow(self, token: Value, column: str, reason: str, session: Session) -> flow.Flow:
         def masks_sql(mask: Mask, described: Column) -> list[MaskExpression]:
-            return [mask_expression(mask, described, self.engine.dialect, key) for key in self._keyring.keys]
+            return [mask_expression(mask, described, self.database.dialect, key) for key in self._keyring.keys]
 
         who = session.principal, session.context
         judgement = judge_reveal(token, column, reason, self._bind(), *who, masks_sql)
@@ -644,8 +644,8 @@ class Guard:
         return flow.run_action(name, dict(arguments), self._bind(), session.principal, session.context, scan=self._scan)
 
     def _database(self) -> dict[str, JSON]:
-        role = getattr(self.engine, "role", None)
-        named = {"name": self.engine.name, "dialect": self.engine.dialect, "place": self._place}
+        role = getattr(self.database, "role", None)
+        named = {"name": self.database.name, "dialect": self.database.dialect, "place": self._place}
         return named | ({"role": role} if role else {})
 
     def _run_plan(self, session: Session, step: flow.Execute) -> object:
@@ -660,7 +660,7 @@ class Guard:
                 return entry, self._private(private, session)
 
             return self._joint.execute(plan, outcome)
-        return self.engine.execute(plan)
+        return self.database.execute(plan)
 
     def _drive(self, steps: flow.Flow, session: Session, runner: Runner) -> Result:
         return drive(steps, functools.partial(self._perform, session), runner)
@@ -680,12 +680,12 @@ class Guard:
                 appended = self.ledger.append(entry, private=self._private(private, session))
                 return flow.Appended(appended.entry_id, appended.index, appended.leaf_hash.hex())
             case flow.SeekApproval(digest, judgement):
-                impact = functools.partial(impact_of, self.engine, judgement.plan)
+                impact = functools.partial(impact_of, self.database, judgement.plan)
                 return self._approvals.seek(digest, judgement, self._asker(session), impact)
             case flow.Spend(probes, limit):
                 return flow.Spent(*session.budget.spend(probes, limit))
             case flow.Lookup(plan):
-                return self.engine.execute(plan)
+                return self.database.execute(plan)
             case flow.Notify(event):
                 if self._observer:
                     self._observer(event)

@@ -120,11 +120,11 @@ def preview(guard: Guard, request: ApprovalRequest, by: Principal) -> Preview:
     try:
         require_approver(request, by, "", is_yes=False)
         statement = request.statement
-        if request.kind != "statement" or statement is None or statement.dialect != guard.engine.dialect:
+        if request.kind != "statement" or statement is None or statement.dialect != guard.database.dialect:
             raise Denied("preview.unsupported", "Examples are shown of SQL statements on this database.")
-        if request.database and request.database.partition(" as ")[0] != guard.engine.name:
+        if request.database and request.database.partition(" as ")[0] != guard.database.name:
             raise Denied("preview.unsupported", "The request is about another database than the one that is at hand here.")
-        bound = guard.policy.bind(without_ledgers(guard.engine.catalog()))
+        bound = guard.policy.bind(without_ledgers(guard.database.catalog()))
         queries = _queries(statement, request, bound, by)
         with guard.session(principal=by, purpose=request.purpose):
             shown = tuple(_part(guard, query, bound, request.id) for query in queries)
@@ -182,7 +182,7 @@ def _told(guard: Guard, query: PreviewQuery, policy: BoundPolicy) -> PreviewPart
     relation = policy.catalog.relations[query.relation]
     if not query.columns:
         raise Denied("preview.hidden", "There is no column of it that the viewer may see.")
-    quote = "`" if guard.engine.dialect == "mysql" else '"'
+    quote = "`" if guard.database.dialect == "mysql" else '"'
     parts = (relation.schema, relation.name) if relation.schema else (relation.name,)
     names, place = (", ".join(_quoted(n, quote) for n in query.columns), ".".join(_quoted(p, quote) for p in parts))
     decision = _allowed(guard.check(f"SELECT {names} FROM {place}"))  # noqa: S608 - quoted names of the schema; nothing is run

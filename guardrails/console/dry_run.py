@@ -79,7 +79,7 @@ def dry_run(guard: Guard, asked: Asked, *, is_whole: bool) -> DryRun:
         IdentityError: The principal has no id, or has expired.
     """
     policy = bound_policy(guard)
-    statement = Statement(asked.sql, asked.params, guard.engine.dialect)
+    statement = Statement(asked.sql, asked.params, guard.database.dialect)
     if asked.purpose is not None and policy.purposes and asked.purpose not in policy.purposes:
         # No session can be opened for it, so nothing would be run for it either.
         reason = Reason(

@@ -55,7 +55,7 @@ class Reply:
 def query_description(guard: Guard) -> str:
     """Returns the description of the ready-made tool for a model."""
     return (
-        f"Runs one {_DIALECTS[guard.engine.dialect]} statement on the database and returns its rows as JSON. "
+        f"Runs one {_DIALECTS[guard.database.dialect]} statement on the database and returns its rows as JSON. "
         "When it answers with a refusal, read the reason and repair the statement."
     )
 

@@ -42,7 +42,7 @@ def guarded_engine(guard: Guard, *, tool: str = "sqlalchemy") -> sa.Engine:
         ...     with engine.connect() as connection:
         ...         return connection.scalar(sa.text("SELECT COUNT(*) FROM orders WHERE status = 'open'"))
     """
-    kind = _DIALECTS[guard.engine.dialect]
+    kind = _DIALECTS[guard.database.dialect]
     dialect = kind(dbapi=cast(Any, dbapi), paramstyle="named")
     pool = NullPool(lambda: dbapi.connect(guard, tool=tool), dialect=dialect, reset_on_return=None)  # type: ignore[arg-type]
     return sa.Engine(pool, dialect, URL.create(f"{dialect.name}+{dialect.driver}"))

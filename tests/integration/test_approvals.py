@@ -265,7 +265,7 @@ def test_a_yes_for_one_database_runs_nothing_in_another_of_the_same_ledger(guard
     with Guard.open(policy(), database=f"sqlite:///{production}", ledger=f"sqlite:///{tmp_path / 'audit.db'}") as other:
         with guard.session(principal=ANA, agent="bot"):
             request = asked(guard, UPDATE)
-            assert (request.database, guard.database_label) == (guard.database_label, guard.engine.name)
+            assert (request.database, guard.database_label) == (guard.database_label, guard.database.name)
             window = guard.request_window("update", seconds=60, reason="here")
         guard.approve(request.id, by=LEA, reason="there")
         guard.approve(window.id, by=LEA, reason="there")

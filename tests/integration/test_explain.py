@@ -64,7 +64,7 @@ def _code(guard: Guard, sql: str) -> str:
 
 def test_plan_of_a_query(guard: Guard) -> None:
     prefixes = {"sqlite": ["EXPLAIN QUERY PLAN", "explain"]}.get(
-        guard.engine.dialect,
+        guard.database.dialect,
         ["EXPLAIN", "EXPLAIN VERBOSE", "EXPLAIN (FORMAT JSON)", "explain (costs off, verbose)", "EXPLAIN ("],
     )
     for prefix in prefixes:
@@ -87,17 +87,17 @@ def test_the_query_is_judged_as_ever(guard: Guard) -> None:
 
 
 def test_no_key_of_a_mask_and_no_hidden_row_shows(guard: Guard) -> None:
-    prefix = "EXPLAIN QUERY PLAN" if guard.engine.dialect == "sqlite" else "EXPLAIN VERBOSE"
+    prefix = "EXPLAIN QUERY PLAN" if guard.database.dialect == "sqlite" else "EXPLAIN VERBOSE"
     assert _code(guard, f"{prefix} SELECT email FROM customers") == "mask.unsupported"
     assert _code(guard, f"{prefix} SELECT id FROM orders") == "mask.unsupported"
 
 
 @pytest.mark.parametrize("policy", [_MASKS])
 def test_no_statistics_of_a_masked_column_show(guard: Guard) -> None:
-    prefix = "EXPLAIN QUERY PLAN" if guard.engine.dialect == "sqlite" else "EXPLAIN"
+    prefix = "EXPLAIN QUERY PLAN" if guard.database.dialect == "sqlite" else "EXPLAIN"
     assert _code(guard, f"{prefix} SELECT salary, count(*) FROM employees GROUP BY salary") == "mask.unsupported"
     query = f"{prefix} SELECT name, count(*) FROM employees GROUP BY name"
-    if guard.engine.dialect == "sqlite":
+    if guard.database.dialect == "sqlite":
         assert _plan(guard, query)
     else:
         # Its costs tell the table's pages, of which there are more the longer the masked values are.

@@ -40,13 +40,13 @@ def server(shop: Shop) -> Shop:
 
 def _plan(shop: Shop, sql: str) -> Plan:
     with shop.guard.session(principal=ANA) as session:
-        judgement = shop.guard._judge(Statement(sql, {}, shop.guard.engine.dialect), session)
+        judgement = shop.guard._judge(Statement(sql, {}, shop.guard.database.dialect), session)
     assert judgement.plan is not None, judgement.decision.reasons
     return judgement.plan
 
 
 def _impact(shop: Shop, sql: str, terms: ApprovalTerms = COUNT) -> Impact | None:
-    return impact_of(shop.guard.engine, _plan(shop, sql), terms)
+    return impact_of(shop.guard.database, _plan(shop, sql), terms)
 
 
 def _upsert(shop: Shop) -> str:
@@ -84,12 +84,12 @@ def test_a_rehearsal_counts_what_then_changes_and_leaves_nothing(
         pytest.skip("The engine or the guard has no such statement there.")
     plan = _plan(shop, _upsert(shop) if sql == "UPSERT" else sql)
     before = shop.state()
-    impact = impact_of(shop.guard.engine, plan, COUNT)
+    impact = impact_of(shop.guard.database, plan, COUNT)
     assert impact is not None
     assert (dict(impact.rows), impact.is_estimated, impact.error) == (rows, False, "")
     assert shop.state() == before
     if "RETURNING" not in sql:
-        estimate = impact_of(shop.guard.engine, plan, ESTIMATE)
+        estimate = impact_of(shop.guard.database, plan, ESTIMATE)
         assert estimate is not None
         assert estimate.is_estimated
         # What foreign keys do further is told by the rehearsal alone.
@@ -107,15 +107,15 @@ def test_what_would_fail_is_told_by_its_code(shop: Shop) -> None:
 
 def test_nothing_is_tried_where_nothing_is_asked(shop: Shop) -> None:
     change = _plan(shop, "DELETE FROM notes WHERE id = 1")
-    assert impact_of(shop.guard.engine, change, NONE) is None
-    assert impact_of(shop.guard.engine, None, COUNT) is None
+    assert impact_of(shop.guard.database, change, NONE) is None
+    assert impact_of(shop.guard.database, None, COUNT) is None
     assert _impact(shop, "SELECT id FROM notes") is None
 
 
 def test_a_schema_change_is_never_rehearsed(shop: Shop) -> None:
     drop = replace(_plan(shop, "DELETE FROM notes WHERE id = 1"), actions=("drop",), sql="DROP TABLE notes")
     with pytest.raises(EngineError, match=r"engine\.refused"):
-        shop.guard.engine.rehearse(drop)
+        shop.guard.database.rehearse(drop)
     if shop.kind in ("sqlite", "postgres"):
         assert _impact(shop, "DROP TABLE notes") == Impact((("notes", 25),), True)
     assert len(shop.state()["notes"]) == 25
@@ -124,7 +124,7 @@ def test_a_schema_change_is_never_rehearsed(shop: Shop) -> None:
 def test_a_rehearsal_leaves_no_lock(shop: Shop) -> None:
     assert _impact(shop, "UPDATE orders SET note = 'x' WHERE id < 3") == Impact((("orders", 2),))
     if shop.kind == "duckdb":
-        assert shop.guard.engine.execute(_plan(shop, "UPDATE orders SET note = 'a' WHERE id = 1")).rows_changed == 1
+        assert shop.guard.database.execute(_plan(shop, "UPDATE orders SET note = 'a' WHERE id = 1")).rows_changed == 1
         return
     with shop.connected() as cursor:
         if shop.kind != "sqlite":
@@ -140,7 +140,7 @@ def test_rows_that_others_hold_end_a_rehearsal_in_time(server: Shop) -> None:
     with server.connected() as cursor:
         cursor.execute("UPDATE orders SET note = 'a' WHERE id = 1")
         started = time.monotonic()
-        assert impact_of(server.guard.engine, hurried, COUNT) == Impact((("orders", 1),), True, "engine.timeout")
+        assert impact_of(server.guard.database, hurried, COUNT) == Impact((("orders", 1),), True, "engine.timeout")
         assert time.monotonic() - started < 4
 
 
@@ -151,7 +151,7 @@ def test_a_writer_that_holds_the_file_ends_a_rehearsal_in_time(shop: Shop) -> No
     hurried = replace(plan, limits=replace(plan.limits, seconds=0.2))
     with shop.connected() as cursor:
         cursor.execute("UPDATE orders SET note = 'a' WHERE id = 1")
-        assert impact_of(shop.guard.engine, hurried, COUNT) == Impact((("orders", 1),), True, "engine.timeout")
+        assert impact_of(shop.guard.database, hurried, COUNT) == Impact((("orders", 1),), True, "engine.timeout")
 
 
 def test_tables_that_cannot_roll_back_are_estimated(shop: Shop) -> None:
@@ -189,7 +189,7 @@ def test_what_a_trigger_does_elsewhere_is_undone_or_never_done(shop: Shop) -> No
     shop.run(*bodies[shop.kind])
     try:
         before = shop.state()
-        assert impact_of(shop.guard.engine, plan, COUNT) == Impact((("orders", 1),), True, "engine.refused")
+        assert impact_of(shop.guard.database, plan, COUNT) == Impact((("orders", 1),), True, "engine.refused")
         assert shop.state() == before
     finally:
         shop.run("DROP TRIGGER spread" + (" ON orders" if shop.kind == "postgres" else ""))
@@ -203,7 +203,7 @@ def test_postgres_makes_what_is_deferred_happen(shop: Shop) -> None:
         impact = _impact(shop, "UPDATE items SET id = 900 WHERE id = 1")
         assert impact == Impact((("items", 1),), True, "engine.failed")
         with pytest.raises(EngineError, match=r"engine\.failed"):
-            shop.guard.engine.execute(_plan(shop, "UPDATE items SET id = 900 WHERE id = 1"))
+            shop.guard.database.execute(_plan(shop, "UPDATE items SET id = 900 WHERE id = 1"))
     finally:
         shop.run("ALTER TABLE items DROP CONSTRAINT late")
 
@@ -233,14 +233,14 @@ def test_a_rehearsal_and_a_change_of_the_same_row_do_not_fail_each_other(shop: S
         except BaseException as error:  # noqa: BLE001 - shown by the test
             failures.append(error)
 
-    runs = (lambda: shop.guard.engine.execute(change), lambda: shop.guard.engine.rehearse(change))
+    runs = (lambda: shop.guard.database.execute(change), lambda: shop.guard.database.rehearse(change))
     threads = [threading.Thread(target=repeat, args=(run,)) for run in runs]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert not failures
-    assert shop.guard.engine.rehearse(change).changed_by == (("orders", 1),)
+    assert shop.guard.database.rehearse(change).changed_by == (("orders", 1),)
 
 
 def test_an_impact_that_takes_too_long_is_guessed_by_the_planner(shop: Shop) -> None:
@@ -252,7 +252,7 @@ def test_an_impact_that_takes_too_long_is_guessed_by_the_planner(shop: Shop) -> 
     sql = f"DELETE FROM notes WHERE id IN (SELECT a.id FROM {many} WHERE {text} < 'a')"
     plan = _plan(shop, sql)
     hurried = replace(plan, limits=replace(plan.limits, seconds=0.3))
-    impact = impact_of(shop.guard.engine, hurried, COUNT)
+    impact = impact_of(shop.guard.database, hurried, COUNT)
     assert impact is not None
     assert (impact.is_estimated, impact.error) == (True, "engine.timeout")
     assert 0 < dict(impact.rows)["notes"] <= 25

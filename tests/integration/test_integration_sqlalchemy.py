@@ -61,7 +61,7 @@ def test_nothing_is_asked_when_connecting(guard: Guard) -> None:
 
 def test_core(guard: Guard) -> None:
     engine = guarded_engine(guard)
-    assert engine.dialect.name == {"sqlite": "sqlite", "postgres": "postgresql"}[guard.engine.dialect]
+    assert engine.dialect.name == {"sqlite": "sqlite", "postgres": "postgresql"}[guard.database.dialect]
     table = Customer.__table__
     with engine.connect() as connection:
         query = (
@@ -69,7 +69,7 @@ def test_core(guard: Guard) -> None:
         )
         assert connection.execute(query).all() == [(1, "hidden", datetime.fromisoformat("2026-01-05T10:00"))]
         assert connection.scalar(sa.text("SELECT COUNT(*) FROM orders WHERE status = :status"), {"status": "open"}) == 2
-        placeholder = "?" if guard.engine.dialect == "sqlite" else "$1"
+        placeholder = "?" if guard.database.dialect == "sqlite" else "$1"
         found = connection.exec_driver_sql(f"SELECT amount FROM orders WHERE id = {placeholder}", (3,)).scalar_one()
         assert float(found) == 30.25
         with pytest.raises(Denied):
@@ -122,7 +122,7 @@ def test_approval_reaches_the_caller(guard: Guard) -> None:
 
 def test_reflection_shows_what_may_be_read(guard: Guard) -> None:
     inspector = sa.inspect(guarded_engine(guard))
-    if guard.engine.dialect == "sqlite":
+    if guard.database.dialect == "sqlite":
         assert inspector.get_table_names() == ["customers", "orders"]
         return
     # SQLAlchemy reads PostgreSQL's own catalogs, which hold more than the principal may see.

@@ -201,13 +201,13 @@ def test_a_person_without_a_rule_or_tenant_is_refused(guard: Guard) -> None:
     assert refusal(guard, token, "people.email", nobody) == "policy.obligation"
     outsider = POLICY.replace("[support, privacy, boss]", "[support]")
     assert reveal(guard, token, "people.email") == PLANTED[0]
-    with Guard.open(Policy.from_text(outsider), database=guard.engine, ledger=guard.ledger) as other:
+    with Guard.open(Policy.from_text(outsider), database=guard.database, ledger=guard.ledger) as other:
         assert refusal(other, token, "people.email") == "policy.no_rule"
 
 
 def test_hidden_rows_and_other_tenants_stay_hidden(guard: Guard) -> None:
     seeing_all = Policy.from_text(POLICY.replace("tenant = principal.tenant AND region <> 'hidden'", "id > 0"))
-    hidden = Guard(seeing_all, guard.engine, guard.ledger, guard._approvals, guard._keyring)
+    hidden = Guard(seeing_all, guard.database, guard.ledger, guard._approvals, guard._keyring)
     token = shown(hidden, "email", row=3)
     assert reveal(hidden, token, "people.email") == "hidden@planted.example"
     assert refusal(guard, token, "people.email") == "mask.token_unknown"

@@ -169,7 +169,7 @@ def _outcome(guard: Guard, sql: str) -> object:
     # The database's own name is in every row of the information schema.
     catalogs = [i for i, name in enumerate(result.columns) if name == "table_catalog" or name == "catalog_name"]
     rows = [tuple(v for i, v in enumerate(row) if i not in catalogs) for row in result.rows]
-    return str((result.columns, rows)).replace(guard.engine.name.rpartition("/")[2], "")
+    return str((result.columns, rows)).replace(guard.database.name.rpartition("/")[2], "")
 
 
 def test_who_may_read_some_sees_it_as_if_nothing_else_were_there(dialect: str, make: Make, tmp_path: Path) -> None:

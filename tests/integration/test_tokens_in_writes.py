@@ -155,7 +155,7 @@ def test_tokens_anywhere_else_are_refused_as_before(guard: Guard) -> None:
 def test_parameters_by_position_and_an_approval_bind_the_token(guard: Guard) -> None:
     seen = tokens(guard)
     update = "UPDATE people SET note = 'n', email = ? WHERE id = ?"
-    if guard.engine.dialect == "postgres":
+    if guard.database.dialect == "postgres":
         update = "UPDATE people SET note = 'n', email = $1 WHERE id = $2"
     with guard.session(principal=LEA):
         with pytest.raises(ApprovalRequired) as waiting:

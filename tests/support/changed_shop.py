@@ -126,14 +126,14 @@ class Shop:
         """Everything that is stored, read by the guard's engine."""
         from tests.support.plans import make_plan
 
-        catalog = self.guard.engine.catalog()
+        catalog = self.guard.database.catalog()
         found = {}
         for table in (*ROWS, "old") if "old" in catalog.relations else ROWS:
             columns = [f"{table}.{c}" for c in catalog.relations[table].column_names]
             place = {"postgres": f"public.{table}", "mysql": f"`{table}`"}.get(self.kind, table)
             dialect: Any = self.kind
             plan = make_plan(f"SELECT * FROM {place}", dialect, uses={table: "select"}, reads=columns)
-            found[table] = sorted(map(repr, self.guard.engine.execute(plan).rows))
+            found[table] = sorted(map(repr, self.guard.database.execute(plan).rows))
         return found
 
     def ask(self, sql: str, params: dict[str, Value] | None = None, *, by: Principal = ANA) -> ApprovalRequest:
