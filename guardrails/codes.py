@@ -227,9 +227,12 @@ _LEDGER = {
 _MCP = {
     "mcp.tool_unknown": Code("No tool of this name has been accepted", "Use a tool that is listed, or have this one accepted."),
     "mcp.tool_changed": Code(
-        "The tool's definition is not the one that was accepted", "Go on without it until somebody has accepted the new definition."
+        "The tool's definition is not the one that was accepted",
+        "Go on without it until somebody has accepted the new definition.",
     ),
-    "mcp.argument_refused": Code("The tool takes SQL, and this argument beside it is not let through", "Leave the argument out."),
+    "mcp.argument_refused": Code(
+        "The tool takes SQL, and this argument beside it is not let through", "Leave the argument out."
+    ),
     "mcp.tool_failed": Code("The upstream server's tool reported an error", "Check the arguments, then try again."),
     "mcp.upstream_failed": Code("The upstream server gave no usable answer", "Try again later, or go on without the tool."),
     "mcp.upstream_down": Code("The upstream server cannot be reached", "Nothing was done: try again later."),

@@ -97,9 +97,7 @@ class Sessions:
         self._ledger.bind(settled.session_id, key)
         return Session(principal, settled, ProbeBudget(), key, tuple(dict.fromkeys((principal.id, *subjects))))
 
-    def shared(
-        self, policy: Policy, principal: Principal, context: Context, agent_key: AgentKey | None = None
-    ) -> Session:
+    def shared(self, policy: Policy, principal: Principal, context: Context, agent_key: AgentKey | None = None) -> Session:
         """Returns the session of calls that bring their principal along: one for each principal, agent, purpose and conversation.
 
         The least recently used ones are let go of when there are too many.

@@ -150,7 +150,13 @@ def accept(lock: LockFile, ledger: Ledger, definitions: Iterable[Definition], by
 
 def _said(definition: Definition) -> dict[str, object]:
     key = definition.key
-    return {"type": ACCEPTED_TYPE, "upstream": key.upstream, "kind": key.kind, "name": key.name, "definition": definition.digest}
+    return {
+        "type": ACCEPTED_TYPE,
+        "upstream": key.upstream,
+        "kind": key.kind,
+        "name": key.name,
+        "definition": definition.digest,
+    }
 
 
 def _parsed(data: bytes) -> Mapping[DefinitionKey, Acceptance]:

@@ -8,7 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from guardrails.model import Access, Column, ColumnRef, Context, Decision, Effect, OutputColumn, Principal, Relation, RelationUse
+from guardrails.model import (
+    Access,
+    Column,
+    ColumnRef,
+    Context,
+    Decision,
+    Effect,
+    OutputColumn,
+    Principal,
+    Relation,
+    RelationUse,
+)
 from guardrails.policy.binding import BoundPolicy
 from guardrails.policy.decide import decide
 from guardrails.policy.visible import visible
@@ -62,9 +73,7 @@ def seen(policy: BoundPolicy, principal: Principal, context: Context) -> tuple[S
     return tuple(_relation(policy, principal, context, key, names) for key, names in shown)
 
 
-def _relation(
-    policy: BoundPolicy, principal: Principal, context: Context, key: str, names: tuple[str, ...]
-) -> SeenRelation:
+def _relation(policy: BoundPolicy, principal: Principal, context: Context, key: str, names: tuple[str, ...]) -> SeenRelation:
     relation = policy.catalog.relations[key]
     access = _reading(policy, key, relation)
     sources = {o.name: {*o.sources, ColumnRef(key, o.name)} for o in access.returned}

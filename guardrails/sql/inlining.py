@@ -55,7 +55,9 @@ def inlined(plan: Plan) -> str:
 def _require_portable(tree: exp.Expr, dialect: EngineDialect) -> None:
     names = (str(node.this) for node in tree.find_all(exp.Anonymous))
     if any(map(_OWN_FUNCTIONS.fullmatch, names)):
-        hint = "Leave the masked column out; an administrator can choose a mask of plain SQL, or have the guard run the statement."
+        hint = (
+            "Leave the masked column out; an administrator can choose a mask of plain SQL, or have the guard run the statement."
+        )
         raise StatementError("mask.unsupported", "A mask needs a function that the other server does not have.", hint=hint)
     if dialect.name in _ESCAPING:
         for literal in tree.find_all(exp.Literal):
@@ -115,7 +117,9 @@ def _limit(tree: exp.Expr, rows: int) -> None:
     is_plain = options is None or not (options.args.get("percent") or options.args.get("with_ties"))
     if not isinstance(count, exp.Literal) or count.is_string or not str(count.this).isdigit() or not is_plain:
         raise StatementError(
-            "sql.construct_unsupported", "The number of rows is not a constant.", hint=f"Write LIMIT with a number up to {rows}."
+            "sql.construct_unsupported",
+            "The number of rows is not a constant.",
+            hint=f"Write LIMIT with a number up to {rows}.",
         )
     if int(str(count.this)) > rows:
         count.replace(exp.Literal.number(rows))
