@@ -13,9 +13,9 @@ import jsonschema
 import pytest
 
 from guardrails import Guard, Sql, UsageError
-from guardrails.demo.model_server import ModelServer
 from guardrails.demo.script import Answer, Attempt, Question, next_turn
 from guardrails.integrations.openai import SqlTool, guard_tools
+from guardrails.testing import ModelServer
 from tests.support.guarded_shop import LEAD, open_guard, tool_entries
 
 QUESTION = Question(
