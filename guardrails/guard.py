@@ -373,7 +373,7 @@ class Guard:
                 raise UsageError("usage.bug", "There is no plan to run.")
             return run(step.plan)
 
-        return _value(await self._adrive(steps, session, call))
+        return (await self._adrive(steps, session, call)).rows[0][0]
 
     def call_action(
         self,
