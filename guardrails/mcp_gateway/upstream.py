@@ -55,7 +55,7 @@ Progress: TypeAlias = ProgressFnT
 """Told how far an answer is: of how much, and in which words."""
 
 _CONNECT_S = 30.0
-_MOST_PAGES = 100
+_MOST_PAGES = 25
 _MOST_LISTED = 1000
 _MOST_LISTED_BYTES = 4_000_000
 
