@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from guardrails.errors import UsageError
 
-__all__ = ["Sql", "find_params_argument", "find_sql_argument", "implementation", "is_stub", "name_of"]
+__all__ = ["Sql", "find_params_argument", "find_sql_argument", "implementation", "is_stub", "name_of", "params_argument_among"]
 
 _SQL_NAMES = ("sql", "query", "statement", "sql_query", "sql_statement", "sql_text", "select")
 _PARAMS_NAMES = ("params", "parameters", "sql_params", "bindings")
@@ -37,7 +37,11 @@ def find_sql_argument(function: Callable[..., object]) -> str:
 
 def find_params_argument(function: Callable[..., object]) -> str | None:
     """Returns the name of the argument that takes bound values, None if there is none."""
-    names = inspect.signature(function).parameters
+    return params_argument_among(inspect.signature(function).parameters)
+
+
+def params_argument_among(names: Collection[str]) -> str | None:
+    """Returns which of a function's arguments takes bound values, None if none does."""
     return next((n for n in _PARAMS_NAMES if n in names), None)
 
 

@@ -9,7 +9,7 @@ import functools
 import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, TypeAlias, cast, get_type_hints
 
 from pydantic import BaseModel, ValidationError
@@ -86,7 +86,7 @@ def reply_text(value: object) -> str:
 
 
 def scannable(value: object) -> Any:
-    """Returns a value with its tuples, sets and models as lists and dictionaries, so that the scan sees what is inside them."""
+    """Returns a value with its tuples, sets, models and dataclasses as lists and dictionaries: the scan sees what is inside."""
     match value:
         case BaseModel():
             return scannable(value.model_dump())
@@ -94,6 +94,8 @@ def scannable(value: object) -> Any:
             return {str(key): scannable(item) for key, item in value.items()}
         case tuple() | list() | set() | frozenset():
             return [scannable(item) for item in value]
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return {f.name: scannable(getattr(value, f.name)) for f in fields(value)}
         case _:
             return value
 

@@ -33,6 +33,7 @@ WAYS = {
     "langchain": Way(("langchain_core",), "langchain"),
     "langchain_middleware": Way(("langchain",), "langchain-agents", frozenset({"langchain_core", "langgraph"})),
     "langgraph": Way(("langgraph",), "langgraph", frozenset({"langchain_core"})),
+    "llama_index": Way(("llama_index",), "llama-index"),
     "mcp": Way(("mcp",), "mcp"),
     "openai": Way(),
     "openai_agents": Way(("agents",), "openai-agents"),
