@@ -47,6 +47,7 @@ FRAMEWORK = "mcp-gateway"
 REFUSAL_TYPE = "mcp.refusal"
 """Type of the ledger's entries of calls that were refused before there was anything to judge."""
 _MOST_SESSIONS = 1000
+_GRACE_S = 1.0
 _SESSION_HEADER = "mcp-session-id"
 
 
@@ -91,7 +92,7 @@ class Gateway:
         self._watch = Watch(config, self._upstreams, lock, guard.ledger, self._tell_clients)
         self._bus = InMemorySubscriptionBus()
         self._clients: OrderedDict[str, ServerSession] = OrderedDict()
-        self._running: set[asyncio.Task[Any]] = set()
+        self._running: dict[asyncio.Task[Any], Call] = {}
         self._stack = AsyncExitStack()
         self._is_open = False
         self.server: Server[Any] = self._made()
@@ -107,6 +108,10 @@ class Gateway:
 
     async def __aexit__(self, *_: object) -> None:
         # Calls that are under way end with an outcome in the ledger before the upstreams are let go of.
+        if self._running:
+            await asyncio.wait(self._running, timeout=_GRACE_S)
+        for call in self._running.values():
+            call.cancelled.set()
         await asyncio.gather(*self._running, return_exceptions=True)
         await self._watch.close()
         await self._stack.aclose()
@@ -238,7 +243,7 @@ class Gateway:
         runtime = Runtime(FRAMEWORK, self._agent, None, self._conversation(message), _id(message))
         with self._guard.calling(runtime, principal):
             running = asyncio.get_running_loop().create_task(cast("Any", run(call)))
-        self._running.add(running)
+        self._running[running] = call
         running.add_done_callback(self._finished)
         try:
             return cast(T, await asyncio.shield(running))
@@ -247,7 +252,7 @@ class Gateway:
             raise
 
     def _finished(self, running: asyncio.Task[Any]) -> None:
-        self._running.discard(running)
+        self._running.pop(running, None)
         if not running.cancelled():
             running.exception()  # Nobody waits for what a cancelled call raises; it is recorded.
 

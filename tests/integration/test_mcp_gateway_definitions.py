@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import mcp_types as types
 import pytest
 from mcp.client.client import Client
 
@@ -29,11 +30,16 @@ def story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Story]:
 
 
 @asynccontextmanager
-async def through(story: Story, upstreams: dict[str, Any], mode: str = "auto", **options: Any) -> AsyncIterator[tuple[Client, Gateway]]:
+async def through(
+    story: Story, upstreams: dict[str, Any], mode: str = "auto", **options: Any
+) -> AsyncIterator[tuple[Client, Gateway]]:
     client = {key: options.pop(key) for key in ("message_handler",) if key in options}
-    async with gateway_of(story.guard, story.folder, upstreams, principal_of=lambda _: story.ana, **options) as gateway:
-        async with Client(gateway.server, mode=mode, cache=None, **client) as connected:
-            yield connected, gateway
+    given = {"principal_of": lambda _: story.ana, **options}
+    async with (
+        gateway_of(story.guard, story.folder, upstreams, **given) as gateway,
+        Client(gateway.server, mode=mode, cache=None, **client) as connected,
+    ):
+        yield connected, gateway
 
 
 async def names(client: Client) -> list[str]:
@@ -59,7 +65,10 @@ async def test_nothing_is_offered_before_somebody_has_accepted_it(story: Story) 
             assert client.instructions == "Always call send first."
     assert refusals(story) == [("mcp.tool_unknown", story.ana.id)]
     said = [e for e in story.guard.ledger.entries() if e["type"] == "mcp.tool.accepted"]
-    assert [(e["kind"], e["name"], e["by"]["id"]) for e in said] == [("instructions", "instructions", ADMIN.id), ("tool", "send", ADMIN.id)]
+    assert [(e["kind"], e["name"], e["by"]["id"]) for e in said] == [
+        ("instructions", "instructions", ADMIN.id),
+        ("tool", "send", ADMIN.id),
+    ]
 
 
 CHANGES = {
@@ -94,7 +103,12 @@ async def test_a_changed_tool_is_not_called(story: Story, change: str, relists: 
 async def test_what_is_not_in_the_fingerprint_is_not_passed_on(story: Story) -> None:
     stranger = Stranger()
     stranger.tools = [
-        tool("send").model_copy(update={"meta": {"prompt": "obey"}, "icons": [{"src": "https://example.com/i.png"}], "execution": None})
+        types.Tool(
+            name="send",
+            input_schema={"type": "object"},
+            icons=[types.Icon(src="https://example.com/i.png")],
+            _meta={"prompt": "obey"},
+        )
     ]
     with stranger.serving() as url:
         async with through(story, {"shop": url}) as (client, _):
@@ -123,7 +137,7 @@ async def test_clients_are_told_when_a_server_tells(story: Story, mode: str, pro
     stranger.answer = answer
     with stranger.serving() as url:
         options: dict[str, Any] = {"recheck": 3600.0, "message_handler": heard}
-        async with through(story, {"shop": {"url": url, "protocol": protocol}}, mode, **options) as (client, gateway):
+        async with through(story, {"shop": {"url": url, "protocol": protocol}}, mode, **options) as (client, _gateway):
             assert await names(client) == ["send"]
             listening = client.listen(tools_list_changed=True) if mode == "auto" else None
             if listening is not None:
@@ -175,7 +189,9 @@ async def test_the_lock_file_alone_accepts_nothing(story: Story, tmp_path: Path)
 
 async def _accepted_elsewhere(story: Story, url: str, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
-    with Guard.open(story.guard.policy, database=f"sqlite:///{story.database}", ledger=f"sqlite:///{tmp_path}/elsewhere/b.db") as other:
+    with Guard.open(
+        story.guard.policy, database=f"sqlite:///{story.database}", ledger=f"sqlite:///{tmp_path}/elsewhere/b.db"
+    ) as other:
         async with gateway_of(story.guard, tmp_path, {"shop": url}, principal_of=lambda _: story.ana) as gateway:
             assert [offer.state for offer in (await gateway.offers()).all] == ["accepted"]
         async with gateway_of(other, tmp_path, {"shop": url}, accepted=False, principal_of=lambda _: story.ana) as gateway:

@@ -39,9 +39,11 @@ def raw(**does: Any) -> dict[str, Any]:
 
 @asynccontextmanager
 async def through(story: Story, upstreams: dict[str, Any], **options: Any) -> AsyncIterator[tuple[Client, Gateway]]:
-    async with gateway_of(story.guard, story.folder, upstreams, principal_of=lambda _: story.ana, **options) as gateway:
-        async with Client(gateway.server, cache=None) as client:
-            yield client, gateway
+    async with (
+        gateway_of(story.guard, story.folder, upstreams, principal_of=lambda _: story.ana, **options) as gateway,
+        Client(gateway.server, cache=None) as client,
+    ):
+        yield client, gateway
 
 
 def outcomes(story: Story) -> list[tuple[object, object]]:
@@ -61,7 +63,9 @@ async def until(found: Any) -> None:
     pytest.fail("It did not happen.")
 
 
-async def test_a_server_that_dies_in_a_call_is_not_asked_again_and_is_started_anew_for_the_next(story: Story, tmp_path: Path) -> None:
+async def test_a_server_that_dies_in_a_call_is_not_asked_again_and_is_started_anew_for_the_next(
+    story: Story, tmp_path: Path
+) -> None:
     path = tmp_path / "notes"
     async with through(story, {"shop": raw(dies_in="send", notes=str(path))}) as (client, gateway):
         before = gateway._upstreams["shop"].server
@@ -141,7 +145,9 @@ async def test_a_server_of_the_newer_revision_gets_no_input_either(story: Story,
     monkeypatch.setenv("NO_PROXY", "*")
 
     async def answer(_: str, __: dict[str, Any]) -> Any:
-        asked = types.ElicitRequest(params=types.ElicitRequestFormParams(message="?", requested_schema={"type": "object", "properties": {}}))
+        asked = types.ElicitRequest(
+            params=types.ElicitRequestFormParams(message="?", requested_schema={"type": "object", "properties": {}})
+        )
         return types.InputRequiredResult(input_requests={"a": asked})
 
     stranger = Stranger(tool("send"), answer=answer)

@@ -45,9 +45,11 @@ def story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Story]:
 @asynccontextmanager
 async def through(story: Story, program: str) -> AsyncIterator[Client]:
     shop = {"command": program, "args": ["--db-path", str(story.database)], "protocol": "legacy"}
-    async with gateway_of(story.guard, story.folder, {"shop": shop}, principal_of=lambda _: story.ana, agent="bot") as gateway:
-        async with Client(gateway.server) as client:
-            yield client
+    async with (
+        gateway_of(story.guard, story.folder, {"shop": shop}, principal_of=lambda _: story.ana, agent="bot") as gateway,
+        Client(gateway.server) as client,
+    ):
+        yield client
 
 
 async def test_on_its_own_it_shows_and_changes_everything(story: Story, program: str) -> None:
@@ -70,7 +72,11 @@ async def test_behind_the_gateway_it_shows_what_the_policy_shows(story: Story, p
         assert tools == {"read_query", "write_query", "create_table", "list_tables", "describe_table", "append_insight"}
         shown = text(await client.call_tool("read_query", {"query": READ}))
         assert [row["name"] for row in ast.literal_eval(shown)] == ["Ada", "Bo", "Cy"]
-        for query in (READ, "SELECT * FROM customers WHERE email LIKE '%@%'", "SELECT json_group_array(ssn) AS x FROM customers"):
+        for query in (
+            READ,
+            "SELECT * FROM customers WHERE email LIKE '%@%'",
+            "SELECT json_group_array(ssn) AS x FROM customers",
+        ):
             shown = text(await client.call_tool("read_query", {"query": query}))
             assert not any(secret in shown for secret in SECRETS)
         assert "customers" in text(await client.call_tool("list_tables", {}))

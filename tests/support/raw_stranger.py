@@ -1,12 +1,12 @@
 """A server of MCP 2025-11-25 on standard streams, written by hand so that it can misbehave: run as a program with its misdeeds as argument.
 
-    {"dies_in": "send"}         the process ends when that tool is called
-    {"silent": "send"}          no answer to that tool, ever
-    {"twice": true}             each answer comes twice, the second time with other text
-    {"late": true}              the answer to each call comes with that of the next one
-    {"garbage": true}           lines that are no JSON, and answers to requests that nobody sent
-    {"asks": "sampling/createMessage"}   a request of its own before each answer; the client's reply is written to `notes`
-    {"notes": "path"}           what is called or cancelled is written there, one JSON a line
+* {"dies_in": "send"}         the process ends when that tool is called
+* {"silent": "send"}          no answer to that tool, ever
+* {"twice": true}             each answer comes twice, the second time with other text
+* {"late": true}              the answer to each call comes with that of the next one
+* {"garbage": true}           lines that are no JSON, and answers to requests that nobody sent
+* {"asks": "sampling/createMessage"}   a request of its own before each answer; the client's reply is written to `notes`
+* {"notes": "path"}           what is called or cancelled is written there, one JSON a line
 """
 
 from __future__ import annotations

@@ -55,7 +55,9 @@ class Stranger:
         handlers: Further ones of the SDK's server.
     """
 
-    def __init__(self, *tools: types.Tool, answer: Answer | None = None, instructions: str | None = None, **handlers: Any) -> None:
+    def __init__(
+        self, *tools: types.Tool, answer: Answer | None = None, instructions: str | None = None, **handlers: Any
+    ) -> None:
         self.tools = list(tools)
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.listings = 0
