@@ -15,20 +15,21 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import sqlalchemy as sa
 
 from guardrails import flow
 from guardrails.approval import ApprovalDesk
 from guardrails.asking import Approvals, Asker, database_label
-from guardrails.calling import call_with_plan, sql_arguments
 from guardrails.catalog.ledgers import without_ledgers
 from guardrails.conversation import message_entry
+from guardrails.decorating import Decorators, Guardable
 from guardrails.drivers import Runner, adrive, drive
 from guardrails.engines import Engine, open_engine, place_of
 from guardrails.entries import JSON
 from guardrails.errors import Denied, UsageError
+from guardrails.functions import Driving, Functions
 from guardrails.identity.agents import AgentKey
 from guardrails.identity.registry import AgentRegistry
 from guardrails.impact import impact_of
@@ -56,15 +57,12 @@ from guardrails.policy import BoundPolicy, Policy, terms_of
 from guardrails.revealing import judge_reveal, run_reveal
 from guardrails.sessions import Session, Sessions
 from guardrails.sql.barriers import Placements
-from guardrails.tools import find_params_argument, find_sql_argument, is_stub, wrap
 
 __all__ = ["Guard", "Session"]
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-P = ParamSpec("P")
-R = TypeVar("R")
 Observer = Callable[[flow.Event], None]
 
 
@@ -106,6 +104,9 @@ class Guard:
         self._placed: tuple[BoundPolicy, bytes, Placements] | None = None
         self._sessions = Sessions(ledger, agents)
         self._running: set[asyncio.Task[Result]] = set()
+        steps = self._current, self._statement_flow, self._action_flow, self._run_plan, self._drive, self._adrive
+        self._functions = Functions(Driving(*steps))
+        self._decorators = Decorators(self._functions.tool_calling, self._functions.action_calling)
 
     @classmethod
     def open(
@@ -315,13 +316,7 @@ class Guard:
             As `execute`. An exception of the function becomes an EngineError with the original as its cause, since a driver's
             error text may hold data.
         """
-        session = self._current(tool or function.__name__, tool_call_id)
-        sql, params = sql_arguments(arguments, sql_argument, params_argument)
-        steps = self._statement_flow(sql, params, session, is_ours=is_stub(function))
-        if is_stub(function):
-            return self._drive(steps, session, functools.partial(self._run_plan, session)).dicts()
-        call = functools.partial(call_with_plan, function, dict(arguments), sql_argument, params_argument)
-        return _value(self._drive(steps, session, lambda step: call(step.plan)))
+        return self._functions.call_tool(function, arguments, sql_argument, params_argument, tool, tool_call_id)
 
     async def acall_tool(
         self,
@@ -334,13 +329,7 @@ class Guard:
         tool_call_id: str | None = None,
     ) -> object:
         """As `call_tool`; `function` may be a coroutine function or an async generator function."""
-        session = self._current(tool or function.__name__, tool_call_id)
-        sql, params = sql_arguments(arguments, sql_argument, params_argument)
-        steps = await asyncio.to_thread(self._statement_flow, sql, params, session, is_ours=is_stub(function))
-        if is_stub(function):
-            return (await self._adrive(steps, session, functools.partial(self._run_plan, session))).dicts()
-        call = functools.partial(call_with_plan, function, dict(arguments), sql_argument, params_argument)
-        return _value(await self._adrive(steps, session, lambda step: call(step.plan)))
+        return await self._functions.acall_tool(function, arguments, sql_argument, params_argument, tool, tool_call_id)
 
     def call_action(
         self,
@@ -360,8 +349,7 @@ class Guard:
             ApprovalRequired: A person has to approve first.
             LedgerError: The ledger could not be written.
         """
-        session = self._current(name, tool_call_id)
-        return _value(self._drive(self._action_flow(name, arguments, session), session, lambda _: function(**arguments)))
+        return self._functions.call_action(function, arguments, name, tool_call_id)
 
     async def acall_action(
         self,
@@ -372,9 +360,7 @@ class Guard:
         tool_call_id: str | None = None,
     ) -> object:
         """As `call_action`; `function` may be a coroutine function or an async generator function."""
-        session = self._current(name, tool_call_id)
-        steps = self._action_flow(name, arguments, session)
-        return _value(await self._adrive(steps, session, lambda _: function(**arguments)))
+        return await self._functions.acall_action(function, arguments, name, tool_call_id)
 
     def reveal(self, token: Value, *, column: str, reason: str) -> Value:
         """Resolves a token of a column, for a person whom the policy lets; recorded before and after.
@@ -405,42 +391,47 @@ class Guard:
         return (await self._adrive(steps, session, functools.partial(self._run_plan, session))).rows[0][0]
 
     @overload
-    def tool(self, function: Callable[P, R], /) -> Callable[P, R]: ...
+    def tool(self, function: Guardable, /) -> Guardable: ...
     @overload
     def tool(
         self, function: None = None, /, *, sql: str | None = None, name: str | None = None
-    ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
-    def tool(self, function: Callable[..., Any] | None = None, /, *, sql: str | None = None, name: str | None = None) -> Any:
-        """Decorates a function that takes SQL: sync, async and generator functions.
+    ) -> Callable[[Guardable], Guardable]: ...
+    def tool(self, function: Any = None, /, *, sql: str | None = None, name: str | None = None) -> Any:
+        """Decorates a function or method that takes SQL: sync, async and generator functions.
 
         The function receives the regenerated statement and, if it has a parameter for them (`params`), the bound values: masks
         and row filters bind some, so a function without it is refused where they hold. On a SQLite connection of its own it
         registers the masks first (`register_masks`). A function whose body is only `...` is run by the guard on its own engine,
-        under its lock-down.
+        under its lock-down. See docs/functions.md.
 
         Args:
             function: The function.
             sql: Name of the argument that holds the SQL; found by name or by the annotation `Sql` when None.
-            name: Tool name for the ledger; the function's name when None.
+            name: Tool name for rules and the ledger; the function's name when None.
 
         Raises:
-            UsageError: No argument holds SQL.
+            UsageError: No argument holds SQL, or the name is unusable or taken (``usage.tool_unguardable``).
         """
         if function is None:
-            return lambda decorated: self._decorate_sql(decorated, sql, name)
-        return self._decorate_sql(function, sql, name)
+            return lambda decorated: self._decorators.tool(decorated, sql, name)
+        return self._decorators.tool(function, sql, name)
 
-    def action(self, name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """Decorates any other agent action; `name` (such as ``email.send``) is what policy rules allow."""
+    @overload
+    def action(self, name: str, /) -> Callable[[Guardable], Guardable]: ...
+    @overload
+    def action(self, function: Guardable, /) -> Guardable: ...
+    def action(self, name: Any, /) -> Any:
+        """Decorates any other agent action; the name (such as ``email.send``) is what policy rules allow.
 
-        def decorate(function: Callable[P, R]) -> Callable[P, R]:
-            return wrap(
-                function,
-                lambda arguments: self.call_action(function, arguments, name=name),
-                lambda arguments: self.acall_action(function, arguments, name=name),
-            )
+        Without a name, as `@guard.action` alone, it is the function's own. Of a class every public method becomes an action,
+        named ``name.method``; calling an instance has the name itself. See docs/functions.md.
 
-        return decorate
+        Raises:
+            UsageError: The name is unusable or taken, or a class has no public methods (``usage.tool_unguardable``).
+        """
+        if isinstance(name, str):
+            return lambda decorated: self._decorators.action(decorated, name)
+        return self._decorators.action(name, None)
 
     @property
     def database_label(self) -> str:
@@ -582,7 +573,7 @@ class Guard:
             statement, bound.catalog, bound, *who, self.mask_sql, placements=placements, is_cross_checked=self._crosscheck
         )
 
-    def _statement_flow(self, sql: str, params: Params | None, session: Session, *, is_ours: bool = True) -> flow.Flow:
+    def _statement_flow(self, sql: str, params: Params | None, session: Session, is_ours: bool = True) -> flow.Flow:
         statement = Statement(sql, params if params is not None else {}, self.database.dialect)
         judgement = self._judge(statement, session, is_ours=is_ours)
         return flow.run(judgement, session.principal, session.context, self._database(), scan=self._scan)
@@ -652,26 +643,9 @@ class Guard:
         require_valid = functools.partial(self._sessions.require_valid, session)
         return Asker(session.principal, session.context, self._database(), session.emergency, require_valid)
 
-    def _decorate_sql(self, function: Callable[P, R], sql: str | None, name: str | None) -> Callable[P, R]:
-        sql_argument = sql or find_sql_argument(function)
-        options: dict[str, Any] = {
-            "sql_argument": sql_argument,
-            "params_argument": find_params_argument(function),
-            "tool": name or function.__name__,
-        }
-        return wrap(
-            function,
-            lambda arguments: self.call_tool(function, arguments, **options),
-            lambda arguments: self.acall_tool(function, arguments, **options),
-        )
-
 
 def _begins(step: flow.Step) -> bool:
     """Tells whether something starts with a step, as opposed to being told how it ended."""
     return isinstance(step, (flow.SeekApproval, flow.Spend, flow.Lookup)) or (
         isinstance(step, flow.Append) and step.entry["type"] == "intent"
     )
-
-
-def _value(result: Result) -> object:
-    return result.rows[0][0]

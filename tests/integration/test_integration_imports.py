@@ -31,6 +31,7 @@ WAYS = {
     "anthropic": Way(),
     "dbapi": Way(),
     "langchain": Way(("langchain_core",), "langchain"),
+    "langchain_middleware": Way(("langchain",), "langchain-agents", frozenset({"langchain_core", "langgraph"})),
     "langgraph": Way(("langgraph",), "langgraph", frozenset({"langchain_core"})),
     "llama_index": Way(("llama_index",), "llama-index"),
     "mcp": Way(("mcp",), "mcp"),
