@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-__all__ = ["Environment", "EnvironmentMissing", "python_of", "run_tests"]
+__all__ = ["Environment", "EnvironmentMissing", "environment", "python_of", "run_tests"]
 
 _ROOT = Path(__file__).resolve().parents[2]
 _CONFIGURATION = _ROOT / "tests" / "isolated" / "pytest.ini"
@@ -33,7 +33,7 @@ _INSTALLING_S, _TESTING_S = 900, 600
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """An environment, and the tests that run in it.
+    """An environment of packages, and the tests that run in it.
 
     Args:
         name: It lies in `.venv-NAME`.
@@ -41,6 +41,7 @@ class Environment:
         requirements: More of them, and pins, as for pip.
         tests: Files or directories, from the project's root.
         variables: Of the tests' process, by name.
+        has_project: The project and what tests need are in it; without, it has the requirements alone.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Environment:
     requirements: tuple[str, ...] = ()
     tests: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
+    has_project: bool = True
 
     @property
     def folder(self) -> Path:
@@ -57,12 +59,30 @@ class Environment:
     @property
     def state(self) -> str:
         """What it is made of; it is made anew when this changes."""
-        parts = [(_ROOT / "pyproject.toml").read_text(), platform.python_version(), *self.extras, *self.requirements, *_ALWAYS]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        project = (_ROOT / "pyproject.toml").read_text() if self.has_project else ""
+        return hashlib.sha256("\n".join((project, platform.python_version(), *self.installed)).encode()).hexdigest()
+
+    @property
+    def installed(self) -> tuple[str, ...]:
+        """What pip is asked for."""
+        if not self.has_project:
+            return self.requirements
+        project = f"{_ROOT}[{','.join(self.extras)}]" if self.extras else str(_ROOT)
+        return ("--editable", project, *self.requirements, *_ALWAYS)
 
 
-class EnvironmentMissing(Exception):
+class EnvironmentMissing(RuntimeError):
     """An environment cannot be made: no index answers, or the requirements do not fit together."""
+
+
+def environment(*requirements: str) -> Path:
+    """Returns the folder of programs of an environment that has these packages and nothing else.
+
+    Raises:
+        EnvironmentMissing: It cannot be made.
+    """
+    digest = hashlib.sha256("\n".join(sorted(requirements)).encode()).hexdigest()
+    return python_of(Environment(f"packages-{digest[:12]}", requirements=requirements, has_project=False)).parent
 
 
 def python_of(environment: Environment) -> Path:
@@ -96,10 +116,9 @@ def run_tests(environment: Environment, *arguments: str) -> subprocess.Completed
 
 
 def _install(environment: Environment, python: Path) -> None:
-    project = f"{_ROOT}[{','.join(environment.extras)}]" if environment.extras else str(_ROOT)
     # With the suite's own pip, and without compiling: most of what a framework brings is never imported.
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python), "install", "--quiet"]
-    done = _run([*pip, "--no-compile", "--editable", project, *environment.requirements, *_ALWAYS], _INSTALLING_S)
+    done = _run([*pip, "--no-compile", *environment.installed], _INSTALLING_S)
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()[-1:]
         raise EnvironmentMissing(f"The environment {environment.name} cannot be made: {' '.join(said)}")
