@@ -27,6 +27,10 @@ _USAGE = {
     ),
     "usage.database_unreachable": Code("The database cannot be opened", "Check the URL and that the server answers."),
     "usage.input_invalid": Code("The input is not of the expected form", "See the message for what is expected."),
+    "usage.answer_cut": Code(
+        "The model's answer ended before its calls were complete, so none of them ran",
+        "Make the calls again, in a shorter answer.",
+    ),
     "usage.no_schema": Code("No schema is known", "Give --schema FILE or --database URL."),
     "usage.extra_missing": Code("An optional package is not installed", "Install the extra that the message names."),
     "usage.signer_unknown": Code("The signer's URI is not understood", "See docs/keys.md for the known forms."),
@@ -69,6 +73,10 @@ _POLICY = {
     "policy.column_denied": Code("A column may not be used", "Leave the column out."),
     "policy.probe_budget": Code(
         "The session has asked its questions about protected values", "Go on without conditions on the protected column."
+    ),
+    "policy.rewrite_needed": Code(
+        "The statement would have to be rewritten, which the tool does not allow",
+        "Send the statement as the message gives it, or leave the protected columns and relations out.",
     ),
     "policy.condition_error": Code("A rule's condition failed", "An administrator must mend the policy."),
     "policy.obligation": Code("An obligation cannot be fulfilled", "An administrator must complete the policy."),
