@@ -10,11 +10,12 @@ import asyncio
 import functools
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast, overload
 
 import sqlalchemy as sa
@@ -46,14 +47,16 @@ from guardrails.model import (
     Mask,
     MaskExpression,
     Params,
+    Plan,
     Principal,
     Result,
     Runtime,
     Statement,
     Value,
 )
+from guardrails.narrowing import narrowed
 from guardrails.opening import Asked, open_surroundings
-from guardrails.policy import BoundPolicy, Policy, terms_of
+from guardrails.policy import BoundPolicy, Policy, SeenRelation, seen, terms_of
 from guardrails.revealing import judge_reveal, run_reveal
 from guardrails.sessions import Session, Sessions
 from guardrails.sql.barriers import Placements
@@ -224,7 +227,9 @@ class Guard:
             self._sessions.forget(session)
 
     @contextmanager
-    def calling(self, runtime: Runtime, principal: Principal | None = None) -> Iterator[None]:
+    def calling(
+        self, runtime: Runtime, principal: Principal | None = None, *, agent_key: AgentKey | None = None
+    ) -> Iterator[None]:
         """Puts in force, for the calls inside, what an agent framework tells of a call; integrations use it.
 
         In a session it fills what the session leaves open: agent, model, conversation, purpose. Without one, a principal that the
@@ -233,6 +238,7 @@ class Guard:
         Args:
             runtime: What the framework tells.
             principal: Whom its context names; None when it names nobody.
+            agent_key: Of the agent that makes the calls, which proves itself when a session is opened here.
 
         Raises:
             IdentityError: The session is another person's (identity.principal_mismatch), or none can be opened for the principal.
@@ -246,7 +252,7 @@ class Guard:
         self._bind().require_purpose(runtime.purpose)
         if session is None and principal is not None:
             context = Context(runtime.agent, runtime.model, runtime.purpose, "", runtime.conversation_id)
-            session = self._sessions.shared(self.policy, principal, context)
+            session = self._sessions.shared(self.policy, principal, context, agent_key)
         token = self._session.set(self._sessions.refined(cast(Session, session), runtime, principal))
         try:
             yield
@@ -257,6 +263,11 @@ class Guard:
         """Decides about a statement in the current session; runs nothing and records nothing."""
         session = self._current(is_recorded=False)
         return self._judge(Statement(sql, params or {}, self.database.dialect), session).decision
+
+    def seen(self) -> tuple[SeenRelation, ...]:
+        """Returns what of the schema the session's principal may see, and how; runs nothing and records nothing."""
+        session = self._current(is_recorded=False)
+        return seen(self._bind(), session.principal, session.context)
 
     def execute(
         self, sql: str, params: Params | None = None, *, tool: str | None = None, tool_call_id: str | None = None
@@ -330,6 +341,40 @@ class Guard:
     ) -> object:
         """As `call_tool`; `function` may be a coroutine function or an async generator function."""
         return await self._functions.acall_tool(function, arguments, sql_argument, params_argument, tool, tool_call_id)
+
+    async def arun_elsewhere(
+        self,
+        sql: str,
+        run: Callable[[Plan], Awaitable[object]],
+        *,
+        place: Mapping[str, JSON],
+        tool: str | None = None,
+        tool_call_id: str | None = None,
+    ) -> object:
+        """Has a statement run by another server, which this guard's database stands for: judged, recorded and scanned as any other.
+
+        Args:
+            sql: One statement, as the agent wrote it.
+            run: Runs the plan there and returns what came back: lists, dictionaries and plain values.
+            place: What tells that server and the way to it from others; recorded, and bound by an approval.
+            tool: Name for the ledger.
+            tool_call_id: The framework's id of the call, for the ledger.
+
+        Returns:
+            What `run` returned, scanned.
+
+        Raises:
+            As `execute`, and what `run` raises.
+        """
+        session = self._current(tool, tool_call_id)
+        steps = await asyncio.to_thread(self._statement_flow, sql, {}, session, is_ours=False, place=place)
+
+        def call(step: flow.Execute) -> Awaitable[object]:
+            if step.plan is None:
+                raise UsageError("usage.bug", "There is no plan to run.")
+            return run(step.plan)
+
+        return (await self._adrive(steps, session, call)).rows[0][0]
 
     def call_action(
         self,
@@ -461,6 +506,26 @@ class Guard:
         finally:
             self._session.reset(token)
 
+    @contextmanager
+    def offering(self, relations: Collection[str]) -> Iterator[None]:
+        """Refuses, for the statements inside, whatever names another relation, and reading the description of the schema.
+
+        A way in that offers only some tables uses it. It permits nothing that the policy does not; inside of another it narrows on.
+
+        Args:
+            relations: Keys of the relations, as `seen` gives them.
+
+        Raises:
+            UsageError: There is no session (``usage.no_session``).
+        """
+        session = self._current(is_recorded=False)
+        offered = frozenset(relations) if session.offered is None else session.offered.intersection(relations)
+        token = self._session.set(replace(session, offered=offered))
+        try:
+            yield
+        finally:
+            self._session.reset(token)
+
     def request_window(self, rule: str, *, seconds: int, reason: str) -> ApprovalRequest:
         """Asks for a grant ahead: for whatever a rule asks approval for, in this session's name, for a time.
 
@@ -482,6 +547,46 @@ class Guard:
         if terms is None:
             raise Denied("approval.window", "No rule with this id asks for approval.")
         return self._approvals.ask_ahead(rule, terms, seconds, reason.strip(), self.policy.digest, self._asker(self._current()))
+
+    def request_approval(
+        self, sql: str, params: Params | None = None, *, tool: str | None = None, runs_here: bool = True, is_asked: bool = True
+    ) -> ApprovalRequest | None:
+        """Asks ahead for what `execute` or `call_tool` would ask for, running nothing and using no yes; frameworks that pause need it.
+
+        Args:
+            sql: The statement.
+            params: Its bound values.
+            tool: Name of the tool through which it comes.
+            runs_here: Whether it runs on the guard's own engine; False for a function that runs SQL itself.
+            is_asked: Whether the request is filed, and the channel asked, where nobody has asked yet.
+
+        Returns:
+            The request that it waits for; None when there is nothing to wait for: then running it tells how it ends.
+
+        Raises:
+            UsageError: No session is active.
+        """
+        session = self._current(tool)
+        judgement = self._judge(Statement(sql, params or {}, self.database.dialect), session, is_ours=runs_here)
+        return self._requested(judgement, session, self._database(), is_asked=is_asked)
+
+    def request_action_approval(
+        self, name: str, arguments: Mapping[str, Any], *, is_asked: bool = True
+    ) -> ApprovalRequest | None:
+        """As `request_approval`, for what `call_action` would ask for."""
+        session = self._current(name)
+        judgement = flow.judge_action(name, dict(arguments), self._bind(), session.principal, session.context)
+        return self._requested(judgement, session, {}, is_asked=is_asked)
+
+    def _requested(
+        self, judgement: flow.Judgement, session: Session, database: dict[str, JSON], *, is_asked: bool
+    ) -> ApprovalRequest | None:
+        if judgement.decision.effect != "approve":
+            return None
+        digest, asker = flow.approval_digest(judgement, session.principal, session.context, database), self._asker(session)
+        if not is_asked:
+            return self._approvals.open_request(digest, judgement, asker)
+        return self._approvals.ask(digest, judgement, asker, functools.partial(impact_of, self.database, judgement.plan))
 
     def note(self, role: str, text: str, *, tool: str | None = None, tool_call_id: str | None = None) -> None:
         """Records one message of the conversation that the session is part of; its text is committed to, and kept if asked for.
@@ -569,14 +674,24 @@ class Guard:
         who = session.principal, session.context
         # A tool's own connection has no settings of ours.
         placements = self._placements(bound) if is_ours else None
-        return flow.judge(
+        judgement = flow.judge(
             statement, bound.catalog, bound, *who, self.mask_sql, placements=placements, is_cross_checked=self._crosscheck
         )
+        return judgement if session.offered is None else narrowed(judgement, session.offered)
 
-    def _statement_flow(self, sql: str, params: Params | None, session: Session, is_ours: bool = True) -> flow.Flow:
+    def _statement_flow(
+        self,
+        sql: str,
+        params: Params | None,
+        session: Session,
+        is_ours: bool = True,
+        *,
+        place: Mapping[str, JSON] = MappingProxyType({}),
+    ) -> flow.Flow:
         statement = Statement(sql, params if params is not None else {}, self.database.dialect)
         judgement = self._judge(statement, session, is_ours=is_ours)
-        return flow.run(judgement, session.principal, session.context, self._database(), scan=self._scan)
+        where = self._database() | dict(place)
+        return flow.run(judgement, session.principal, session.context, where, scan=self._scan)
 
     def _reveal_flow(self, token: Value, column: str, reason: str, session: Session) -> flow.Flow:
         def masks_sql(mask: Mask, described: Column) -> list[MaskExpression]:
