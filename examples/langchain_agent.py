@@ -16,10 +16,9 @@ from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 
 from guardrails import Guard, Policy, Principal
-from guardrails.demo.agents import only_loopback
 from guardrails.demo.script import Answer, Attempt, Question, next_turn
 from guardrails.integrations.langchain import guard_tools, sql_tool
-from guardrails.testing import ModelServer
+from guardrails.testing import ModelServer, only_loopback
 
 SHOP = """
 CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT, email TEXT);
