@@ -32,7 +32,8 @@ _MOST_SHARED = 1000
 class Session:
     """Who acts, through what, and why: in force for everything called inside `Guard.session`. Its key signs what it records.
 
-    `emergency` says why the glass is broken, empty when it is not.
+    `emergency` says why the glass is broken, empty when it is not. `offered` are the relations that statements may name, None when
+    only the policy decides.
     """
 
     principal: Principal
@@ -41,6 +42,7 @@ class Session:
     key: SessionKey
     subjects: tuple[str, ...] = ()
     emergency: str = ""
+    offered: frozenset[str] | None = None
 
 
 class Sessions:
