@@ -58,6 +58,7 @@ _INSTRUCTIONS = (
 _UNSEEN = "There is no such table or view."
 _RAISED = frozenset({"usage.no_session", "usage.bug"})
 """Mistakes of the program, which no other call mends."""
+_MOST_ID = 200
 _FAILED = "Refused (usage.bug): The server failed; whoever runs it finds more in its log."
 
 
@@ -166,7 +167,8 @@ class _Progress:
 
 
 def _call_id(context: ServerRequestContext[Any]) -> str | None:
-    return str(context.request_id) if context.request_id is not None else None
+    """The client's id of its request, which may be any text; what the ledger keeps of it is short."""
+    return str(context.request_id)[:_MOST_ID] if context.request_id is not None else None
 
 
 def _refused(error: GuardrailsError) -> CallToolResult:
