@@ -19,6 +19,7 @@ import pytest
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
+from guardrails.approval.channels import new_webhook_secret
 from guardrails.cli.main import COMMANDS
 from guardrails.identity.agents import AgentKey
 from guardrails.ledger import Ledger
@@ -28,7 +29,8 @@ from tests.support.identity_provider import IdentityProvider
 from tests.support.mcp_servers import connected
 from tests.support.paused_shop import loopback
 from tests.support.schema import make_sqlite_shop
-from tests.support.story import DROP, POLICY, READ, SECRETS
+from tests.support.story import DELETE, DROP, POLICY, READ, SECRETS
+from tests.support.webhook_receiver import receiving
 
 ANA = ("--principal", "ana@example.com", "--group", "support")
 
@@ -64,18 +66,18 @@ def entries(folder: Path, *types: str) -> list[dict[str, Any]]:
         return [entry for entry in ledger.entries() if entry["type"] in (types or ("intent", "refusal"))]
 
 
-async def test_a_client_starts_it(places: list[str], tmp_path: Path) -> None:
+async def test_a_client_starts_it(places: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key = AgentKey.create(tmp_path / "agent.key", "clerk")
     (tmp_path / "agents.yaml").write_text(f"agents:\n  clerk: {{keys: ['{key.public_text}']}}\n")
     agent = ("--agents", str(tmp_path / "agents.yaml"), "--agent-key", str(tmp_path / "agent.key"))
-    async with started([*places, *ANA, *agent]) as client:
-        refused = await client.call_tool("query", {"sql": DROP})
-        read = await client.call_tool("query", {"sql": READ})
-        several = await asyncio.gather(*(client.call_tool("query", {"sql": f"SELECT {n} AS n"}) for n in range(12)))
-    assert refused.is_error
-    assert not read.is_error
-    assert not any(secret in text(read) for secret in SECRETS)
-    assert [r.structured_content["rows"] for r in several] == [[[n]] for n in range(12)]
+    monkeypatch.setenv("GUARDRAILS_WEBHOOK_SECRET", new_webhook_secret())
+    with receiving() as receiver:
+        tell = ("--tell", f"webhook+{receiver.url}")
+        async with started([*places, *ANA, *agent, *tell]) as client:
+            await _work(client)
+        (told,) = receiver.wait(1)
+    assert json.loads(told.body)["type"] == "approval.requested"
+    assert b"orders WHERE" not in told.body
     recorded = entries(tmp_path)
     assert {e["agent"]["name"] for e in recorded} == {"clerk"}
     assert {e["agent"]["key"] for e in recorded} == {key.fingerprint}
@@ -85,6 +87,19 @@ async def test_a_client_starts_it(places: list[str], tmp_path: Path) -> None:
     assert recorded[0]["conversation"]
     assert verify(f"sqlite:///{tmp_path / 'audit.db'}").is_verified
     assert call("agents", "verify", "--ledger", str(tmp_path / "audit.db")).status == 0
+
+
+async def _work(client: Client) -> None:
+    """What a model does: refused, masked, waiting for a person, and several at once."""
+    refused = await client.call_tool("query", {"sql": DROP})
+    read = await client.call_tool("query", {"sql": READ})
+    waits = await client.call_tool("query", {"sql": DELETE})
+    several = await asyncio.gather(*(client.call_tool("query", {"sql": f"SELECT {n} AS n"}) for n in range(12)))
+    assert text(refused).startswith("Refused (policy.no_rule)")
+    assert not read.is_error
+    assert not any(secret in text(read) for secret in SECRETS)
+    assert text(waits).startswith("Refused (approval.required)")
+    assert [r.structured_content["rows"] for r in several] == [[[n]] for n in range(12)]
 
 
 async def test_the_person_is_in_a_token(places: list[str], tmp_path: Path, identity_provider: IdentityProvider) -> None:
@@ -147,6 +162,7 @@ async def test_without_identity_on_this_machine_and_only_there(places: list[str]
             *("--resource-url", "http://db.example.com/mcp"),
         ): "must not travel in clear",
         ("--http", "nowhere"): "HOST:PORT",
+        (*ANA, "--tell", "terminal"): "people answer in the console",
         ("--unsafe-without-identity",): "only with --http",
         (*ANA, "--purpose", "x", "--agents", str(tmp_path / "none.yaml")): "file",
         ("--token-env", "NO_SUCH_VARIABLE"): "holds no token",

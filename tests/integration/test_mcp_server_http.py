@@ -311,6 +311,11 @@ def test_a_session_belongs_to_who_opened_it(story: Story) -> None:
         }
         for who, bearer in others.items():
             assert post(server, CALL, bearer, **within).status_code == 404, who
+            listening = {**within, "Authorization": f"Bearer {bearer}", "Accept": "text/event-stream"}
+            assert httpx2.get(server.url, headers=listening).status_code == 404, who
+            cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 2}}
+            assert post(server, cancelled, bearer, **within).status_code == 404, who
+        assert post(server, CALL, ana, **(within | {"Mcp-Session-Id": "f" * 32})).status_code == 404
         assert post(server, CALL, None, **within).status_code == 401
         assert (
             httpx2.delete(server.url, headers=within | {"Authorization": f"Bearer {others['another person']}"}).status_code
@@ -474,6 +479,8 @@ async def test_large_results_are_cut_off(limited: Guard) -> None:
             wide = (await ask(client, NUMBERS.format(most=100, pad="x" * 1000))).structured_content
             assert wide["truncated"]
             assert 10 < wide["row_count"] < 20
+            exact = (await ask(client, "SELECT 9007199254740993 AS a, 9007199254740991 AS b, 0.1 AS c")).structured_content
+            assert exact["rows"] == [["9007199254740993", 9007199254740991, 0.1]]
             whole = (await ask(client, NUMBERS.format(most=3, pad=""))).structured_content
             assert (whole["row_count"], whole["truncated"]) == (3, False)
 
