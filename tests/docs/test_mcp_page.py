@@ -5,20 +5,18 @@ from __future__ import annotations
 import ast
 import inspect
 import json
-import os
 import re
 import shlex
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mcp.client.client import Client
-from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from guardrails import Guard, Policy
 from guardrails.cli.mcp import mcp
+from tests.support.command_line import call
 from tests.support.guarded_shop import ANA, POLICY
 from tests.support.paused_shop import loopback
 from tests.support.schema import make_sqlite_shop
@@ -50,20 +48,20 @@ async def test_the_pages_python_runs(folder: Path, capsys: pytest.CaptureFixture
     told = capsys.readouterr().out.splitlines()
     assert told[0] == "[['Ada', 'hidden']]"
     assert told[1].startswith("Refused (policy.no_rule)")
-
-
-async def test_the_pages_configuration_starts_a_server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    desktop, editor = (json.loads(block) for block in blocks("json"))
-    server = desktop["mcpServers"]["shop"]
-    assert server["command"] == "guardrails"
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-    arguments = ["-m", "guardrails.cli.main", *server["args"]]
-    parameters = StdioServerParameters(command=sys.executable, args=arguments, env=dict(os.environ), cwd=folder)
-    async with Client(stdio_client(parameters)) as client:
+    async with Client(names["server"]) as client:
         offered = {tool.name for tool in (await client.list_tools()).tools}
         templates = (await client.list_resource_templates()).resource_templates
     assert offered == set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
     assert all(f"`{template.uri_template}`" in PAGE for template in templates)
+
+
+def test_the_pages_configuration_starts_a_server(folder: Path) -> None:
+    desktop, editor = (json.loads(block) for block in blocks("json"))
+    server = desktop["mcpServers"]["shop"]
+    assert server["command"] == "guardrails"
+    # The client goes at once: standard input is at its end.
+    done = call(*server["args"])
+    assert (done.status, done.stdout) == (0, b""), done.stderr
     assert editor["servers"]["shop"]["type"] == "http"
 
 

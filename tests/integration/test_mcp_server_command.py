@@ -20,7 +20,6 @@ from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from guardrails.approval.channels import new_webhook_secret
-from guardrails.cli.main import COMMANDS
 from guardrails.identity.agents import AgentKey
 from guardrails.ledger import Ledger
 from guardrails.ledger.verify import verify
@@ -102,37 +101,41 @@ async def _work(client: Client) -> None:
     assert [r.structured_content["rows"] for r in several] == [[[n]] for n in range(12)]
 
 
-async def test_the_person_is_in_a_token(places: list[str], tmp_path: Path, identity_provider: IdentityProvider) -> None:
+async def test_the_person_is_in_the_token_of_each_request(
+    places: list[str], tmp_path: Path, identity_provider: IdentityProvider
+) -> None:
+    """With an issuer that is asked for its keys, and stopped as a service is."""
     token = identity_provider.id_token("ana@example.com", "http://127.0.0.1/callback")
-    whose = ["--issuer", identity_provider.issuer, "--audience", identity_provider.client_id, "--token-kind", "id"]
-    async with started([*places, *whose, "--token-env", "DESK_TOKEN"], DESK_TOKEN=token) as client:
-        assert not (await client.call_tool("query", {"sql": READ})).is_error
-    recorded = entries(tmp_path)
-    assert [(e["principal"]["id"], e["principal"]["verified"]) for e in recorded] == [("ana@example.com", "jwt")]
-    # The same over HTTP, where the token comes with each request.
-    url = "http://127.0.0.1"
-    with listening([*places, *whose[:-2], "--purpose", "care"]) as (process, announced):
-        assert announced["url"].startswith(url)
+    whose = ["--issuer", identity_provider.issuer, "--audience", identity_provider.client_id]
+    with listening([*places, *whose, "--purpose", "care"]) as (process, announced):
         async with connected(announced["url"], token) as client:
             assert not (await client.call_tool("query", {"sql": READ})).is_error
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
-    assert entries(tmp_path)[-1]["purpose"] == "care"
+    (recorded,) = entries(tmp_path)
+    assert (recorded["principal"]["id"], recorded["principal"]["verified"]) == ("ana@example.com", "jwt")
+    assert recorded["purpose"] == "care"
 
 
 def test_the_token_is_looked_at_before_anything_is_served(
-    places: list[str], tmp_path: Path, identity_provider: IdentityProvider
+    places: list[str], tmp_path: Path, identity_provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "token").write_text(identity_provider.id_token("ana@example.com", "http://127.0.0.1/callback"))
+    token = identity_provider.id_token("ana@example.com", "http://127.0.0.1/callback")
+    (tmp_path / "token").write_text(token)
+    monkeypatch.setenv("DESK_TOKEN", token)
+    monkeypatch.setenv("BAD_TOKEN", token[:-9] + "AAAAAAAAA")
     issuer = ["--issuer", identity_provider.issuer, "--token-file", str(tmp_path / "token")]
     # The client has gone already: standard input is at its end.
-    accepted = call("mcp", *places, *issuer, "--audience", identity_provider.client_id)
-    assert (accepted.status, accepted.stdout) == (0, b"")
+    audience = ["--audience", identity_provider.client_id]
+    for given in ([*issuer, *audience], [*issuer[:2], *audience, "--token-env", "DESK_TOKEN"]):
+        accepted = call("mcp", *places, *given)
+        assert (accepted.status, accepted.stdout) == (0, b"")
     for options, code in {
         (*issuer, "--audience", "another"): "identity.claims_invalid",
         (*issuer, "--audience", identity_provider.client_id, *ANA): "usage.input_invalid",
         tuple(issuer): "usage.input_invalid",
-        (*issuer, "--audience", identity_provider.client_id, "--token-env", "HOME"): "usage.input_invalid",
+        (*issuer, "--audience", identity_provider.client_id, "--token-env", "DESK_TOKEN"): "usage.input_invalid",
+        (*issuer[:2], *audience, "--token-env", "BAD_TOKEN"): "identity.token_invalid",
     }.items():
         refused = call("mcp", *places, *options)
         assert (refused.status, refused.stdout) == (2, b"")
@@ -234,8 +237,3 @@ def listening(options: Sequence[str]) -> Iterator[tuple[subprocess.Popen[str], d
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(30)
-
-
-def test_the_command_is_listed() -> None:
-    assert "mcp" in COMMANDS
-    assert b"Serve a guarded database" in call("mcp", "--help").stdout
