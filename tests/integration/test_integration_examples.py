@@ -20,6 +20,12 @@ SAYS = {
     "langchain_agent.py": ["Refused (", "2 orders are open."],
     "openai_chat.py": TIDY,
     "openai_responses.py": TIDY,
+    "mcp_server.py": [
+        "Refused (policy.no_rule)",
+        '"rows":[["Ada","hidden"],["Bo","hidden"]]',
+        "Refused (approval.required)",
+        '"rows_changed":1',
+    ],
     "sqlalchemy_engine.py": ["[('Ada', 1), ('Bo', 1)]", "Refused (policy.no_rule)"],
     "tool_decorator.py": ["'name': 'Ada'", "'n': 2", "Refused ("],
 }
