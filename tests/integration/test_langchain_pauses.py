@@ -204,6 +204,6 @@ def test_a_pause_of_ones_own_and_ours_are_told_apart(story: Story, tmp_path: Pat
         state = graph.invoke(resume(state["__interrupt__"]), THREAD, context=People(story.ana))
         assert [paused.value for paused in state["__interrupt__"]] == ["Why?"]
         assert left(story) == {1, 2, 3}
-        state = graph.invoke(Command(resume="Because."), THREAD, context=People(story.ana))
+        state = graph.invoke(Command(resume={state["__interrupt__"][0].id: "Because."}), THREAD, context=People(story.ana))
         assert results(state)["call_b"] == "answer Because."
     assert used(story) == 1

@@ -188,13 +188,13 @@ def test_what_a_person_approves_is_all_that_the_model_gave(story: Story) -> None
 
     (guarded,) = guard_tools(story.guard, [StructuredTool.from_function(pay, args_schema=Aliased)])
     with story.guard.session(principal=story.ana):
-        assert guarded.invoke({"amountCents": 100}).startswith("Refused (approval.required)")
+        assert guarded.invoke({"amount": 100}).startswith("Refused (approval.required)")
         story.approve()
         # Another amount or another payee is another request.
-        assert guarded.invoke({"amountCents": 99900}).startswith("Refused (approval.required)")
-        assert guarded.invoke({"amountCents": 100, "to": "eve"}).startswith("Refused (approval.required)")
+        assert guarded.invoke({"amount": 99900}).startswith("Refused (approval.required)")
+        assert guarded.invoke({"amount": 100, "to": "eve"}).startswith("Refused (approval.required)")
         assert paid == []
-        assert guarded.invoke({"amountCents": 100}) == "paid"
+        assert guarded.invoke({"amount": 100}) == "paid"
     assert paid == [(100, "shop")]
 
 
