@@ -70,6 +70,10 @@ _POLICY = {
     "policy.probe_budget": Code(
         "The session has asked its questions about protected values", "Go on without conditions on the protected column."
     ),
+    "policy.rewrite_needed": Code(
+        "The statement would have to be rewritten, which the tool does not allow",
+        "Send the statement as the message gives it, or leave the protected columns and relations out.",
+    ),
     "policy.condition_error": Code("A rule's condition failed", "An administrator must mend the policy."),
     "policy.obligation": Code("An obligation cannot be fulfilled", "An administrator must complete the policy."),
     "policy.syntax": Code("The policy file is not valid YAML", "See line and column."),

@@ -512,6 +512,46 @@ class Guard:
             raise Denied("approval.window", "No rule with this id asks for approval.")
         return self._approvals.ask_ahead(rule, terms, seconds, reason.strip(), self.policy.digest, self._asker(self._current()))
 
+    def request_approval(
+        self, sql: str, params: Params | None = None, *, tool: str | None = None, runs_here: bool = True, is_asked: bool = True
+    ) -> ApprovalRequest | None:
+        """Asks ahead for what `execute` or `call_tool` would ask for, running nothing and using no yes; frameworks that pause need it.
+
+        Args:
+            sql: The statement.
+            params: Its bound values.
+            tool: Name of the tool through which it comes.
+            runs_here: Whether it runs on the guard's own engine; False for a function that runs SQL itself.
+            is_asked: Whether the request is filed, and the channel asked, where nobody has asked yet.
+
+        Returns:
+            The request that it waits for; None when there is nothing to wait for: then running it tells how it ends.
+
+        Raises:
+            UsageError: No session is active.
+        """
+        session = self._current(tool)
+        judgement = self._judge(Statement(sql, params or {}, self.database.dialect), session, is_ours=runs_here)
+        return self._requested(judgement, session, self._database(), is_asked=is_asked)
+
+    def request_action_approval(
+        self, name: str, arguments: Mapping[str, Any], *, is_asked: bool = True
+    ) -> ApprovalRequest | None:
+        """As `request_approval`, for what `call_action` would ask for."""
+        session = self._current(name)
+        judgement = flow.judge_action(name, dict(arguments), self._bind(), session.principal, session.context)
+        return self._requested(judgement, session, {}, is_asked=is_asked)
+
+    def _requested(
+        self, judgement: flow.Judgement, session: Session, database: dict[str, JSON], *, is_asked: bool
+    ) -> ApprovalRequest | None:
+        if judgement.decision.effect != "approve":
+            return None
+        digest, asker = flow.approval_digest(judgement, session.principal, session.context, database), self._asker(session)
+        if not is_asked:
+            return self._approvals.open_request(digest, judgement, asker)
+        return self._approvals.ask(digest, judgement, asker, functools.partial(impact_of, self.database, judgement.plan))
+
     def note(self, role: str, text: str, *, tool: str | None = None, tool_call_id: str | None = None) -> None:
         """Records one message of the conversation that the session is part of; its text is committed to, and kept if asked for.
 
