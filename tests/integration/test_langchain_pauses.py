@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
 from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
@@ -16,14 +17,15 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Command, interrupt
 
-from guardrails.integrations.langchain import sql_tool
+from guardrails import IdentityError, UsageError
+from guardrails.integrations.langchain import guard_tools, sql_tool
 from guardrails.integrations.langchain_middleware import GuardMiddleware
-from guardrails.integrations.langgraph import InterruptChannel, resume
+from guardrails.integrations.langgraph import InterruptChannel, calling, resume
 from guardrails.testing import ModelServer, ToolCall, Turn, follow
 from tests.support.langchain_agents import People, agent_of, asaver, asked, chat, graph_of, in_thread, saver
 from tests.support.never_runs import Recorder
 from tests.support.paused_shop import loopback
-from tests.support.story import DELETE, Story
+from tests.support.story import DELETE, POLICY, Story, signed
 
 THREAD = in_thread("t")
 THIRD = "DELETE FROM orders WHERE id = 3"
@@ -34,7 +36,8 @@ CALLS = ("call_a", "call_b")
 @pytest.fixture
 def story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Story]:
     loopback(monkeypatch)
-    with Story.open(tmp_path, InterruptChannel()) as opened:
+    policy = POLICY.replace("[send_mail]", "[send_mail, hand_over]")
+    with Story.open(tmp_path, InterruptChannel(), policy=policy) as opened:
         yield opened
 
 
@@ -207,3 +210,74 @@ def test_a_pause_of_ones_own_and_ours_are_told_apart(story: Story, tmp_path: Pat
         state = graph.invoke(Command(resume={state["__interrupt__"][0].id: "Because."}), THREAD, context=People(story.ana))
         assert results(state)["call_b"] == "answer Because."
     assert used(story) == 1
+
+
+def test_another_person_cannot_go_on_with_a_yes(story: Story, tmp_path: Path) -> None:
+    other = signed("bo@example.com", "support")
+    with ModelServer(story.script("run_sql", [DELETE], call_ids=CALLS)) as server, saver(tmp_path) as checkpoints:
+        graph = agent_of(chat("openai", server.url), [sql_tool(story.guard, "run_sql")], checkpointer=checkpoints)
+        state = graph.invoke(asked("Delete."), THREAD, context=People(story.ana))
+        answered(story, DELETE)
+        state = graph.invoke(resume(state["__interrupt__"]), THREAD, context=People(other))
+        (request,) = story.guard.pending()
+        assert request.requester == other.id
+        with story.guard.session(principal=story.ana), pytest.raises(IdentityError) as refused:
+            graph.invoke(resume(state["__interrupt__"]), THREAD, context=People(other))
+        assert refused.value.code == "identity.principal_mismatch"
+        with pytest.raises(UsageError, match="No session"):
+            graph.invoke(resume(state["__interrupt__"]), THREAD)
+        # The approver's own turn: she may approve, not delete.
+        state = graph.invoke(resume(state["__interrupt__"]), THREAD, context=People(story.lead))
+        assert results(state)["call_a"].startswith("Refused (policy.no_rule)")
+    assert left(story) == {1, 2, 3, 4}
+    assert used(story) == 0
+
+
+def test_a_node_of_ones_own_takes_its_user_from_the_run(story: Story, tmp_path: Path) -> None:
+    def delete(_: dict[str, Any]) -> dict[str, Any]:
+        with calling(story.guard):
+            return {"changed": story.guard.execute(DELETE).rows_changed}
+
+    builder: Any = StateGraph(dict, context_schema=People)
+    builder.add_node("delete", delete)
+    builder.add_edge(START, "delete")
+    with saver(tmp_path) as checkpoints:
+        graph = builder.compile(checkpointer=checkpoints)
+        state = graph.invoke({}, THREAD, context=People(story.ana))
+        answered(story, DELETE)
+        assert graph.invoke(resume(state["__interrupt__"]), THREAD, context=People(story.ana)) == {"changed": 1}
+    (intent,) = story.entries("intent")
+    assert (intent["principal"]["id"], intent["conversation"], intent["runtime"]["framework"]) == (
+        story.ana.id,
+        "t",
+        "langgraph",
+    )
+
+
+def test_an_agent_that_is_a_tool_pauses_too(story: Story, tmp_path: Path) -> None:
+    with (
+        ModelServer(story.script("run_sql", [DELETE], call_ids=["call_inner"])) as inner_server,
+        saver(tmp_path) as checkpoints,
+    ):
+        inner = create_agent(chat("openai", inner_server.url), [sql_tool(story.guard, "run_sql")], name="inner")
+
+        @tool
+        def hand_over(task: str) -> str:
+            """Has another agent do it."""
+            return inner.invoke(asked(task))["messages"][-1].content
+
+        calls = (ToolCall("call_outer", "hand_over", {"task": "Delete."}),)
+        with ModelServer(follow([Turn("", calls), lambda told: Turn(told.last)])) as server:
+            tools = guard_tools(story.guard, [hand_over])
+            graph = agent_of(chat("openai", server.url), tools, checkpointer=checkpoints)
+            state = graph.invoke(asked("Delete."), THREAD, context=People(story.ana))
+            answered(story, DELETE)
+            state = graph.invoke(resume(state["__interrupt__"]), THREAD, context=People(story.ana))
+            assert json.loads(state["messages"][-1].content) == {"rows_changed": 1}
+    assert left(story) == {1, 2, 3}
+    inner_call = story.entries("intent")[-1]
+    assert (inner_call["tool_call"], inner_call["agent"]["name"], inner_call["runtime"]["agent"]) == (
+        "call_inner",
+        "shop-bot",
+        "inner",
+    )
