@@ -12,9 +12,8 @@ from langchain.agents import create_agent
 from langchain_openai import ChatOpenAI
 
 from guardrails import Guard, Policy, Principal
-from guardrails.demo.agents import only_loopback
 from guardrails.integrations.langchain_middleware import GuardMiddleware
-from guardrails.testing import ModelServer, ToolCall, Turn, follow
+from guardrails.testing import ModelServer, ToolCall, Turn, follow, only_loopback
 
 SHOP = """CREATE TABLE orders (id INTEGER PRIMARY KEY, email TEXT, status TEXT);
 INSERT INTO orders VALUES (1, 'ada@example.com', 'open'), (2, 'ada@example.com', 'paid'), (3, 'bo@example.com', 'open');"""

@@ -13,10 +13,9 @@ from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from guardrails import Guard, Policy, Principal
-from guardrails.demo.agents import only_loopback
 from guardrails.integrations.langchain import sql_tool
 from guardrails.integrations.langgraph import InterruptChannel, resume
-from guardrails.testing import ModelServer, ToolCall, Turn, follow
+from guardrails.testing import ModelServer, ToolCall, Turn, follow, only_loopback
 
 POLICY = """
 version: 1
