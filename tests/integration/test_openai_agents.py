@@ -253,10 +253,11 @@ async def test_malformed_arguments_are_told_to_the_model(story: Story) -> None:
     with served(*wanted) as server:
         bot = agent(server, tools)
         result = await run(bot, "Go.", {"principal": story.ana})
-        state = result.to_state()
-        assert proceed(state)
-        assert open_requests(result) == {}
-        result = await run(bot, state, {"principal": story.ana})
+        if result.interruptions:  # by the SDK, which asks no tool about arguments that it cannot read
+            state = result.to_state()
+            assert proceed(state)
+            assert open_requests(result) == {}
+            result = await run(bot, state)
         told = answers(result)
     assert {key: told[key].startswith("Refused (usage.input_invalid)") for key in "abd"} == dict.fromkeys("abd", True)
 

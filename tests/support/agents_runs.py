@@ -9,11 +9,21 @@ from typing import Any, Literal
 from agents import Agent, Model, OpenAIChatCompletionsModel, OpenAIResponsesModel, RunConfig, Runner, RunState, Tool
 from openai import AsyncOpenAI
 
+from guardrails import Principal
 from guardrails.testing import Conversation, ModelServer, Script, ToolCall, Turn
 
-__all__ = ["QUIET", "Wire", "agent", "answers", "calls", "model", "run", "served"]
+__all__ = ["QUIET", "Shop", "Wire", "agent", "answers", "calls", "model", "run", "served"]
 
 Wire = Literal["chat", "responses"]
+
+
+class Shop:
+    """What the application hands its runs: who asks. No mapping, so that a kept state leaves it out."""
+
+    def __init__(self, principal: Principal) -> None:
+        self.principal = principal
+
+
 QUIET = RunConfig(tracing_disabled=True, group_id="thread-1", trace_id="trace_1")
 
 
