@@ -52,8 +52,9 @@ from guardrails.model import (
     Statement,
     Value,
 )
+from guardrails.narrowing import narrowed
 from guardrails.opening import Asked, open_surroundings
-from guardrails.policy import BoundPolicy, Policy, terms_of
+from guardrails.policy import BoundPolicy, Policy, SeenRelation, seen, terms_of
 from guardrails.revealing import judge_reveal, run_reveal
 from guardrails.sessions import Session, Sessions
 from guardrails.sql.barriers import Placements
@@ -224,7 +225,9 @@ class Guard:
             self._sessions.forget(session)
 
     @contextmanager
-    def calling(self, runtime: Runtime, principal: Principal | None = None) -> Iterator[None]:
+    def calling(
+        self, runtime: Runtime, principal: Principal | None = None, *, agent_key: AgentKey | None = None
+    ) -> Iterator[None]:
         """Puts in force, for the calls inside, what an agent framework tells of a call; integrations use it.
 
         In a session it fills what the session leaves open: agent, model, conversation, purpose. Without one, a principal that the
@@ -233,6 +236,7 @@ class Guard:
         Args:
             runtime: What the framework tells.
             principal: Whom its context names; None when it names nobody.
+            agent_key: Of the agent that makes the calls, which proves itself when a session is opened here.
 
         Raises:
             IdentityError: The session is another person's (identity.principal_mismatch), or none can be opened for the principal.
@@ -246,7 +250,7 @@ class Guard:
         self._bind().require_purpose(runtime.purpose)
         if session is None and principal is not None:
             context = Context(runtime.agent, runtime.model, runtime.purpose, "", runtime.conversation_id)
-            session = self._sessions.shared(self.policy, principal, context)
+            session = self._sessions.shared(self.policy, principal, context, agent_key)
         token = self._session.set(self._sessions.refined(cast(Session, session), runtime, principal))
         try:
             yield
@@ -257,6 +261,11 @@ class Guard:
         """Decides about a statement in the current session; runs nothing and records nothing."""
         session = self._current(is_recorded=False)
         return self._judge(Statement(sql, params or {}, self.database.dialect), session).decision
+
+    def seen(self) -> tuple[SeenRelation, ...]:
+        """Returns what of the schema the session's principal may see, and how; runs nothing and records nothing."""
+        session = self._current(is_recorded=False)
+        return seen(self._bind(), session.principal, session.context)
 
     def execute(
         self, sql: str, params: Params | None = None, *, tool: str | None = None, tool_call_id: str | None = None
@@ -461,6 +470,26 @@ class Guard:
         finally:
             self._session.reset(token)
 
+    @contextmanager
+    def offering(self, relations: Collection[str]) -> Iterator[None]:
+        """Refuses, for the statements inside, whatever names another relation, and reading the description of the schema.
+
+        A way in that offers only some tables uses it. It permits nothing that the policy does not; inside of another it narrows on.
+
+        Args:
+            relations: Keys of the relations, as `seen` gives them.
+
+        Raises:
+            UsageError: There is no session (``usage.no_session``).
+        """
+        session = self._current(is_recorded=False)
+        offered = frozenset(relations) if session.offered is None else session.offered.intersection(relations)
+        token = self._session.set(replace(session, offered=offered))
+        try:
+            yield
+        finally:
+            self._session.reset(token)
+
     def request_window(self, rule: str, *, seconds: int, reason: str) -> ApprovalRequest:
         """Asks for a grant ahead: for whatever a rule asks approval for, in this session's name, for a time.
 
@@ -609,9 +638,10 @@ class Guard:
         who = session.principal, session.context
         # A tool's own connection has no settings of ours.
         placements = self._placements(bound) if is_ours else None
-        return flow.judge(
+        judgement = flow.judge(
             statement, bound.catalog, bound, *who, self.mask_sql, placements=placements, is_cross_checked=self._crosscheck
         )
+        return judgement if session.offered is None else narrowed(judgement, session.offered)
 
     def _statement_flow(self, sql: str, params: Params | None, session: Session, is_ours: bool = True) -> flow.Flow:
         statement = Statement(sql, params if params is not None else {}, self.database.dialect)

@@ -37,6 +37,7 @@ COMMANDS = {
     "demo": Command("guardrails.cli.demo:demo", "Show agents at work on a guarded shop database."),
     "ledger": Command("guardrails.cli.ledger:ledger", "Verify, show, prove, publish and keep the signed ledger."),
     "mask-key": Command("guardrails.cli.mask_key:mask_key", "Show and rotate the keys behind tokens."),
+    "mcp": Command("guardrails.cli.mcp:mcp", "Serve a guarded database to MCP clients."),
     "policy": Command(
         "guardrails.cli.policy:policy",
         "Validate policy files, set up in a database what it can hold of one, and prove that they hold.",

@@ -17,10 +17,10 @@ from guardrails.guard import Guard
 from guardrails.integrations._runtime import principal_in, purpose_in
 from guardrails.model import Runtime
 
-__all__ = ["call_id", "calling", "messages_known", "tool_call"]
+__all__ = ["call_id", "calling", "messages_known", "tool_call", "tool_name"]
 
-_CALL_ID: ContextVar[str | None] = ContextVar("guardrails_langchain_call_id", default=None)
-"""The id of the tool call that runs in this context."""
+_CALL: ContextVar[tuple[str | None, str | None]] = ContextVar("guardrails_langchain_call", default=(None, None))
+"""Id and tool of the tool call that runs in this context."""
 _MESSAGES: ContextVar[Sequence[object]] = ContextVar("guardrails_langchain_messages", default=())
 """The conversation, where somebody who has it at hand has put it."""
 _GRAPH_RUNTIME = "__pregel_runtime"
@@ -30,18 +30,23 @@ would make LangGraph a requirement."""
 
 
 @contextmanager
-def tool_call(identifier: str | None) -> Iterator[None]:
-    """Remembers the id of the tool call that runs inside."""
-    token = _CALL_ID.set(identifier)
+def tool_call(identifier: str | None, tool: str) -> Iterator[None]:
+    """Remembers id and tool of the tool call that runs inside."""
+    token = _CALL.set((identifier, tool))
     try:
         yield
     finally:
-        _CALL_ID.reset(token)
+        _CALL.reset(token)
 
 
 def call_id() -> str | None:
     """Returns the id of the tool call that runs; None when the caller gave none."""
-    return _CALL_ID.get()
+    return _CALL.get()[0]
+
+
+def tool_name() -> str | None:
+    """Returns the name of the guarded tool that runs; None outside of one."""
+    return _CALL.get()[1]
 
 
 @contextmanager
@@ -64,7 +69,7 @@ def calling(guard: Guard) -> AbstractContextManager[None]:
     told = _mapping(getattr(asked, "response_metadata", None))
     runtime = Runtime(
         "langchain" if graph is None else "langgraph",
-        agent=_text(metadata.get("lc_agent_name")),
+        agent=_text(metadata.get("lc_agent_name")) or _text(getattr(asked, "name", None)),
         model=_text(told.get("model_name")) or _text(told.get("model")),
         conversation_id=_text(configurable.get("thread_id")),
         run_id=_run_id(config, configurable, metadata) or _text(getattr(asked, "id", None)),
@@ -80,7 +85,7 @@ def _run_id(config: Mapping[str, object], *others: Mapping[str, object]) -> str 
 
 def _asking_message(messages: Sequence[object]) -> AIMessage | None:
     """The model's message that asked for the call that runs."""
-    wanted = _CALL_ID.get()
+    wanted = call_id()
     if wanted is None:
         return None
     ours = (message for message in reversed(messages) if isinstance(message, AIMessage))

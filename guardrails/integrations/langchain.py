@@ -92,12 +92,14 @@ def is_guarded(tool: BaseTool) -> bool:
 class _GuardedTool:
     """Mixed into a tool's class: marks it, and remembers a call's id while the tool runs."""
 
+    name: str
+
     def run(self, tool_input: Any, *args: Any, tool_call_id: str | None = None, **kwargs: Any) -> Any:
-        with tool_call(tool_call_id):
+        with tool_call(tool_call_id, self.name):
             return super().run(tool_input, *args, tool_call_id=tool_call_id, **kwargs)  # type: ignore[misc]
 
     async def arun(self, tool_input: Any, *args: Any, tool_call_id: str | None = None, **kwargs: Any) -> Any:
-        with tool_call(tool_call_id):
+        with tool_call(tool_call_id, self.name):
             return await super().arun(tool_input, *args, tool_call_id=tool_call_id, **kwargs)  # type: ignore[misc]
 
 

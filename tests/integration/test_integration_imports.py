@@ -32,6 +32,7 @@ WAYS = {
     "dbapi": Way(),
     "langchain": Way(("langchain_core",), "langchain"),
     "langchain_middleware": Way(("langchain",), "langchain-agents", frozenset({"langchain_core", "langgraph"})),
+    "langchain_sql": Way(("langchain_community",), "langchain", frozenset({"langchain_core"})),
     "langgraph": Way(("langgraph",), "langgraph", frozenset({"langchain_core"})),
     "llama_index": Way(("llama_index",), "llama-index"),
     "mcp": Way(("mcp",), "mcp"),
