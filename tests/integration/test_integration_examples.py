@@ -16,6 +16,7 @@ SAYS = {
     "guard.py": ["recorded at leaf", "Refused (", "allow SELECT", "\n2\n"],
     "jwt_principal.py": ["ana jwt", "('Ada',), ('Bo',)", "Refused (identity.token_invalid)"],
     "langchain_agent.py": ["Refused (", "2 orders are open."],
+    "openai_agents.py": ["Refused (policy.no_rule)", "cleaner waits: delete", 'Deleted: {"rows_changed":1}'],
     "openai_chat.py": ["Refused (", "2 orders are open."],
     "openai_responses.py": ["Refused (", "2 orders are open."],
     "sqlalchemy_engine.py": ["[('Ada', 1), ('Bo', 1)]", "Refused (policy.no_rule)"],
