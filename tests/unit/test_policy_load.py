@@ -142,7 +142,7 @@ BROKEN = [
     ("policy.condition_invalid", _HEAD.replace("]}", "], when: ▸principl.region == 'x'}"), "did you mean `principal`"),
     ("policy.condition_invalid", _HEAD.replace("]}", "], when: \"1 == 1 && ▸sizee(agent) == 1\"}"), "did you mean `size`"),
     ("policy.condition_invalid", _HEAD.replace("]}", "], when: ▸1 + 1}"), "true or false"),
-    ("policy.condition_invalid", _HEAD.replace("]}", "], when: ▸arguments.to == 'x'}"), "unknown variable"),
+    ("policy.condition_invalid", _HEAD.replace("]}", "], when: ▸argument.to == 'x'}"), "unknown variable"),
     (
         "policy.condition_invalid",
         "version: 1\nrules:\n  - id: a\n    effect: deny\n    actions: [all]\n    when: |\n      1 == 1 &&\n        agent == 'x' ▸b\n",
