@@ -30,8 +30,7 @@ STATEMENTS = ("DROP TABLE orders", "SELECT status FROM orders ORDER BY id", "DEL
 
 
 def scripted(told: Conversation) -> Turn:
-    done = len(told.results)
-    if done == len(STATEMENTS):
+    if (done := len(told.results)) == len(STATEMENTS):
         return Turn(f"Deleted: {told.last}")
     return Turn("", (ToolCall(f"call_{done}", "query_database", {"sql": STATEMENTS[done]}),))
 

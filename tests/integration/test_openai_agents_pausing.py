@@ -18,7 +18,7 @@ from guardrails.testing import Conversation, Failure, ModelServer, ToolCall, Tur
 from tests.support.agents_runs import Shop, agent, answers, run, served
 from tests.support.never_runs import Recorder, check_never_intended, nothing_runs
 from tests.support.paused_shop import loopback
-from tests.support.story import DELETE, READ, Story
+from tests.support.story import DELETE, READ, Story, signed
 
 DELETES = ToolCall("call_delete", "query_database", {"sql": DELETE})
 
@@ -298,3 +298,36 @@ def _one_by_one(*wanted: ToolCall) -> Any:
         return Turn("", (wanted[done],)) if done < len(wanted) else Turn(told.last)
 
     return script
+
+
+async def test_somebody_elses_state_does_not_go_on_in_her_name(story: Story) -> None:
+    bo = signed("bo@example.com", "support")
+    with nothing_runs(story.database), served(DELETES) as server:
+        bot = agent(server, [sql_tool(story.guard)])
+        paused = await run(bot, "Go.", Shop(story.ana))
+        kept = paused.to_state().to_json()
+        story.approve()
+        state = await RunState.from_json(bot, kept, context_override=RunContextWrapper(Shop(bo)))
+        proceed(state)
+        done = await run(bot, state)
+    assert done.final_output.startswith("Refused (approval.required)")
+    assert [request.requester for request in story.guard.pending()] == [bo.id]
+
+
+async def test_a_yes_holds_for_all_arguments_of_a_tool(story: Story) -> None:
+    recorder = Recorder(story.database)
+
+    def export(sql: str, to: str) -> str:
+        """Runs a statement and sends what comes back."""
+        return f"{to}: {recorder.run_sql(sql)}"
+
+    tools = guard_tools(story.guard, [export])
+    first, second = (ToolCall(to, "export", {"sql": DELETE, "to": to}) for to in ("ana", "eve"))
+    with served(first) as server:
+        assert len((await run(agent(server, tools), "Go.", Shop(story.ana))).interruptions) == 1
+    story.approve()
+    with nothing_runs(story.database), served(second) as server:
+        assert len((await run(agent(server, tools), "Go.", Shop(story.ana))).interruptions) == 1
+    with served(first) as server:
+        assert (await run(agent(server, tools), "Go.", Shop(story.ana))).final_output == "ana: []"
+    assert len(recorder.seen) == 1
