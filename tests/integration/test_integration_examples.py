@@ -32,6 +32,7 @@ SAYS = {
         "Refused (approval.required)",
         '"rows_changed":1',
     ],
+    "openai_agents.py": ["Refused (policy.no_rule)", "cleaner waits: delete", 'Deleted: {"rows_changed":1}'],
     "sqlalchemy_engine.py": ["[('Ada', 1), ('Bo', 1)]", "Refused (policy.no_rule)"],
     "tool_decorator.py": ["'name': 'Ada'", "'n': 2", "Refused ("],
 }
