@@ -25,7 +25,7 @@ rules:
     actions: [email.send]
     when: arguments.to.endsWith("@example.com")
 tools:
-  email.send: {seconds: 20, arguments: {to: {mask: email}}}
+  email.send: {seconds: 20, arguments: {to: {mask: pseudonym}}}
 rates:
   - {tools: ["email.*"], calls: 2, per: 1m}
 """
