@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
+from weakref import WeakSet
 
 import sqlalchemy as sa
 
@@ -26,9 +27,9 @@ from guardrails.calling import call_with_plan, sql_arguments
 from guardrails.catalog.ledgers import without_ledgers
 from guardrails.conversation import message_entry
 from guardrails.drivers import Runner, adrive, drive
-from guardrails.engines import Engine, open_engine, place_of
+from guardrails.engines import Engine, TransactionalEngine, is_same_file, open_engine, place_of
 from guardrails.entries import JSON
-from guardrails.errors import Denied, UsageError
+from guardrails.errors import Denied, LedgerError, UsageError
 from guardrails.identity.agents import AgentKey
 from guardrails.identity.registry import AgentRegistry
 from guardrails.impact import impact_of
@@ -38,6 +39,7 @@ from guardrails.ledger import Ledger, Private
 from guardrails.masking import MaskKeyring, mask_expression, mask_value, sqlite_functions
 from guardrails.model import (
     ApprovalRequest,
+    Catalog,
     Column,
     Context,
     Decision,
@@ -52,11 +54,12 @@ from guardrails.model import (
     Value,
 )
 from guardrails.opening import Asked, open_surroundings
-from guardrails.policy import BoundPolicy, Policy, terms_of
+from guardrails.policy import BoundPolicy, Policy, shown_catalog, terms_of, visible
 from guardrails.revealing import judge_reveal, run_reveal
 from guardrails.sessions import Session, Sessions
 from guardrails.sql.barriers import Placements
 from guardrails.tools import find_params_argument, find_sql_argument, is_stub, wrap
+from guardrails.transactions import Transaction
 
 __all__ = ["Guard", "Session"]
 
@@ -106,6 +109,7 @@ class Guard:
         self._placed: tuple[BoundPolicy, bytes, Placements] | None = None
         self._sessions = Sessions(ledger, agents)
         self._running: set[asyncio.Task[Result]] = set()
+        self._transactions: WeakSet[Transaction] = WeakSet()
 
     @classmethod
     def open(
@@ -173,7 +177,9 @@ class Guard:
         return guard
 
     def close(self) -> None:
-        """Closes the ledger, the approvals and the engine's connections."""
+        """Takes back what open transactions changed, and closes the ledger, the approvals and the engine's connections."""
+        for transaction in list(self._transactions):
+            transaction.roll_back()
         self._approvals.close()
         self.ledger.close()
         self.database.dispose()
@@ -257,8 +263,37 @@ class Guard:
         session = self._current(is_recorded=False)
         return self._judge(Statement(sql, params or {}, self.database.dialect), session).decision
 
+    def begin(self) -> Transaction | None:
+        """Begins a transaction for statements that are given it, which are then kept or taken back together.
+
+        Returns:
+            The transaction, of whichever session first changes something in it. None where each change is committed by itself: on
+            MariaDB, MySQL and DuckDB, on an SQLite database with one connection or in the ledger's own file, with `joint_outcomes`.
+        """
+        database = self.database
+        if not (isinstance(database, TransactionalEngine) and database.is_transactional) or self._joint is not None:
+            return None
+        if self.ledger.path is not None and is_same_file(database.name, self.ledger.path):
+            return None  # It would wait for the lock that the transaction holds.
+        transaction = Transaction(database)
+        self._transactions.add(transaction)
+        return transaction
+
+    def visible_schema(self) -> Catalog:
+        """Returns the schema as far as the current session may read it; runs nothing and records nothing."""
+        session = self._current(is_recorded=False)
+        bound = self._bind()
+        shown = visible(bound, session.principal, session.context)
+        return shown_catalog(bound.catalog, shown)
+
     def execute(
-        self, sql: str, params: Params | None = None, *, tool: str | None = None, tool_call_id: str | None = None
+        self,
+        sql: str,
+        params: Params | None = None,
+        *,
+        tool: str | None = None,
+        tool_call_id: str | None = None,
+        transaction: Transaction | None = None,
     ) -> Result:
         """Judges, records and runs one statement.
 
@@ -267,6 +302,7 @@ class Guard:
             params: Bound values, by name or by position.
             tool: Name of the tool through which it came, for the ledger.
             tool_call_id: The framework's id of the call, for the ledger.
+            transaction: From `begin`: what it runs in. None: a transaction of its own, which is committed.
 
         Returns:
             Rows, columns and the receipt.
@@ -278,6 +314,12 @@ class Guard:
             LedgerError: The ledger could not be written; nothing ran, or the rows are withheld.
         """
         session = self._current(tool, tool_call_id)
+        if transaction is not None:
+            with transaction.turn:
+                return self._execute(sql, params, replace(session, transaction=transaction))
+        return self._execute(sql, params, session)
+
+    def _execute(self, sql: str, params: Params | None, session: Session) -> Result:
         return self._drive(self._statement_flow(sql, params, session), session, functools.partial(self._run_plan, session))
 
     async def aexecute(
@@ -551,8 +593,8 @@ class Guard:
             return {name: Private(value) for name, value in values.items()}
         return {name: Private(value, name in self._keep, session.subjects) for name, value in values.items()}
 
-    def _bind(self) -> BoundPolicy:
-        catalog = self.database.catalog()
+    def _bind(self, session: Session | None = None) -> BoundPolicy:
+        catalog = self._engine_of(session).catalog()
         if self._bound is None or self._bound.catalog.version != catalog.version:
             self._bound = self.policy.bind(without_ledgers(catalog))
         return self._bound
@@ -574,7 +616,7 @@ class Guard:
         return replace(session, context=replace(session.context, tool=tool, tool_call_id=tool_call_id))
 
     def _judge(self, statement: Statement, session: Session, *, is_ours: bool = True) -> flow.Judgement:
-        bound = self._bind()
+        bound = self._bind(session)
         who = session.principal, session.context
         # A tool's own connection has no settings of ours.
         placements = self._placements(bound) if is_ours else None
@@ -585,7 +627,18 @@ class Guard:
     def _statement_flow(self, sql: str, params: Params | None, session: Session, *, is_ours: bool = True) -> flow.Flow:
         statement = Statement(sql, params if params is not None else {}, self.database.dialect)
         judgement = self._judge(statement, session, is_ours=is_ours)
-        return flow.run(judgement, session.principal, session.context, self._database(), scan=self._scan)
+        context, transaction = session.context, session.transaction
+        if transaction is not None and judgement.plan is not None:
+            append = functools.partial(self._append, session)
+            context = transaction.enter(session.principal, context, judgement.decision, append)
+        return flow.run(judgement, session.principal, context, self._database(), scan=self._scan)
+
+    def _engine_of(self, session: Session | None) -> Engine:
+        """The database, as the session's transaction sees it where there is one."""
+        return session.transaction if session is not None and session.transaction is not None else self.database
+
+    def _append(self, session: Session, entry: dict[str, JSON], private: Mapping[str, bytes]) -> str:
+        return self.ledger.append(entry, private=self._private(private, session)).entry_id
 
     def _reveal_flow(self, token: Value, column: str, reason: str, session: Session) -> flow.Flow:
         def masks_sql(mask: Mask, described: Column) -> list[MaskExpression]:
@@ -615,7 +668,7 @@ class Guard:
                 return entry, self._private(private, session)
 
             return self._joint.execute(plan, outcome)
-        return self.database.execute(plan)
+        return self._engine_of(session).execute(plan)
 
     def _drive(self, steps: flow.Flow, session: Session, runner: Runner) -> Result:
         return drive(steps, functools.partial(self._perform, session), runner)
@@ -632,15 +685,20 @@ class Guard:
             self._sessions.require_valid(session)
         match step:
             case flow.Append(entry, private):
-                appended = self.ledger.append(entry, private=self._private(private, session))
+                try:
+                    appended = self.ledger.append(entry, private=self._private(private, session))
+                except LedgerError:
+                    if session.transaction is not None:
+                        session.transaction.spoil()
+                    raise
                 return flow.Appended(appended.entry_id, appended.index, appended.leaf_hash.hex())
             case flow.SeekApproval(digest, judgement):
-                impact = functools.partial(impact_of, self.database, judgement.plan)
+                impact = functools.partial(impact_of, self._engine_of(session), judgement.plan)
                 return self._approvals.seek(digest, judgement, self._asker(session), impact)
             case flow.Spend(probes, limit):
                 return flow.Spent(*session.budget.spend(probes, limit))
             case flow.Lookup(plan):
-                return self.database.execute(plan)
+                return self._engine_of(session).execute(plan)
             case flow.Notify(event):
                 if self._observer:
                     self._observer(event)

@@ -22,6 +22,7 @@ from guardrails.identity.registry import AgentRegistry
 from guardrails.ledger import Ledger, Private, SessionKey
 from guardrails.model import Context, Principal, Runtime
 from guardrails.policy import Policy
+from guardrails.transactions import Transaction
 
 __all__ = ["Session", "Sessions"]
 
@@ -32,7 +33,8 @@ _MOST_SHARED = 1000
 class Session:
     """Who acts, through what, and why: in force for everything called inside `Guard.session`. Its key signs what it records.
 
-    `emergency` says why the glass is broken, empty when it is not.
+    `emergency` says why the glass is broken, empty when it is not. `transaction` is the one that statements run in, None where each has
+    its own.
     """
 
     principal: Principal
@@ -41,6 +43,7 @@ class Session:
     key: SessionKey
     subjects: tuple[str, ...] = ()
     emergency: str = ""
+    transaction: Transaction | None = None
 
 
 class Sessions:

@@ -108,10 +108,17 @@ class Work(Protocol):
 
 @runtime_checkable
 class TransactionalEngine(Protocol):
-    """An engine that can keep a transaction open for several plans."""
+    """An engine that can keep a transaction open for several plans, where it `is_transactional`: it has a connection to spare."""
 
-    def begin(self) -> Work | None:
-        """Begins one; None where this database has no connection to spare."""
+    @property
+    def is_transactional(self) -> bool: ...
+
+    def begin(self) -> Work:
+        """Begins one.
+
+        Raises:
+            EngineError: The database cannot be reached, or was locked by others for too long.
+        """
         ...
 
 

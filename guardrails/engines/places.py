@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-__all__ = ["place_of"]
+__all__ = ["is_same_file", "place_of"]
 
 _DIGITS = 16
 _FILES = frozenset({"sqlite", "duckdb"})
@@ -33,6 +33,18 @@ def place_of(label: str) -> str:
     elif url is None or _is_here(url.host):
         parts.append(socket.gethostname())
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
+
+
+def is_same_file(label: str, path: Path) -> bool:
+    """Tells whether the database with a label lies in a file, and in this one."""
+    try:
+        url = make_url(label)
+    except ArgumentError:
+        return False
+    if url.drivername.partition("+")[0] not in _FILES or not url.database:
+        return False
+    database = Path(url.database)
+    return database.is_file() and path.is_file() and database.samefile(path)
 
 
 def _is_here(host: str | None) -> bool:

@@ -25,6 +25,7 @@ from guardrails.engines.base import require_rehearsable
 from guardrails.engines.postgres_running import (
     SCAN_SETTINGS,
     commit,
+    finish,
     is_idle,
     make_immediate,
     read,
@@ -147,11 +148,13 @@ class PostgresEngine:
                         execution = before_commit(connection, execution)
                     end(connection)
             finally:
-                end(connection)
+                finish(connection)
         return execution
 
     def _default_schema(self) -> str:
         return (self._catalog or self.catalog()).default_schema
+
+    is_transactional = True
 
     def begin(self) -> PostgresWork:
         """Begins a transaction for several plans, on a connection of its own.

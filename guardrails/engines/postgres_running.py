@@ -26,7 +26,7 @@ from guardrails.model import IndexUse, Plan
 __all__ = [
     "SCAN_SETTINGS",
     "commit",
-    "end",
+    "finish",
     "is_idle",
     "make_immediate",
     "read",
@@ -193,7 +193,7 @@ def commit(connection: psycopg.Connection[Any]) -> None:
         raise postgres_failure(error) from error
 
 
-def end(connection: psycopg.Connection[Any]) -> None:
+def finish(connection: psycopg.Connection[Any]) -> None:
     """Rolls back what is still open and releases advisory locks, which no rollback releases."""
     if connection.closed or connection.info.transaction_status == pq.TransactionStatus.UNKNOWN:
         return

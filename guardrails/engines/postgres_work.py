@@ -18,7 +18,7 @@ from psycopg import pq
 
 from guardrails.catalog import postgres_digest, read_postgres
 from guardrails.engines.base import require_rehearsable
-from guardrails.engines.postgres_running import commit, end, make_immediate, read, settings_of, translated, write
+from guardrails.engines.postgres_running import commit, finish, make_immediate, read, settings_of, translated, write
 from guardrails.errors import EngineError, UsageError
 from guardrails.model import Catalog, Execution, Plan
 
@@ -51,7 +51,7 @@ class PostgresWork:
         with ExitStack() as stack:
             connection = stack.enter_context(lend())
             # Ends whatever the beginning leaves open.
-            stack.callback(end, connection)
+            stack.callback(finish, connection)
             with translated():
                 connection.execute("BEGIN READ WRITE")
                 assume_role(connection)

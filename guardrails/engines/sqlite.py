@@ -114,14 +114,17 @@ class SqliteEngine:
         duration_ms = (time.perf_counter() - started) * 1000
         return Execution(columns, tuple(collected.rows), changed, collected.is_truncated, duration_ms, by_relation)
 
-    def begin(self) -> SqliteWork | None:
-        """Begins a transaction for several plans, on a connection of its own; None where there is only one connection.
+    @property
+    def is_transactional(self) -> bool:
+        """Whether a transaction can stay open: not where all plans take turns on one connection."""
+        return not self._connections.is_shared
+
+    def begin(self) -> SqliteWork:
+        """Begins a transaction for several plans, on a connection of its own.
 
         Raises:
             EngineError: The database was locked by others for too long.
         """
-        if self._connections.is_shared:
-            return None
         return SqliteWork(self._connections.lend(is_read_only=False, busy_timeout_s=10.0), self._catalog)
 
     def dispose(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from guardrails.model.values import DialectName, Params, Value, Verification
 
-__all__ = ["Actor", "Context", "Principal", "Runtime", "Statement"]
+__all__ = ["Actor", "Context", "InTransaction", "Principal", "Runtime", "Statement"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +78,20 @@ class Runtime:
 
 
 @dataclass(frozen=True, slots=True)
+class InTransaction:
+    """Where in a transaction a statement stands: the transaction's id, the statement's number, and whether it is a change."""
+
+    id: str
+    number: int
+    is_change: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """Everything about the request that is neither the person nor the statement.
 
     `agent_key` is the fingerprint of the key with which the agent has shown that it is the one that it says, None when it has not.
-    `runtime` is what the framework told of the call, where one made it.
+    `runtime` is what the framework told of the call, where one made it. `transaction` is the one that the statement is part of, if any.
     """
 
     agent: str | None = None
@@ -96,3 +105,4 @@ class Context:
     agent_instance: str | None = None
     agent_key: str | None = None
     runtime: Runtime | None = None
+    transaction: InTransaction | None = None

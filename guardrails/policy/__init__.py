@@ -8,7 +8,7 @@ from guardrails.policy.obligations import revealed_mask, stored_mask, terms_of
 from guardrails.policy.schema import PolicyFile, policy_schema
 from guardrails.policy.stores import require_kept_protection
 from guardrails.policy.tells import require_silence
-from guardrails.policy.visible import visible
+from guardrails.policy.visible import shown_catalog, visible
 
 __all__ = [
     "BoundPolicy",
@@ -23,6 +23,7 @@ __all__ = [
     "require_kept_protection",
     "require_silence",
     "revealed_mask",
+    "shown_catalog",
     "stored_mask",
     "terms_of",
     "visible",
