@@ -21,6 +21,7 @@ from weakref import WeakSet
 import sqlalchemy as sa
 
 from guardrails import flow
+from guardrails.adapters.alchemy import guarded_async_engine, guarded_engine, install
 from guardrails.approval import ApprovalDesk
 from guardrails.asking import Approvals, Asker, database_label
 from guardrails.calling import call_with_plan, sql_arguments
@@ -278,6 +279,31 @@ class Guard:
         transaction = Transaction(database)
         self._transactions.add(transaction)
         return transaction
+
+    def engine(self, url: str | sa.URL | None = None, *, tool: str = "sqlalchemy") -> sa.Engine:
+        """Returns an SQLAlchemy engine whose every statement goes through this guard; see `guardrails.adapters.alchemy`.
+
+        Args:
+            url: Of this guard's own database, to say which one is meant. None: that database.
+            tool: The name under which statements are recorded.
+
+        Raises:
+            UsageError: The URL is of another database (usage.other_database): open a guard for that one.
+        """
+        return guarded_engine(self, url, tool=tool)
+
+    def async_engine(self, url: str | sa.URL | None = None, *, tool: str = "sqlalchemy") -> AsyncEngine:
+        """As `engine`, for asyncio."""
+        return guarded_async_engine(self, url, tool=tool)
+
+    def install(self, engine: sa.Engine | AsyncEngine, *, tool: str = "sqlalchemy") -> None:
+        """Puts this guard into an engine that an application has already: every statement on it is guarded from now on.
+
+        Raises:
+            UsageError: The engine is of another database (usage.other_database), or connections of it are in use
+                (usage.connections_in_use).
+        """
+        install(self, engine, tool=tool)
 
     def visible_schema(self) -> Catalog:
         """Returns the schema as far as the current session may read it; runs nothing and records nothing."""

@@ -7,12 +7,16 @@ import ipaddress
 import socket
 from pathlib import Path
 
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-__all__ = ["is_same_file", "place_of"]
+__all__ = ["is_same_database", "is_same_file", "place_of"]
 
 _DIGITS = 16
+_BACKENDS = {"mariadb": "mysql"}
+_PORTS = {"postgresql": 5432, "mysql": 3306}
+_ELSEWHERE = frozenset({"host", "hostaddr", "port", "dbname", "service", "unix_socket"})
+"""Options that lead elsewhere than the rest of the URL says."""
 _FILES = frozenset({"sqlite", "duckdb"})
 
 
@@ -33,6 +37,27 @@ def place_of(label: str) -> str:
     elif url is None or _is_here(url.host):
         parts.append(socket.gethostname())
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
+
+
+def is_same_database(label: str, url: URL) -> bool:
+    """Tells whether a URL leads to the database with a label, whatever driver, login and options it names.
+
+    Two names of one host are two databases, and so are two databases in memory.
+    """
+    try:
+        known = make_url(label)
+    except ArgumentError:
+        return False
+    backend = _BACKENDS.get(url.drivername.partition("+")[0], url.drivername.partition("+")[0])
+    if backend != known.drivername or not url.database or not known.database:
+        return False
+    if backend in _FILES:
+        return Path(url.database).is_file() and Path(url.database).absolute() == Path(known.database).absolute()
+    if _ELSEWHERE & url.query.keys():
+        return False
+    hosts = {"" if _is_here(host) else str(host).lower() for host in (url.host, known.host)}
+    ports = {port or _PORTS.get(backend) for port in (url.port, known.port)}
+    return len(hosts) == len(ports) == 1 and url.database == known.database
 
 
 def is_same_file(label: str, path: Path) -> bool:

@@ -51,6 +51,9 @@ class PostgresEngine:
         engine: Whose pool lends the connections; its driver is psycopg.
         role: The role that every statement runs as, None for the login's own.
         is_own: The pool is ours to dispose of.
+
+    Attributes:
+        server_version: As libpq has it: 150018 is 15.18.
     """
 
     dialect: DialectName = "postgres"
@@ -62,6 +65,12 @@ class PostgresEngine:
         self._is_own = is_own
         self._pid = os.getpid()
         self._catalog: Catalog | None = None
+        self.server_version = _OLDEST
+
+    @property
+    def pool(self) -> sa.Pool:
+        """Where its connections come from."""
+        return self._engine.pool
 
     @property
     def role(self) -> str | None:
@@ -76,7 +85,7 @@ class PostgresEngine:
         """
         try:
             with self._lend() as connection:
-                version = connection.info.server_version
+                version = self.server_version = connection.info.server_version
             self.catalog()
         except EngineError as error:
             raise UsageError(

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+from sqlalchemy.pool import Pool
+
 from guardrails.catalog import read_sqlite, sqlite_digest
 from guardrails.engines.base import require_rehearsable
 from guardrails.engines.failures import sqlite_failure
@@ -39,6 +41,9 @@ class Connections(Protocol):
         """Whether all plans take turns on one connection."""
         ...
 
+    @property
+    def pool(self) -> Pool | None: ...
+
     def close(self) -> None: ...
 
 
@@ -56,6 +61,11 @@ class SqliteEngine:
         self.name = name
         self._connections = connections
         self._catalog: Catalog | None = None
+
+    @property
+    def pool(self) -> Pool | None:
+        """Where its connections come from; None where each is opened anew."""
+        return self._connections.pool
 
     def checked(self) -> SqliteEngine:
         """Returns itself once the database has answered.

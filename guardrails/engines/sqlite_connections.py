@@ -26,6 +26,7 @@ class UrlConnections:
     """
 
     is_shared = False
+    pool: sa.Pool | None = None
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -61,6 +62,7 @@ class PooledConnections:
     def __init__(self, engine: sa.Engine, *, is_shared: bool) -> None:
         self._engine = engine
         self.is_shared = is_shared
+        self.pool: sa.Pool | None = engine.pool
         self._turn = threading.Lock() if is_shared else nullcontext()
 
     @contextmanager

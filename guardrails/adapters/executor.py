@@ -1,0 +1,40 @@
+"""What a driver needs of a guard, so that it stands below it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from guardrails.engines import Engine
+from guardrails.model import Catalog, Params, Result
+from guardrails.transactions import Transaction
+
+__all__ = ["Executor"]
+
+
+class Executor(Protocol):
+    """Runs statements for whoever is in session; `guardrails.Guard` is one."""
+
+    @property
+    def database(self) -> Engine:
+        """The one database that it runs them on."""
+        ...
+
+    def begin(self) -> Transaction | None:
+        """Begins a transaction; None where each change is committed by itself."""
+        ...
+
+    def visible_schema(self) -> Catalog:
+        """Returns the schema as far as the session may read it."""
+        ...
+
+    def execute(
+        self,
+        sql: str,
+        params: Params | None = None,
+        *,
+        tool: str | None = None,
+        tool_call_id: str | None = None,
+        transaction: Transaction | None = None,
+    ) -> Result:
+        """Judges, records and runs one statement."""
+        ...
