@@ -28,7 +28,7 @@ from guardrails.calling import call_with_plan, sql_arguments
 from guardrails.catalog.ledgers import without_ledgers
 from guardrails.conversation import message_entry
 from guardrails.drivers import Runner, adrive, drive
-from guardrails.engines import Engine, TransactionalEngine, is_same_file, open_engine, place_of
+from guardrails.engines import Engine, TransactionalEngine, open_engine, place_of
 from guardrails.entries import JSON
 from guardrails.errors import Denied, LedgerError, UsageError
 from guardrails.identity.agents import AgentKey
@@ -269,13 +269,11 @@ class Guard:
 
         Returns:
             The transaction, of whichever session first changes something in it. None where each change is committed by itself: on
-            MariaDB, MySQL and DuckDB, on an SQLite database with one connection or in the ledger's own file, with `joint_outcomes`.
+            MariaDB, MySQL and DuckDB, on an SQLite database with one connection, with `joint_outcomes`.
         """
         database = self.database
         if not (isinstance(database, TransactionalEngine) and database.is_transactional) or self._joint is not None:
             return None
-        if self.ledger.path is not None and is_same_file(database.name, self.ledger.path):
-            return None  # It would wait for the lock that the transaction holds.
         transaction = Transaction(database)
         self._transactions.add(transaction)
         return transaction

@@ -177,7 +177,7 @@ class Transaction:
             try:
                 work.commit()
             except GuardrailsError as error:
-                self._end(outcome_entry(self._intent, self._context(), error=error)[0])
+                self._end(self._outcome("error") | outcome_entry(self._intent, self._context(), error=error)[0])
                 raise
             self._end(self._outcome("ok") | {"rows_changed": sum(self._changed.values())})
 

@@ -123,10 +123,25 @@ class _Connection(dbapi.Connection):
         threading.Thread(target=dbapi.Connection.close, args=(self,), name="guardrails-terminate").start()
 
 
+class _AsyncCursor(dbapi.Cursor):
+    """As SQLAlchemy's asynchronous results hold it. All rows are there when a statement has run."""
+
+    __slots__ = ()
+
+    server_side = False
+
+    async def _async_soft_close(self) -> None:
+        """There is nothing to wait for."""
+
+
 class _AsyncConnection(_Connection):
     """The same inside SQLAlchemy's greenlets: whatever may take time happens in a thread."""
 
     __slots__ = ()
+
+    def cursor(self) -> _AsyncCursor:
+        self._require_open()
+        return _AsyncCursor(self)
 
     def run(self, sql: str, params: Params, *, tool: str | None = None, tool_call_id: str | None = None) -> Result:
         return _away(super().run, sql, params, tool=tool, tool_call_id=tool_call_id)
@@ -147,7 +162,12 @@ class _AsyncConnection(_Connection):
         _away(super().release, name)
 
     def close(self) -> None:
-        _away(super().close)
+        try:
+            _away(super().close)
+        except asyncio.CancelledError:
+            # The thread may never have begun.
+            self.terminate()
+            raise
 
 
 def _away(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -175,7 +195,8 @@ def _parsed(url: str | URL) -> URL:
 
 def _check_url(guard: Executor, url: URL, *, is_async: bool, is_open: bool = False) -> None:
     """Checks that a URL is of the guard's database; `is_open`: of an engine that is there already, whatever its driver."""
-    if not is_same_database(guard.database.name, url):
+    known = getattr(guard.database, "url", None) or _parsed(guard.database.name)
+    if not is_same_database(known, url):
         raise UsageError("usage.other_database", f"The guard is for {guard.database.name}.")
     if not is_async and not is_open and "+" in url.drivername and _is_async_driver(url):
         raise UsageError(

@@ -12,12 +12,12 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import types
-from sqlalchemy.dialects.mysql.base import MySQLDialect
+from sqlalchemy.dialects.mysql.base import MySQLDialect, MySQLExecutionContext
 from sqlalchemy.dialects.postgresql import JSON, JSONB
-from sqlalchemy.dialects.postgresql.base import PGDialect
+from sqlalchemy.dialects.postgresql.base import PGDialect, PGExecutionContext
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.postgresql.ranges import AbstractRange
-from sqlalchemy.dialects.sqlite.base import SQLiteDialect
+from sqlalchemy.dialects.sqlite.base import SQLiteDialect, SQLiteExecutionContext
 from sqlalchemy.engine.default import DefaultDialect
 
 from guardrails.adapters import dbapi
@@ -211,26 +211,50 @@ class _GuardedDuckdb(GuardedDialect, PGDialect):  # type: ignore[misc]
     colspecs = PGDialect.colspecs | {types.Numeric: _Numeric, types.Float: _Float}
 
 
+class _Streaming:
+    """Lets `AsyncConnection.stream` have its cursor, which is no other than usual."""
+
+    def create_server_side_cursor(self: Any) -> Any:
+        return self.create_default_cursor()
+
+
+class _SQLiteContext(_Streaming, SQLiteExecutionContext):
+    pass
+
+
+class _PostgresContext(_Streaming, PGExecutionContext):
+    pass
+
+
+class _MysqlContext(_Streaming, MySQLExecutionContext):
+    pass
+
+
 class _Asynchronous:
     """For `AsyncEngine`."""
 
     is_async = True
+    supports_server_side_cursors = True
 
 
 class _AsyncSQLite(_Asynchronous, _GuardedSQLite):  # type: ignore[misc]
     supports_statement_cache = True
+    execution_ctx_cls = _SQLiteContext
 
 
 class _AsyncPostgres(_Asynchronous, _GuardedPostgres):  # type: ignore[misc]
     supports_statement_cache = True
+    execution_ctx_cls = _PostgresContext
 
 
 class _AsyncMysql(_Asynchronous, _GuardedMysql):
     supports_statement_cache = True
+    execution_ctx_cls = _MysqlContext
 
 
 class _AsyncDuckdb(_Asynchronous, _GuardedDuckdb):  # type: ignore[misc]
     supports_statement_cache = True
+    execution_ctx_cls = _PostgresContext
 
 
 _KINDS: Mapping[str, tuple[type[GuardedDialect], type[GuardedDialect], str]] = {

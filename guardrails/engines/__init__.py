@@ -2,6 +2,6 @@
 
 from guardrails.engines.base import Engine, TransactionalEngine, Work
 from guardrails.engines.opening import open_engine
-from guardrails.engines.places import is_same_database, is_same_file, place_of
+from guardrails.engines.places import is_same_database, place_of
 
-__all__ = ["Engine", "TransactionalEngine", "Work", "is_same_database", "is_same_file", "open_engine", "place_of"]
+__all__ = ["Engine", "TransactionalEngine", "Work", "is_same_database", "open_engine", "place_of"]

@@ -66,6 +66,11 @@ class MysqlEngine:
         self.server = True, _OLDEST[True]
 
     @property
+    def url(self) -> sa.URL:
+        """Where it is, with the login."""
+        return self._lender.url
+
+    @property
     def pool(self) -> sa.Pool:
         """Where its connections come from."""
         return self._lender.pool

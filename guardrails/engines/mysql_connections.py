@@ -136,6 +136,11 @@ class Lender:
         self._pid = os.getpid()
 
     @property
+    def url(self) -> sa.URL:
+        """Where the connections lead."""
+        return self._engine.url
+
+    @property
     def pool(self) -> sa.Pool:
         """Where the connections come from."""
         return self._engine.pool

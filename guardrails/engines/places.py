@@ -10,12 +10,12 @@ from pathlib import Path
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-__all__ = ["is_same_database", "is_same_file", "place_of"]
+__all__ = ["is_same_database", "place_of"]
 
 _DIGITS = 16
 _BACKENDS = {"mariadb": "mysql"}
 _PORTS = {"postgresql": 5432, "mysql": 3306}
-_ELSEWHERE = frozenset({"host", "hostaddr", "port", "dbname", "service", "unix_socket"})
+_ELSEWHERE = frozenset({"hostaddr", "dbname", "service", "unix_socket"})
 """Options that lead elsewhere than the rest of the URL says."""
 _FILES = frozenset({"sqlite", "duckdb"})
 
@@ -39,37 +39,32 @@ def place_of(label: str) -> str:
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
 
 
-def is_same_database(label: str, url: URL) -> bool:
-    """Tells whether a URL leads to the database with a label, whatever driver, login and options it names.
+def is_same_database(known: URL, url: URL) -> bool:
+    """Tells whether two URLs lead to one database, whatever driver, login and options they name.
 
     Two names of one host are two databases, and so are two databases in memory.
     """
-    try:
-        known = make_url(label)
-    except ArgumentError:
-        return False
-    backend = _BACKENDS.get(url.drivername.partition("+")[0], url.drivername.partition("+")[0])
-    if backend != known.drivername or not url.database or not known.database:
+    backend = _backend(known)
+    if backend != _backend(url) or not url.database or not known.database:
         return False
     if backend in _FILES:
         return Path(url.database).is_file() and Path(url.database).absolute() == Path(known.database).absolute()
-    if _ELSEWHERE & url.query.keys():
+    if _ELSEWHERE & (url.query.keys() | known.query.keys()):
         return False
-    hosts = {"" if _is_here(host) else str(host).lower() for host in (url.host, known.host)}
-    ports = {port or _PORTS.get(backend) for port in (url.port, known.port)}
-    return len(hosts) == len(ports) == 1 and url.database == known.database
+    return _server(known) == _server(url) and url.database == known.database
 
 
-def is_same_file(label: str, path: Path) -> bool:
-    """Tells whether the database with a label lies in a file, and in this one."""
-    try:
-        url = make_url(label)
-    except ArgumentError:
-        return False
-    if url.drivername.partition("+")[0] not in _FILES or not url.database:
-        return False
-    database = Path(url.database)
-    return database.is_file() and path.is_file() and database.samefile(path)
+def _backend(url: URL) -> str:
+    name = url.drivername.partition("+")[0]
+    return _BACKENDS.get(name, name)
+
+
+def _server(url: URL) -> tuple[str, str]:
+    """Host and port as the driver sees them; every way to this machine by network is one."""
+    host, port = url.query.get("host") or url.host, url.query.get("port") or url.port or _PORTS.get(_backend(url))
+    named = host if isinstance(host, str) else ",".join(host or ())
+    is_network = bool(named) and not named.startswith("/") and _is_here(named)
+    return "localhost" if is_network else named.lower() if "/" not in named else named, str(port)
 
 
 def _is_here(host: str | None) -> bool:

@@ -68,6 +68,11 @@ class PostgresEngine:
         self.server_version = _OLDEST
 
     @property
+    def url(self) -> sa.URL:
+        """Where it is, with the login."""
+        return self._engine.url
+
+    @property
     def pool(self) -> sa.Pool:
         """Where its connections come from."""
         return self._engine.pool
