@@ -17,9 +17,9 @@ from langchain_openai import ChatOpenAI
 
 from guardrails import Guard, Policy, Principal
 from guardrails.demo.agents import only_loopback
-from guardrails.demo.model_server import ModelServer
 from guardrails.demo.script import Answer, Attempt, Question, next_turn
 from guardrails.integrations.langchain import guard_tools, sql_tool
+from guardrails.testing import ModelServer
 
 SHOP = """
 CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT, email TEXT);

@@ -15,9 +15,9 @@ from openai import OpenAI
 
 from guardrails import Guard, Policy, Principal
 from guardrails.demo.agents import only_loopback
-from guardrails.demo.model_server import ModelServer
 from guardrails.demo.script import Answer, Attempt, Question, next_turn
 from guardrails.integrations.openai import SqlTool
+from guardrails.testing import ModelServer
 
 SHOP = """
 CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT, email TEXT);

@@ -85,6 +85,31 @@ class Approvals:
         shown = replace(request, impact=None)
         raise ApprovalRequired(f"A person has to approve this first (request {request.id}).", request=shown)
 
+    def ask(
+        self, digest: str, judgement: flow.Judgement, asker: Asker, impact: Callable[[ApprovalTerms], Impact | None]
+    ) -> ApprovalRequest | None:
+        """Asks as `seek` does, and uses no permission: for a framework that pauses before it calls. Arguments as there.
+
+        Returns:
+            The request that waits, the same one however often it is asked; None when there is nothing to wait for, be it that a
+            permission is there, that somebody said no, or that nobody can be asked: which of them, `seek` tells.
+        """
+        if asker.emergency or self._is_permitted(digest, judgement, asker):
+            return None
+        try:
+            request = self.desk.waiting(digest, _now()) or self.desk.submit(_request(digest, judgement, asker, impact))
+            self._ask(request)
+        except Denied:
+            return None
+        return None if self._is_permitted(digest, judgement, asker) else replace(request, impact=None)
+
+    def open_request(self, digest: str, judgement: flow.Judgement, asker: Asker) -> ApprovalRequest | None:
+        """Returns the request that what was judged waits for, without asking anybody; None when it waits for none."""
+        if asker.emergency or self._is_permitted(digest, judgement, asker):
+            return None
+        request = self.desk.waiting(digest, _now())
+        return replace(request, impact=None) if request is not None else None
+
     def ask_ahead(
         self, rule: str, terms: ApprovalTerms, seconds: int, why: str, policy_digest: str, asker: Asker
     ) -> ApprovalRequest:
@@ -132,11 +157,16 @@ class Approvals:
 
     def _held(self, digest: str, judgement: flow.Judgement, asker: Asker) -> ApprovalGrant | None:
         """A yes to exactly this, or grants ahead for all rules that ask."""
+        grant = self.desk.consume(digest, _now(), requester=asker.principal.id, terms=_terms(judgement))
+        return grant or self._ahead(digest, judgement, asker)
+
+    def _is_permitted(self, digest: str, judgement: flow.Judgement, asker: Asker) -> bool:
+        return self.desk.is_approved(digest, _now()) or self._ahead(digest, judgement, asker) is not None
+
+    def _ahead(self, digest: str, judgement: flow.Judgement, asker: Asker) -> ApprovalGrant | None:
+        """Grants ahead for all rules that ask."""
         now, rules, terms = _now(), _asking_rules(judgement), _terms(judgement)
         requester, policy = asker.principal.id, judgement.decision.policy_digest
-        grant = self.desk.consume(digest, now, requester=requester, terms=terms)
-        if grant:
-            return grant
         if not rules or not terms.window_s:
             return None
         ahead = [window_digest(asker.principal, rule, policy, asker.context, asker.database) for rule in rules]

@@ -183,6 +183,7 @@ def _runtime(runtime: Runtime | None) -> dict[str, JSON]:
         "model": runtime.model,
         "conversation": runtime.conversation_id,
         "run": runtime.run_id,
+        "client": runtime.client,
     }
     return {"runtime": {name: _short(value) for name, value in told.items() if value is not None}}
 

@@ -73,7 +73,9 @@ __all__ = [
     "Spend",
     "Spent",
     "Step",
+    "approval_digest",
     "judge",
+    "judge_action",
     "run",
     "run_action",
 ]
@@ -230,6 +232,14 @@ def run(
     return (yield from _perform(judgement, plan, intent, context, scan=scan))
 
 
+def judge_action(
+    name: str, arguments: dict[str, Value], policy: BoundPolicy, principal: Principal, context: Context
+) -> Judgement:
+    """Decides about an action that is not SQL. Pure."""
+    decision = decide_action(name, arguments, policy, principal, context)
+    return Judgement(Statement(name, arguments), replace(decision, access=Access("other", (name,))))
+
+
 def run_action(
     name: str,
     arguments: dict[str, Value],
@@ -243,9 +253,8 @@ def run_action(
 
     Yields, returns and raises as `run`. The result has one column, ``value``, and one row.
     """
-    decision = decide_action(name, arguments, policy, principal, context)
-    statement = Statement(name, arguments)
-    judgement = Judgement(statement, replace(decision, access=Access("other", (name,))))
+    judgement = judge_action(name, arguments, policy, principal, context)
+    statement, decision = judgement.statement, judgement.decision
     yield Notify(Event("decide", statement, decision))
     if decision.effect == "deny":
         yield from _refuse(judgement, principal, context, {})

@@ -10,12 +10,13 @@ import asyncio
 import functools
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, cast, overload
 from weakref import WeakSet
 
 import sqlalchemy as sa
@@ -24,13 +25,14 @@ from guardrails import flow
 from guardrails.adapters.alchemy import guarded_async_engine, guarded_engine, install
 from guardrails.approval import ApprovalDesk
 from guardrails.asking import Approvals, Asker, database_label
-from guardrails.calling import call_with_plan, sql_arguments
 from guardrails.catalog.ledgers import without_ledgers
 from guardrails.conversation import message_entry
+from guardrails.decorating import Decorators, Guardable
 from guardrails.drivers import Runner, adrive, drive
 from guardrails.engines import Engine, TransactionalEngine, open_engine, place_of
 from guardrails.entries import JSON
 from guardrails.errors import Denied, LedgerError, UsageError
+from guardrails.functions import Driving, Functions
 from guardrails.identity.agents import AgentKey
 from guardrails.identity.registry import AgentRegistry
 from guardrails.impact import impact_of
@@ -40,7 +42,6 @@ from guardrails.ledger import Ledger, Private
 from guardrails.masking import MaskKeyring, mask_expression, mask_value, sqlite_functions
 from guardrails.model import (
     ApprovalRequest,
-    Catalog,
     Column,
     Context,
     Decision,
@@ -48,18 +49,19 @@ from guardrails.model import (
     Mask,
     MaskExpression,
     Params,
+    Plan,
     Principal,
     Result,
     Runtime,
     Statement,
     Value,
 )
+from guardrails.narrowing import narrowed
 from guardrails.opening import Asked, open_surroundings
-from guardrails.policy import BoundPolicy, Policy, shown_catalog, terms_of, visible
+from guardrails.policy import BoundPolicy, Policy, SeenRelation, seen, terms_of
 from guardrails.revealing import judge_reveal, run_reveal
 from guardrails.sessions import Session, Sessions
 from guardrails.sql.barriers import Placements
-from guardrails.tools import find_params_argument, find_sql_argument, is_stub, wrap
 from guardrails.transactions import Transaction
 
 __all__ = ["Guard", "Session"]
@@ -67,8 +69,6 @@ __all__ = ["Guard", "Session"]
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-P = ParamSpec("P")
-R = TypeVar("R")
 Observer = Callable[[flow.Event], None]
 
 
@@ -111,6 +111,9 @@ class Guard:
         self._sessions = Sessions(ledger, agents)
         self._running: set[asyncio.Task[Result]] = set()
         self._transactions: WeakSet[Transaction] = WeakSet()
+        steps = self._current, self._statement_flow, self._action_flow, self._run_plan, self._drive, self._adrive
+        self._functions = Functions(Driving(*steps))
+        self._decorators = Decorators(self._functions.tool_calling, self._functions.action_calling)
 
     @classmethod
     def open(
@@ -230,7 +233,9 @@ class Guard:
             self._sessions.forget(session)
 
     @contextmanager
-    def calling(self, runtime: Runtime, principal: Principal | None = None) -> Iterator[None]:
+    def calling(
+        self, runtime: Runtime, principal: Principal | None = None, *, agent_key: AgentKey | None = None
+    ) -> Iterator[None]:
         """Puts in force, for the calls inside, what an agent framework tells of a call; integrations use it.
 
         In a session it fills what the session leaves open: agent, model, conversation, purpose. Without one, a principal that the
@@ -239,6 +244,7 @@ class Guard:
         Args:
             runtime: What the framework tells.
             principal: Whom its context names; None when it names nobody.
+            agent_key: Of the agent that makes the calls, which proves itself when a session is opened here.
 
         Raises:
             IdentityError: The session is another person's (identity.principal_mismatch), or none can be opened for the principal.
@@ -252,7 +258,7 @@ class Guard:
         self._bind().require_purpose(runtime.purpose)
         if session is None and principal is not None:
             context = Context(runtime.agent, runtime.model, runtime.purpose, "", runtime.conversation_id)
-            session = self._sessions.shared(self.policy, principal, context)
+            session = self._sessions.shared(self.policy, principal, context, agent_key)
         token = self._session.set(self._sessions.refined(cast(Session, session), runtime, principal))
         try:
             yield
@@ -303,12 +309,10 @@ class Guard:
         """
         install(self, engine, tool=tool)
 
-    def visible_schema(self) -> Catalog:
-        """Returns the schema as far as the current session may read it; runs nothing and records nothing."""
+    def seen(self) -> tuple[SeenRelation, ...]:
+        """Returns what of the schema the session's principal may see, and how; runs nothing and records nothing."""
         session = self._current(is_recorded=False)
-        bound = self._bind()
-        shown = visible(bound, session.principal, session.context)
-        return shown_catalog(bound.catalog, shown)
+        return seen(self._bind(), session.principal, session.context)
 
     def execute(
         self,
@@ -381,13 +385,7 @@ class Guard:
             As `execute`. An exception of the function becomes an EngineError with the original as its cause, since a driver's
             error text may hold data.
         """
-        session = self._current(tool or function.__name__, tool_call_id)
-        sql, params = sql_arguments(arguments, sql_argument, params_argument)
-        steps = self._statement_flow(sql, params, session, is_ours=is_stub(function))
-        if is_stub(function):
-            return self._drive(steps, session, functools.partial(self._run_plan, session)).dicts()
-        call = functools.partial(call_with_plan, function, dict(arguments), sql_argument, params_argument)
-        return _value(self._drive(steps, session, lambda step: call(step.plan)))
+        return self._functions.call_tool(function, arguments, sql_argument, params_argument, tool, tool_call_id)
 
     async def acall_tool(
         self,
@@ -400,13 +398,41 @@ class Guard:
         tool_call_id: str | None = None,
     ) -> object:
         """As `call_tool`; `function` may be a coroutine function or an async generator function."""
-        session = self._current(tool or function.__name__, tool_call_id)
-        sql, params = sql_arguments(arguments, sql_argument, params_argument)
-        steps = await asyncio.to_thread(self._statement_flow, sql, params, session, is_ours=is_stub(function))
-        if is_stub(function):
-            return (await self._adrive(steps, session, functools.partial(self._run_plan, session))).dicts()
-        call = functools.partial(call_with_plan, function, dict(arguments), sql_argument, params_argument)
-        return _value(await self._adrive(steps, session, lambda step: call(step.plan)))
+        return await self._functions.acall_tool(function, arguments, sql_argument, params_argument, tool, tool_call_id)
+
+    async def arun_elsewhere(
+        self,
+        sql: str,
+        run: Callable[[Plan], Awaitable[object]],
+        *,
+        place: Mapping[str, JSON],
+        tool: str | None = None,
+        tool_call_id: str | None = None,
+    ) -> object:
+        """Has a statement run by another server, which this guard's database stands for: judged, recorded and scanned as any other.
+
+        Args:
+            sql: One statement, as the agent wrote it.
+            run: Runs the plan there and returns what came back: lists, dictionaries and plain values.
+            place: What tells that server and the way to it from others; recorded, and bound by an approval.
+            tool: Name for the ledger.
+            tool_call_id: The framework's id of the call, for the ledger.
+
+        Returns:
+            What `run` returned, scanned.
+
+        Raises:
+            As `execute`, and what `run` raises.
+        """
+        session = self._current(tool, tool_call_id)
+        steps = await asyncio.to_thread(self._statement_flow, sql, {}, session, is_ours=False, place=place)
+
+        def call(step: flow.Execute) -> Awaitable[object]:
+            if step.plan is None:
+                raise UsageError("usage.bug", "There is no plan to run.")
+            return run(step.plan)
+
+        return (await self._adrive(steps, session, call)).rows[0][0]
 
     def call_action(
         self,
@@ -426,8 +452,7 @@ class Guard:
             ApprovalRequired: A person has to approve first.
             LedgerError: The ledger could not be written.
         """
-        session = self._current(name, tool_call_id)
-        return _value(self._drive(self._action_flow(name, arguments, session), session, lambda _: function(**arguments)))
+        return self._functions.call_action(function, arguments, name, tool_call_id)
 
     async def acall_action(
         self,
@@ -438,9 +463,7 @@ class Guard:
         tool_call_id: str | None = None,
     ) -> object:
         """As `call_action`; `function` may be a coroutine function or an async generator function."""
-        session = self._current(name, tool_call_id)
-        steps = self._action_flow(name, arguments, session)
-        return _value(await self._adrive(steps, session, lambda _: function(**arguments)))
+        return await self._functions.acall_action(function, arguments, name, tool_call_id)
 
     def reveal(self, token: Value, *, column: str, reason: str) -> Value:
         """Resolves a token of a column, for a person whom the policy lets; recorded before and after.
@@ -471,42 +494,47 @@ class Guard:
         return (await self._adrive(steps, session, functools.partial(self._run_plan, session))).rows[0][0]
 
     @overload
-    def tool(self, function: Callable[P, R], /) -> Callable[P, R]: ...
+    def tool(self, function: Guardable, /) -> Guardable: ...
     @overload
     def tool(
         self, function: None = None, /, *, sql: str | None = None, name: str | None = None
-    ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
-    def tool(self, function: Callable[..., Any] | None = None, /, *, sql: str | None = None, name: str | None = None) -> Any:
-        """Decorates a function that takes SQL: sync, async and generator functions.
+    ) -> Callable[[Guardable], Guardable]: ...
+    def tool(self, function: Any = None, /, *, sql: str | None = None, name: str | None = None) -> Any:
+        """Decorates a function or method that takes SQL: sync, async and generator functions.
 
         The function receives the regenerated statement and, if it has a parameter for them (`params`), the bound values: masks
         and row filters bind some, so a function without it is refused where they hold. On a SQLite connection of its own it
         registers the masks first (`register_masks`). A function whose body is only `...` is run by the guard on its own engine,
-        under its lock-down.
+        under its lock-down. See docs/functions.md.
 
         Args:
             function: The function.
             sql: Name of the argument that holds the SQL; found by name or by the annotation `Sql` when None.
-            name: Tool name for the ledger; the function's name when None.
+            name: Tool name for rules and the ledger; the function's name when None.
 
         Raises:
-            UsageError: No argument holds SQL.
+            UsageError: No argument holds SQL, or the name is unusable or taken (``usage.tool_unguardable``).
         """
         if function is None:
-            return lambda decorated: self._decorate_sql(decorated, sql, name)
-        return self._decorate_sql(function, sql, name)
+            return lambda decorated: self._decorators.tool(decorated, sql, name)
+        return self._decorators.tool(function, sql, name)
 
-    def action(self, name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """Decorates any other agent action; `name` (such as ``email.send``) is what policy rules allow."""
+    @overload
+    def action(self, name: str, /) -> Callable[[Guardable], Guardable]: ...
+    @overload
+    def action(self, function: Guardable, /) -> Guardable: ...
+    def action(self, name: Any, /) -> Any:
+        """Decorates any other agent action; the name (such as ``email.send``) is what policy rules allow.
 
-        def decorate(function: Callable[P, R]) -> Callable[P, R]:
-            return wrap(
-                function,
-                lambda arguments: self.call_action(function, arguments, name=name),
-                lambda arguments: self.acall_action(function, arguments, name=name),
-            )
+        Without a name, as `@guard.action` alone, it is the function's own. Of a class every public method becomes an action,
+        named ``name.method``; calling an instance has the name itself. See docs/functions.md.
 
-        return decorate
+        Raises:
+            UsageError: The name is unusable or taken, or a class has no public methods (``usage.tool_unguardable``).
+        """
+        if isinstance(name, str):
+            return lambda decorated: self._decorators.action(decorated, name)
+        return self._decorators.action(name, None)
 
     @property
     def database_label(self) -> str:
@@ -536,6 +564,26 @@ class Guard:
         finally:
             self._session.reset(token)
 
+    @contextmanager
+    def offering(self, relations: Collection[str]) -> Iterator[None]:
+        """Refuses, for the statements inside, whatever names another relation, and reading the description of the schema.
+
+        A way in that offers only some tables uses it. It permits nothing that the policy does not; inside of another it narrows on.
+
+        Args:
+            relations: Keys of the relations, as `seen` gives them.
+
+        Raises:
+            UsageError: There is no session (``usage.no_session``).
+        """
+        session = self._current(is_recorded=False)
+        offered = frozenset(relations) if session.offered is None else session.offered.intersection(relations)
+        token = self._session.set(replace(session, offered=offered))
+        try:
+            yield
+        finally:
+            self._session.reset(token)
+
     def request_window(self, rule: str, *, seconds: int, reason: str) -> ApprovalRequest:
         """Asks for a grant ahead: for whatever a rule asks approval for, in this session's name, for a time.
 
@@ -557,6 +605,46 @@ class Guard:
         if terms is None:
             raise Denied("approval.window", "No rule with this id asks for approval.")
         return self._approvals.ask_ahead(rule, terms, seconds, reason.strip(), self.policy.digest, self._asker(self._current()))
+
+    def request_approval(
+        self, sql: str, params: Params | None = None, *, tool: str | None = None, runs_here: bool = True, is_asked: bool = True
+    ) -> ApprovalRequest | None:
+        """Asks ahead for what `execute` or `call_tool` would ask for, running nothing and using no yes; frameworks that pause need it.
+
+        Args:
+            sql: The statement.
+            params: Its bound values.
+            tool: Name of the tool through which it comes.
+            runs_here: Whether it runs on the guard's own engine; False for a function that runs SQL itself.
+            is_asked: Whether the request is filed, and the channel asked, where nobody has asked yet.
+
+        Returns:
+            The request that it waits for; None when there is nothing to wait for: then running it tells how it ends.
+
+        Raises:
+            UsageError: No session is active.
+        """
+        session = self._current(tool)
+        judgement = self._judge(Statement(sql, params or {}, self.database.dialect), session, is_ours=runs_here)
+        return self._requested(judgement, session, self._database(), is_asked=is_asked)
+
+    def request_action_approval(
+        self, name: str, arguments: Mapping[str, Any], *, is_asked: bool = True
+    ) -> ApprovalRequest | None:
+        """As `request_approval`, for what `call_action` would ask for."""
+        session = self._current(name)
+        judgement = flow.judge_action(name, dict(arguments), self._bind(), session.principal, session.context)
+        return self._requested(judgement, session, {}, is_asked=is_asked)
+
+    def _requested(
+        self, judgement: flow.Judgement, session: Session, database: dict[str, JSON], *, is_asked: bool
+    ) -> ApprovalRequest | None:
+        if judgement.decision.effect != "approve":
+            return None
+        digest, asker = flow.approval_digest(judgement, session.principal, session.context, database), self._asker(session)
+        if not is_asked:
+            return self._approvals.open_request(digest, judgement, asker)
+        return self._approvals.ask(digest, judgement, asker, functools.partial(impact_of, self.database, judgement.plan))
 
     def note(self, role: str, text: str, *, tool: str | None = None, tool_call_id: str | None = None) -> None:
         """Records one message of the conversation that the session is part of; its text is committed to, and kept if asked for.
@@ -644,18 +732,27 @@ class Guard:
         who = session.principal, session.context
         # A tool's own connection has no settings of ours.
         placements = self._placements(bound) if is_ours else None
-        return flow.judge(
+        judgement = flow.judge(
             statement, bound.catalog, bound, *who, self.mask_sql, placements=placements, is_cross_checked=self._crosscheck
         )
+        return judgement if session.offered is None else narrowed(judgement, session.offered)
 
-    def _statement_flow(self, sql: str, params: Params | None, session: Session, *, is_ours: bool = True) -> flow.Flow:
+    def _statement_flow(
+        self,
+        sql: str,
+        params: Params | None,
+        session: Session,
+        is_ours: bool = True,
+        *,
+        place: Mapping[str, JSON] = MappingProxyType({}),
+    ) -> flow.Flow:
         statement = Statement(sql, params if params is not None else {}, self.database.dialect)
         judgement = self._judge(statement, session, is_ours=is_ours)
         context, transaction = session.context, session.transaction
         if transaction is not None and judgement.plan is not None:
             append = functools.partial(self._append, session)
             context = transaction.enter(session.principal, context, judgement.decision, append)
-        return flow.run(judgement, session.principal, context, self._database(), scan=self._scan)
+        return flow.run(judgement, session.principal, context, self._database() | dict(place), scan=self._scan)
 
     def _engine_of(self, session: Session | None) -> Engine:
         """The database, as the session's transaction sees it where there is one."""
@@ -734,26 +831,9 @@ class Guard:
         require_valid = functools.partial(self._sessions.require_valid, session)
         return Asker(session.principal, session.context, self._database(), session.emergency, require_valid)
 
-    def _decorate_sql(self, function: Callable[P, R], sql: str | None, name: str | None) -> Callable[P, R]:
-        sql_argument = sql or find_sql_argument(function)
-        options: dict[str, Any] = {
-            "sql_argument": sql_argument,
-            "params_argument": find_params_argument(function),
-            "tool": name or function.__name__,
-        }
-        return wrap(
-            function,
-            lambda arguments: self.call_tool(function, arguments, **options),
-            lambda arguments: self.acall_tool(function, arguments, **options),
-        )
-
 
 def _begins(step: flow.Step) -> bool:
     """Tells whether something starts with a step, as opposed to being told how it ended."""
     return isinstance(step, (flow.SeekApproval, flow.Spend, flow.Lookup)) or (
         isinstance(step, flow.Append) and step.entry["type"] == "intent"
     )
-
-
-def _value(result: Result) -> object:
-    return result.rows[0][0]

@@ -33,8 +33,8 @@ _MOST_SHARED = 1000
 class Session:
     """Who acts, through what, and why: in force for everything called inside `Guard.session`. Its key signs what it records.
 
-    `emergency` says why the glass is broken, empty when it is not. `transaction` is the one that statements run in, None where each has
-    its own.
+    `emergency` says why the glass is broken, empty when it is not. `offered` are the relations that statements may name, None when
+    only the policy decides. `transaction` is the one that statements run in, None where each has its own.
     """
 
     principal: Principal
@@ -43,6 +43,7 @@ class Session:
     key: SessionKey
     subjects: tuple[str, ...] = ()
     emergency: str = ""
+    offered: frozenset[str] | None = None
     transaction: Transaction | None = None
 
 
@@ -100,7 +101,7 @@ class Sessions:
         self._ledger.bind(settled.session_id, key)
         return Session(principal, settled, ProbeBudget(), key, tuple(dict.fromkeys((principal.id, *subjects))))
 
-    def shared(self, policy: Policy, principal: Principal, context: Context) -> Session:
+    def shared(self, policy: Policy, principal: Principal, context: Context, agent_key: AgentKey | None = None) -> Session:
         """Returns the session of calls that bring their principal along: one for each principal, agent, purpose and conversation.
 
         The least recently used ones are let go of when there are too many.
@@ -108,13 +109,14 @@ class Sessions:
         Raises:
             IdentityError: As `make`.
         """
-        asked = (policy.digest, context.agent, context.model, context.purpose, context.conversation_id, principal.id)
+        shown = agent_key.fingerprint if agent_key is not None else None
+        asked = (policy.digest, context.agent, shown, context.model, context.purpose, context.conversation_id, principal.id)
         with self._lock:
             known = self._shared.pop(asked, None)
             if known is not None and known[0] == principal:
                 self._shared[asked] = known
                 return known[1]
-        made = self.make(policy, principal, context)
+        made = self.make(policy, principal, context, agent_key=agent_key)
         with self._lock:
             while len(self._shared) >= _MOST_SHARED:
                 _, (_, oldest) = self._shared.popitem(last=False)

@@ -89,7 +89,7 @@ def install(guard: Executor, engine: sa.Engine | AsyncEngine, *, tool: str = "sq
     sync = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
     before = sync.pool
     if isinstance(sync.dialect, GuardedDialect):
-        if getattr(sync.dialect, "guard", None) is not guard:
+        if sync.dialect.guard is not guard:
             raise UsageError("usage.input_invalid", "The engine has another guard already.")
         return
     if hasattr(sync, "_proxied"):
@@ -175,8 +175,7 @@ def _away(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
 
 
 def _engine(guard: Executor, tool: str, *, is_async: bool, is_autocommit: bool = False) -> sa.Engine:
-    dialect: Any = dialect_for(guard.database, is_async=is_async, names=guard.visible_schema)
-    dialect.guard = guard
+    dialect: Any = dialect_for(guard, is_async=is_async)
     kind = _AsyncConnection if is_async else _Connection
 
     def connect() -> Any:

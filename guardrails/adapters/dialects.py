@@ -21,9 +21,9 @@ from sqlalchemy.dialects.sqlite.base import SQLiteDialect, SQLiteExecutionContex
 from sqlalchemy.engine.default import DefaultDialect
 
 from guardrails.adapters import dbapi
+from guardrails.adapters.executor import Executor
 from guardrails.adapters.reflection import Reflection
 from guardrails.adapters.styles import as_params, as_written
-from guardrails.engines import Engine
 from guardrails.errors import UsageError
 
 __all__ = ["GuardedDialect", "dialect_for"]
@@ -265,24 +265,24 @@ _KINDS: Mapping[str, tuple[type[GuardedDialect], type[GuardedDialect], str]] = {
 }
 
 
-def dialect_for(database: Engine, *, is_async: bool, names: Callable[[], Any]) -> GuardedDialect:
+def dialect_for(guard: Executor, *, is_async: bool) -> GuardedDialect:
     """Returns a dialect over the guard's driver.
 
     Args:
-        database: The guard's.
+        guard: The guard.
         is_async: For an `AsyncEngine`.
-        names: Gives the schema as far as whoever is in session may read it.
 
     Raises:
         UsageError: SQLAlchemy has no dialect for the database (usage.database_unsupported).
     """
+    database = guard.database
     found = _KINDS.get(database.dialect)
     if found is None:
         raise UsageError("usage.database_unsupported", f"There is no engine of SQLAlchemy's for {database.dialect}.")
     sync, asynchronous, paramstyle = found
     kind: Any = asynchronous if is_async else sync
     made: Any = kind(dbapi=dbapi, paramstyle=paramstyle)
-    made.visible_schema = names
+    made.guard = guard
     if isinstance(made, _GuardedMysql):
         _describe_mysql(made, *getattr(database, "server", (True, (10, 5))))
     version = getattr(database, "server_version", None)

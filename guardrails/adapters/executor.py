@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from guardrails.engines import Engine
-from guardrails.model import Catalog, Params, Result
+from guardrails.model import Params, Result
+from guardrails.policy import SeenRelation
 from guardrails.transactions import Transaction
 
 __all__ = ["Executor"]
@@ -23,8 +24,8 @@ class Executor(Protocol):
         """Begins a transaction; None where each change is committed by itself."""
         ...
 
-    def visible_schema(self) -> Catalog:
-        """Returns the schema as far as the session may read it."""
+    def seen(self) -> tuple[SeenRelation, ...]:
+        """Returns what of the schema the session may read."""
         ...
 
     def execute(

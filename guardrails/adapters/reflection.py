@@ -7,7 +7,6 @@ Defaults, comments, CHECK conditions and definitions of views are not told: they
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,18 +15,25 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.exc import NoSuchTableError
 
-from guardrails.model import Catalog, Column, Relation
+from guardrails.adapters.executor import Executor
+from guardrails.model import Column, Constraint
+from guardrails.policy import SeenRelation
 
 __all__ = ["Reflection"]
 
 _TYPE = re.compile(r"(?P<name>[a-z_][a-z_0-9 ]*)(?:\((?P<arguments>[^()]*)\)(?P<rest>[a-z ]*))?(?P<array>(?:\[\])*)\Z")
+_OTHERS = frozenset({"view", "materialized_view", "foreign_table"})
 _STRINGS = re.compile(r"'((?:[^']|'')*)'")
 
 
 class Reflection(DefaultDialect):
-    """What a dialect is asked about the schema. `visible_schema` gives it as far as whoever is in session may read it."""
+    """What a dialect is asked about the schema.
 
-    visible_schema: Callable[[], Catalog]
+    Attributes:
+        guard: Tells what of it whoever is in session may read.
+    """
+
+    guard: Executor
 
     get_multi_columns = DefaultDialect.get_multi_columns
     get_multi_pk_constraint = DefaultDialect.get_multi_pk_constraint
@@ -41,23 +47,24 @@ class Reflection(DefaultDialect):
     has_index = DefaultDialect.has_index
 
     def get_schema_names(self, connection: Any, **kw: Any) -> list[str]:
-        catalog = self.visible_schema()
-        return sorted({catalog.default_schema} | {relation.schema for relation in catalog.relations.values()})
+        return sorted({self._default_schema()} | {s.relation.schema for s in self.guard.seen()})
 
     def has_schema(self, connection: Any, schema_name: str, **kw: Any) -> bool:
         return schema_name in self.get_schema_names(connection)
 
     def get_table_names(self, connection: Any, schema: str | None = None, **kw: Any) -> list[str]:
-        return [r.name for r in self._relations(schema) if not _is_view(r)]
+        # SQLite's virtual tables are tables to SQLAlchemy.
+        others = _OTHERS - {"foreign_table"} if self.name == "sqlite" else _OTHERS
+        return [s.relation.name for s in self._relations(schema) if s.relation.kind not in others]
 
     def get_view_names(self, connection: Any, schema: str | None = None, **kw: Any) -> list[str]:
-        return [r.name for r in self._relations(schema) if r.kind == "view"]
+        return self._names(schema, "view")
 
     def get_materialized_view_names(self, connection: Any, schema: str | None = None, **kw: Any) -> list[str]:
-        return [r.name for r in self._relations(schema) if r.kind == "materialized_view"]
+        return self._names(schema, "materialized_view")
 
     def get_foreign_table_names(self, connection: Any, schema: str | None = None, **kw: Any) -> list[str]:
-        return [r.name for r in self._relations(schema) if r.kind == "foreign_table"]
+        return self._names(schema, "foreign_table")
 
     def get_temp_table_names(self, connection: Any, schema: str | None = None, **kw: Any) -> list[str]:
         return []
@@ -81,32 +88,33 @@ class Reflection(DefaultDialect):
         return False
 
     def has_table(self, connection: Any, table_name: str, schema: str | None = None, **kw: Any) -> bool:
-        return any(r.name == table_name for r in self._relations(schema))
+        return any(s.relation.name == table_name for s in self._relations(schema))
 
     def get_columns(self, connection: Any, table_name: str, schema: str | None = None, **kw: Any) -> list[Any]:
-        relation = self._relation(table_name, schema)
-        return [self._column(relation, column) for column in relation.columns]
+        seen = self._relation(table_name, schema)
+        return [self._column(seen, column.column) for column in seen.columns]
 
     def get_pk_constraint(self, connection: Any, table_name: str, schema: str | None = None, **kw: Any) -> Any:
         return {"constrained_columns": list(self._relation(table_name, schema).primary_key), "name": None}
 
     def get_foreign_keys(self, connection: Any, table_name: str, schema: str | None = None, **kw: Any) -> list[Any]:
-        catalog, relation = self.visible_schema(), self._relation(table_name, schema)
+        shown, default = {s.key: s for s in self.guard.seen()}, self._default_schema()
         found: list[Any] = []
-        for constraint in relation.constraints:
-            if constraint.kind == "foreign" and constraint.refers_to in catalog.relations:
-                referred = catalog.relations[constraint.refers_to]
-                is_named = schema is not None or referred.schema != catalog.default_schema
-                found.append(
-                    {
-                        "name": None,
-                        "constrained_columns": list(constraint.columns),
-                        "referred_schema": referred.schema if is_named else None,
-                        "referred_table": referred.name,
-                        "referred_columns": list(constraint.referred),
-                        "options": {},
-                    }
-                )
+        for constraint in _constraints(self._relation(table_name, schema), "foreign"):
+            referred = shown.get(constraint.refers_to)
+            if referred is None or not _names_of(referred).issuperset(constraint.referred):
+                continue
+            is_named = schema is not None or referred.relation.schema != default
+            found.append(
+                {
+                    "name": None,
+                    "constrained_columns": list(constraint.columns),
+                    "referred_schema": referred.relation.schema if is_named else None,
+                    "referred_table": referred.relation.name,
+                    "referred_columns": list(constraint.referred),
+                    "options": {},
+                }
+            )
         return found
 
     def get_indexes(self, connection: Any, table_name: str, schema: str | None = None, **kw: Any) -> list[Any]:
@@ -115,10 +123,10 @@ class Reflection(DefaultDialect):
         return []
 
     def get_unique_constraints(self, connection: Any, table_name: str, schema: str | None = None, **kw: Any) -> list[Any]:
-        relation = self._relation(table_name, schema)
-        key = tuple(sorted(relation.primary_key))
-        plain = (c for c in relation.constraints if c.kind == "unique" and c.is_plain and c.columns != key)
-        return [{"name": None, "column_names": list(c.columns)} for c in plain]
+        seen = self._relation(table_name, schema)
+        key = tuple(sorted(seen.primary_key))
+        unique = (c for c in _constraints(seen, "unique") if c.is_plain and c.columns != key)
+        return [{"name": None, "column_names": list(c.columns)} for c in unique]
 
     def get_check_constraints(self, connection: Any, table_name: str, schema: str | None = None, **kw: Any) -> list[Any]:
         self._relation(table_name, schema)
@@ -137,28 +145,33 @@ class Reflection(DefaultDialect):
         self._relation(view_name, schema)
         return ""
 
-    def _relations(self, schema: str | None) -> Iterator[Relation]:
-        catalog = self.visible_schema()
-        wanted = catalog.default_schema if schema is None else schema
-        return (r for _, r in sorted(catalog.relations.items()) if r.schema == wanted)
+    def _default_schema(self) -> str:
+        return self.guard.database.catalog().default_schema
 
-    def _relation(self, name: str, schema: str | None) -> Relation:
-        for relation in self._relations(schema):
-            if relation.name == name:
-                return relation
+    def _relations(self, schema: str | None) -> list[SeenRelation]:
+        wanted = self._default_schema() if schema is None else schema
+        return sorted((s for s in self.guard.seen() if s.relation.schema == wanted), key=lambda s: s.relation.name)
+
+    def _names(self, schema: str | None, kind: str) -> list[str]:
+        return [s.relation.name for s in self._relations(schema) if s.relation.kind == kind]
+
+    def _relation(self, name: str, schema: str | None) -> SeenRelation:
+        for seen in self._relations(schema):
+            if seen.relation.name == name:
+                return seen
         raise NoSuchTableError(f"{schema}.{name}" if schema else name)
 
-    def _column(self, relation: Relation, column: Column) -> dict[str, Any]:
+    def _column(self, seen: SeenRelation, column: Column) -> dict[str, Any]:
         described: dict[str, Any] = {
             "name": column.name,
             "type": self._type(column),
-            "nullable": column.is_nullable and column.name not in relation.primary_key,
+            "nullable": column.is_nullable and column.name not in seen.primary_key,
             "default": None,
             "autoincrement": "auto",
             "comment": None,
         }
-        if column.name in relation.primary_key:
-            described["primary_key"] = relation.primary_key.index(column.name) + 1
+        if column.name in seen.primary_key:
+            described["primary_key"] = seen.primary_key.index(column.name) + 1
         return described
 
     def _type(self, column: Column) -> Any:
@@ -177,8 +190,14 @@ class Reflection(DefaultDialect):
         return postgresql.ARRAY(made) if found["array"] else made
 
 
-def _is_view(relation: Relation) -> bool:
-    return relation.kind in ("view", "materialized_view")
+def _names_of(seen: SeenRelation) -> frozenset[str]:
+    return frozenset(column.column.name for column in seen.columns)
+
+
+def _constraints(seen: SeenRelation, kind: str) -> list[Constraint]:
+    """Those of which every column is seen."""
+    names = _names_of(seen)
+    return [c for c in seen.relation.constraints if c.kind == kind and names.issuperset(c.columns)]
 
 
 def _sqlite_type(dialect: Any, declared: str) -> Any:

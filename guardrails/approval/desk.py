@@ -141,6 +141,10 @@ class ApprovalDesk:
                 self.store.settle(spent[0], "used", now)
             raise
 
+    def is_approved(self, digest: str, now: int) -> bool:
+        """Tells whether the store has a yes to this digest that nobody has used, and uses none: whether it counts, `consume` says."""
+        return self._stands(digest, now)
+
     def windows(
         self, digest: str, now: int, *, requester: str | None = None, terms: ApprovalTerms | None = None
     ) -> ApprovalGrant | None:

@@ -57,26 +57,44 @@ class TokenOptions:
             return None
         if self.token_file == "-" and is_stdin_taken:  # noqa: S105 - a place
             raise UsageError("usage.input_invalid", "The token and the statements cannot both come from standard input.")
-        if not self.audience or bool(self.issuer) == bool(self.trust_domain):
-            raise UsageError("usage.input_invalid", "A token needs --audience, and --issuer or --trust-domain with --bundle.")
-        if bool(self.trust_domain) != bool(self.bundle) or (self.trust_domain and self.jwks_url):
-            raise UsageError("usage.input_invalid", "--trust-domain and --bundle go together, without --jwks-url.")
-        token = _read(self.token_file)
-        if self.trust_domain and self.bundle:
-            return SpiffeVerifier(self.trust_domain, self.audience, bundle=self.bundle).principal(token)
-        return self._verifier().principal(token, thumbprint=thumbprint)
+        self._require_verifiable()
+        return self.principal_of(_read(self.token_file), thumbprint=thumbprint)
 
-    def _verifier(self) -> JwtVerifier:
+    def principal_of(self, token: str, *, thumbprint: str | None = None) -> Principal:
+        """Returns the principal of a token that comes from elsewhere than the file.
+
+        Raises:
+            UsageError: The options do not go together (usage.input_invalid).
+            IdentityError: The token is not accepted.
+        """
+        self._require_verifiable()
+        if self.trust_domain and self.bundle:
+            return SpiffeVerifier(self.trust_domain, self.audience or "", bundle=self.bundle).principal(token)
+        return self.verifier().principal(token, thumbprint=thumbprint)
+
+    def verifier(self, audience: str | None = None) -> JwtVerifier:
+        """Returns what verifies tokens of the issuer, for `audience` or the one that the options name.
+
+        Raises:
+            UsageError: There is no issuer or no audience (usage.input_invalid).
+            IdentityError: What the issuer publishes of itself cannot be read (identity.key_unknown).
+        """
         options: dict[str, Any] = {
             "kind": self.kind,
             "clients": self.clients,
             "subject_claim": self.subject_claim,
             "groups_claim": self.groups_claim,
         }
-        issuer, audience = self.issuer or "", self.audience or ""
+        issuer, named = self.issuer or "", audience or self.audience or ""
         if self.jwks_url:
-            return JwtVerifier(issuer, audience, jwks_url=self.jwks_url, **options)
-        return JwtVerifier.discover(issuer, audience, **options)
+            return JwtVerifier(issuer, named, jwks_url=self.jwks_url, **options)
+        return JwtVerifier.discover(issuer, named, **options)
+
+    def _require_verifiable(self) -> None:
+        if not self.audience or bool(self.issuer) == bool(self.trust_domain):
+            raise UsageError("usage.input_invalid", "A token needs --audience, and --issuer or --trust-domain with --bundle.")
+        if bool(self.trust_domain) != bool(self.bundle) or (self.trust_domain and self.jwks_url):
+            raise UsageError("usage.input_invalid", "--trust-domain and --bundle go together, without --jwks-url.")
 
 
 def asking_principal(

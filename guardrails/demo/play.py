@@ -10,7 +10,6 @@ from importlib.resources import files
 from pathlib import Path
 
 from guardrails.demo.agents import MODEL, Agent, build_agent, only_loopback
-from guardrails.demo.model_server import ModelServer
 from guardrails.demo.scenes import LEAD, SCENES, AgentKind, Scene
 from guardrails.demo.script import next_turn
 from guardrails.demo.shop import build_shop
@@ -21,6 +20,7 @@ from guardrails.ledger import Ledger
 from guardrails.ledger.merkle import leaf_hash
 from guardrails.ledger.verify import verify
 from guardrails.model import Principal
+from guardrails.testing import ModelServer
 
 __all__ = ["play"]
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Answer", "Attempt", "Conversation", "Question", "ToolCall", "Turn", "next_turn", "refusal_code"]
+from guardrails.testing import Conversation, ToolCall, Turn, refusal_code
+
+__all__ = ["Answer", "Attempt", "Question", "next_turn"]
 
 Reaction = Literal["always", "refused", "answered"]
-_REFUSAL = re.compile(r"Refused \(([a-z_.]+)\)")
 _UNSCRIPTED = "I have nothing to say to that."
 
 
@@ -51,38 +52,6 @@ class Question:
     answers: tuple[Answer, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Conversation:
-    """What a request to the model shows of the conversation, whatever wire format it came in.
-
-    Args:
-        question: The last message of the person.
-        results: The tool results after it, in order.
-        tools: The names of the tools on offer.
-    """
-
-    question: str
-    results: tuple[str, ...] = ()
-    tools: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """A call that the model asks for; `id` is the same for the same place in the same scene."""
-
-    id: str
-    name: str
-    arguments: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """The model's next turn: a text, and a tool call unless it is the final one."""
-
-    text: str
-    call: ToolCall | None = None
-
-
 def next_turn(questions: Iterable[Question], conversation: Conversation) -> Turn:
     """Returns what the model says next. Pure: the same conversation gives the same turn."""
     question = next((q for q in questions if q.text == conversation.question), None)
@@ -97,14 +66,9 @@ def next_turn(questions: Iterable[Question], conversation: Conversation) -> Turn
         sql = attempt.sql if attempt.sql is not None else _order_in(last)
         if sql and conversation.tools:
             number = len(conversation.results) + 1
-            return Turn(attempt.says, ToolCall(f"call_{_slug(question.text)}_{number}", conversation.tools[0], {"sql": sql}))
+            call = ToolCall(f"call_{_slug(question.text)}_{number}", conversation.tools[0], {"sql": sql})
+            return Turn(attempt.says, (call,))
     return Turn(_answer(question.answers, last))
-
-
-def refusal_code(result: str) -> str | None:
-    """Returns the code when a tool's result is the guard's refusal, else None."""
-    found = _REFUSAL.match(result)
-    return found.group(1) if found else None
 
 
 def _next_position(attempts: Sequence[Attempt], start: int, reaction: Reaction) -> int:

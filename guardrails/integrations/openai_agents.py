@@ -1,214 +1,101 @@
-"""The OpenAI Agents SDK's own pause: a statement that needs a person interrupts the run, whose state goes on when somebody has answered.
+"""The OpenAI Agents SDK: tools, agents and MCP servers whose calls go through a guard.
 
-    tools = PausingTools(guard)
-    agent = Agent("bot", tools=tools.tools)
-    result = await Runner.run(agent, "…")
+    agent = Agent("bot", tools=[sql_tool(guard), *guard_tools(guard, [refund, send_mail])])
+    result = await Runner.run(agent, "…", context={"principal": ana})
     while result.interruptions:
-        state, waiting = result.to_state(), tools.waiting(result)     # both can be kept: `state.to_json()`, and a dictionary of text
-        …                                                             # until somebody has answered in the console
-        if tools.proceed(state, waiting):
+        state = result.to_state()                  # can be kept: `state.to_json()`
+        …                                          # until somebody has answered in the console
+        if proceed(state):
             result = await Runner.run(agent, state)
 
-To the SDK a call that goes on is approved, which is not enough for the guard: what nobody has approved in the store does not run (see
-`guardrails.integrations._pausing`). The SDK asks before a call whether it needs approval, and the request is filed then. Where the answer
-is there already, from a grant ahead or a yes that was not used yet, the statement runs at that moment and the call hands its rows over.
+A refusal reaches the model as the tool's output, so that it repairs its query. A statement for which the policy wants a person interrupts
+the run as any tool with `needs_approval` does, and its request is filed. To the SDK a call that goes on is approved; to the guard that
+says nothing: what nobody has approved in the store does not run (see `guardrails.integrations._pausing`).
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
 
-from pydantic import ValidationError
-
-from guardrails.errors import ApprovalRequired, GuardrailsError, UsageError
+from guardrails.errors import UsageError
 from guardrails.guard import Guard
-from guardrails.integrations._query import query_function
-from guardrails.integrations._toolbox import (
-    QUERY_TOOL,
-    GuardedFunction,
-    Reply,
-    SqlArgument,
-    Toolbox,
-    refusal_text,
-    reply_text,
-    sql_argument_of,
-)
-from guardrails.tools import find_params_argument
+from guardrails.integrations._toolbox import QUERY_TOOL, SqlArgument, query_description
 
 try:
-    from agents import FunctionTool, RunContextWrapper, RunResult, RunResultStreaming, RunState
-    from agents.items import ToolApprovalItem
-    from agents.tool_context import ToolContext
+    from agents import FunctionTool, function_tool
 except ModuleNotFoundError as missing:
     raise UsageError(
-        "usage.extra_missing", "Pausing a run needs openai-agents.", hint="Install guardrails-sql[openai-agents]."
+        "usage.extra_missing", "This needs the package openai-agents.", hint="Install guardrails-sql[openai-agents]."
     ) from missing
 
-__all__ = ["PausingTools"]
+from guardrails.integrations._openai_agents_agent import GuardedAgent, guard_agent
+from guardrails.integrations._openai_agents_guardrails import GuardrailPair, tool_guardrails
+from guardrails.integrations._openai_agents_pausing import open_requests, proceed
+from guardrails.integrations._openai_agents_tool import GuardedTool, guarded_tool
 
-_MOST_KEPT = 1000
+__all__ = [
+    "GuardedAgent",
+    "GuardrailPair",
+    "guard_agent",
+    "guard_tools",
+    "open_requests",
+    "proceed",
+    "sql_tool",
+    "tool_guardrails",
+]
 
 
-class PausingTools:
-    """Guarded functions as tools that pause the run; the ready-made one, which takes the model's SQL, unless functions are given.
+def guard_tools(
+    guard: Guard, tools: Iterable[FunctionTool | Callable[..., object]], *, sql_argument: SqlArgument = None
+) -> list[FunctionTool]:
+    """Returns the SDK's own tools, whose calls go through the guard.
 
-    A tool with input guardrails of its own is never tried before them; it does not pause, and tells the model that the statement waits.
-    Neither do actions that are not SQL.
+    Name, description, argument schema and its strictness, `is_enabled`, timeouts, guardrails and the tool's own `needs_approval` stay.
+    A tool with an argument that holds SQL receives the regenerated statement; one whose body is only `...` is not called: the guard runs
+    the statement on its own engine. Every other tool is an action of the tool's name, which the policy has to allow.
 
     Args:
-        guard: What they go through, opened without a channel that waits; a session must be active while the agent runs.
-        functions: Functions with type hints, sync or async.
-        sql_argument: The argument that holds SQL, or by function name; found by its usual names when None.
-        name: The ready-made tool's name.
+        guard: What they go through; a session is active while the agent runs, or the run's context has a `principal`.
+        tools: Made by `function_tool` or by hand, or plain functions, which `function_tool` describes. They are left as they are; one
+            that goes through this guard already is returned itself.
+        sql_argument: The argument that holds SQL, or by tool name; found by its usual names when None.
 
     Raises:
-        UsageError: A function cannot be described or guarded, or two have the same name.
+        UsageError: A tool cannot be guarded: it is no function tool, it runs an agent, or two have the same name.
     """
-
-    def __init__(
-        self,
-        guard: Guard,
-        functions: Iterable[Callable[..., object]] = (),
-        *,
-        sql_argument: SqlArgument = None,
-        name: str = QUERY_TOOL,
-    ) -> None:
-        self._guard = guard
-        self._tried = _Tried()
-        given = list(functions)
-        guarded = [GuardedFunction(guard, function, sql_argument) for function in given]
-        statements = [_statement_of(*pair, sql_argument) for pair in zip(guarded, given, strict=True)]
-        if not given:
-            guarded, statements = [query_function(guard, name, None)], [("sql", None)]
-        toolbox = Toolbox(guarded)
-        self.tools: list[FunctionTool] = [
-            _Tool(guard, toolbox, function, statement, self._tried).made
-            for function, statement in zip(guarded, statements, strict=True)
-        ]
-
-    def waiting(self, result: RunResult | RunResultStreaming) -> dict[str, str]:
-        """Returns the requests that an interrupted run waits for, by the ids of its calls."""
-        found = {_call_id(item): self._tried.request(result.context_wrapper, _call_id(item)) for item in result.interruptions}
-        return {call_id: request_id for call_id, request_id in found.items() if request_id}
-
-    def proceed(self, state: RunState[Any, Any], waiting: Mapping[str, str]) -> bool:
-        """Lets the calls go on whose requests are answered, whatever the answer; a no becomes a refusal that the model reads.
-
-        Args:
-            state: Of the interrupted run.
-            waiting: As `waiting` returned it.
-
-        Returns:
-            Whether the run can go on: at least one call can, or somebody else's interruption has to be dealt with.
-        """
-        ours = [item for item in state.get_interruptions() if _call_id(item) in waiting]
-        answered = [item for item in ours if self._is_answered(waiting[_call_id(item)])]
-        for item in answered:
-            state.approve(item)
-        return bool(answered)
-
-    def _is_answered(self, request_id: str) -> bool:
-        return all(request.id != request_id for request in self._guard.pending())
+    made = [_guarded(guard, tool, sql_argument) for tool in tools]
+    if len({tool.name for tool in made}) != len(made):
+        raise UsageError("usage.input_invalid", "Two tools have the same name.")
+    return made
 
 
-class _Tried:
-    """What came of calls that were tried when the SDK asked, by run and call; a run is known by its own count of usage."""
+def sql_tool(guard: Guard, *, name: str = QUERY_TOOL, description: str | None = None) -> FunctionTool:
+    """Returns a ready-made tool with one argument, the SQL, which the guard runs on its own engine.
 
-    def __init__(self) -> None:
-        # The count is kept too, so that its identity is not another's while the entry is there.
-        self._replies: dict[tuple[int, str], tuple[object, Reply]] = {}
-        self._requests: dict[tuple[int, str], tuple[object, str]] = {}
-
-    def keep_reply(self, context: RunContextWrapper[Any], call_id: str, reply: Reply) -> None:
-        _bounded(self._replies)[id(context.usage), call_id] = (context.usage, reply)
-
-    def keep_request(self, context: RunContextWrapper[Any], call_id: str, request_id: str) -> None:
-        _bounded(self._requests)[id(context.usage), call_id] = (context.usage, request_id)
-
-    def take_reply(self, context: RunContextWrapper[Any], call_id: str) -> Reply | None:
-        found = self._replies.pop((id(context.usage), call_id), None)
-        return found[1] if found else None
-
-    def request(self, context: RunContextWrapper[Any], call_id: str) -> str | None:
-        found = self._requests.get((id(context.usage), call_id))
-        return found[1] if found else None
+    Args:
+        guard: What it goes through.
+        name: What the model calls it.
+        description: What the model reads about it; says what database it is when None.
+    """
+    said = description if description is not None else query_description(guard)
+    described = function_tool(_query, name_override=name, description_override=said)
+    return GuardedTool(guard, described, None, function=_query).made()
 
 
-class _Tool:
-    """One function as the SDK's tool."""
-
-    def __init__(
-        self,
-        guard: Guard,
-        toolbox: Toolbox,
-        function: GuardedFunction,
-        statement: tuple[str, str | None] | None,
-        tried: _Tried,
-    ) -> None:
-        self._guard = guard
-        self._toolbox = toolbox
-        self._function = function
-        self._statement = statement
-        self._tried = tried
-        definition = function.definition
-        self.made = FunctionTool(
-            name=definition.name,
-            description=definition.description,
-            params_json_schema=definition.schema,
-            on_invoke_tool=self._invoke,
-            strict_json_schema=definition.is_strict,
-            needs_approval=self._pauses,
-        )
-
-    async def _invoke(self, context: ToolContext[Any], arguments: str) -> str:
-        reply = self._tried.take_reply(context, context.tool_call_id)
-        if reply is None:
-            reply = await self._toolbox.adispatch(self._function.definition.name, arguments, context.tool_call_id)
-        return reply.text
-
-    async def _pauses(self, context: RunContextWrapper[Any], arguments: dict[str, Any], call_id: str) -> bool:
-        """Tells whether a call has to wait for a person; only one for which the policy asks that is tried."""
-        if self._statement is None or self.made.tool_input_guardrails or not await self._asks(arguments, self._statement):
-            return False
-        try:
-            reply = Reply(reply_text(await self._function.acall(arguments, call_id)))
-        except ApprovalRequired as waiting:
-            self._tried.keep_request(context, call_id, waiting.request.id)
-            return True
-        except GuardrailsError as error:
-            reply = Reply(refusal_text(error), is_error=True)
-        self._tried.keep_reply(context, call_id, reply)
-        return False
-
-    async def _asks(self, arguments: dict[str, Any], statement: tuple[str, str | None]) -> bool:
-        try:
-            parsed = self._function.definition.parse(arguments)
-        except ValidationError:
-            return False
-        sql, params = parsed[statement[0]], parsed.get(statement[1]) if statement[1] else None
-        decision = await asyncio.to_thread(self._guard.check, sql, params)
-        return decision.effect == "approve"
+def _guarded(guard: Guard, tool: object, sql_argument: SqlArgument) -> FunctionTool:
+    if isinstance(tool, FunctionTool):
+        known = guarded_tool(tool)
+        is_ours = known is not None and known.guard is guard
+        return tool if is_ours else GuardedTool(guard, tool, sql_argument).made()
+    if callable(tool):
+        return GuardedTool(guard, function_tool(tool), sql_argument, function=tool).made()
+    kind = type(tool).__name__
+    raise UsageError("usage.tool_unguardable", f"A {kind} is no function: the guard cannot see what it does.")
 
 
-def _statement_of(
-    guarded: GuardedFunction, function: Callable[..., object], chosen: SqlArgument
-) -> tuple[str, str | None] | None:
-    """Returns which arguments hold a function's SQL and bound values; None when it runs none."""
-    names = guarded.definition.argument_names
-    sql = sql_argument_of(guarded.definition.name, function, names, chosen)
-    return None if sql is None else (sql, find_params_argument(function))
+def _query(sql: str) -> None:
+    """Runs a statement.
 
-
-def _call_id(item: ToolApprovalItem) -> str:
-    raw = item.raw_item
-    found = raw.get("call_id") if isinstance(raw, dict) else getattr(raw, "call_id", None)
-    return found if isinstance(found, str) else ""
-
-
-def _bounded(kept: dict[tuple[int, str], Any]) -> dict[tuple[int, str], Any]:
-    """Forgets the oldest where there are too many; a call that is forgotten is made when the SDK makes it."""
-    while len(kept) >= _MOST_KEPT:
-        del kept[next(iter(kept))]
-    return kept
+    Args:
+        sql: One SQL statement.
+    """

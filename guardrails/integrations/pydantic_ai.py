@@ -1,30 +1,159 @@
-"""pydantic-ai's own pause: a statement that needs a person ends the run with deferred tool requests, and a later run goes on.
+"""Pydantic AI: an agent's tools behind the guard, and its own pause for statements that need a person.
 
-Give a `DeferringChannel` to `Guard.open` and `DeferredToolRequests` to the agent as an output type. When somebody has answered, run the
-agent with the message history and `resume(requests)`: the call is made again, and what becomes of it is what the store says (see
-`guardrails.integrations._pausing`).
+`GuardTools` guards every tool of an agent, `GuardToolset` those of one toolset, `guard_tools` single tools; `sql_tool` is ready-made. Tool
+definitions stay as they are. A refusal is a `ModelRetry` with the reason, so that the model repairs its call; when no try is left, or
+nothing can be repaired, it is a `ToolFailed`, and the run goes on. Who acts is the `Principal` in the run's `deps`, or the session's.
+
+For approvals, give a `DeferringChannel` to `Guard.open` and `DeferredToolRequests` to the agent as an output type: the run ends with the
+deferred call. When somebody has answered, run the agent with the message history and `resume(requests)`: the call is made again, and
+what becomes of it is what the store says (see `guardrails.integrations._pausing`).
 """
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from guardrails.approval import Answer
 from guardrails.errors import UsageError
 from guardrails.guard import Guard
 from guardrails.integrations._pausing import is_pause, pause_facts
-from guardrails.integrations._query import query_function
-from guardrails.integrations._toolbox import QUERY_TOOL, Toolbox
+from guardrails.integrations._pydantic_ai import GuardedTool
+from guardrails.integrations._toolbox import QUERY_TOOL, SqlArgument, query_description
 from guardrails.model import ApprovalRequest
 
 try:
     from pydantic_ai import ApprovalRequired, DeferredToolRequests, DeferredToolResults, RunContext, Tool, ToolApproved
+    from pydantic_ai.capabilities import AbstractCapability, CapabilityOrdering
+    from pydantic_ai.toolsets import AbstractToolset, ToolsetTool, WrapperToolset
 except ModuleNotFoundError as missing:
     raise UsageError(
-        "usage.extra_missing", "Deferring tool calls needs pydantic-ai.", hint="Install guardrails-sql[pydantic-ai]."
+        "usage.extra_missing", "Pydantic AI's tools need pydantic-ai.", hint="Install guardrails-sql[pydantic-ai]."
     ) from missing
 
-__all__ = ["DeferringChannel", "resume", "sql_tool"]
+__all__ = ["DeferringChannel", "GuardTools", "GuardToolset", "guard_tools", "resume", "sql_tool"]
+
+_GUARD = "__guardrails_guard__"
+"""The attribute of a guarded tool's function that tells its guard."""
+
+
+@dataclass(init=False)
+class GuardToolset(WrapperToolset[Any]):
+    """A toolset whose tools go through the guard: of functions, of an MCP server, combined, prefixed, dynamic.
+
+    A tool with an argument that holds SQL receives the regenerated statement; the call of any other is an action of the tool's name, as
+    it is inside this toolset, which a rule of the policy must allow.
+
+    Args:
+        guard: What they go through.
+        wrapped: The toolset; it is not changed.
+        sql_argument: The argument that holds SQL, or by tool name (None for a tool that holds none); found by its usual names (sql,
+            query, statement…) or by the annotation `Sql` when None.
+    """
+
+    guard: Guard
+    sql_argument: SqlArgument
+
+    def __init__(self, guard: Guard, wrapped: AbstractToolset[Any], sql_argument: SqlArgument = None) -> None:
+        super().__init__(wrapped)
+        self.guard = guard
+        self.sql_argument = sql_argument
+
+    async def get_tools(self, ctx: RunContext[Any]) -> dict[str, ToolsetTool[Any]]:
+        """Returns the wrapped toolset's tools.
+
+        Raises:
+            UsageError: One of them is run by somebody else, where no guard is (``usage.tool_unguardable``).
+        """
+        tools = await super().get_tools(ctx)
+        for name, tool in tools.items():
+            if tool.tool_def.kind == "external":
+                raise UsageError(
+                    "usage.tool_unguardable",
+                    f"The tool {name} runs outside of this process, where its calls do not go through the guard.",
+                    hint="Guard the other toolsets one by one with GuardToolset, and the call where it is carried out.",
+                )
+        return tools
+
+    async def call_tool(self, name: str, tool_args: dict[str, Any], ctx: RunContext[Any], tool: ToolsetTool[Any]) -> Any:
+        """Calls a tool through the guard; raises as `GuardedTool.call`."""
+        function = _function_behind(tool)
+        if getattr(function, _GUARD, None) is self.guard:
+            # Guarded already: a statement that was regenerated once is not judged again.
+            return await super().call_tool(name, tool_args, ctx, tool)
+        parameters = tool.tool_def.parameters_json_schema.get("properties", {})
+        guarded = GuardedTool.of(self.guard, name, function, parameters, self.sql_argument)
+
+        async def run(arguments: dict[str, Any], context: RunContext[Any]) -> Any:
+            return await self.wrapped.call_tool(name, arguments, context, tool)
+
+        return await guarded.call(tool_args, ctx, run)
+
+
+@dataclass
+class GuardTools(AbstractCapability[Any]):
+    """Guards every tool that an agent runs, wherever it comes from; the policy needs a rule for each.
+
+    It is next to the tools: what other capabilities make of a call has been made before the guard judges it. Tools that a provider runs
+    (`NativeTool`) and output tools are not among them.
+
+    Args:
+        guard: What the calls go through.
+        sql_argument: As for `GuardToolset`.
+
+    Raises:
+        UsageError: It shall be loaded on demand, which would leave the tools unguarded until then (``usage.tool_unguardable``).
+    """
+
+    guard: Guard
+    sql_argument: SqlArgument = None
+
+    def __post_init__(self) -> None:
+        if self.defer_loading:
+            raise UsageError("usage.tool_unguardable", "A guard that is loaded on demand guards nothing until then.")
+
+    @classmethod
+    def get_serialization_name(cls) -> str | None:
+        """Returns None: a guard is not part of an agent's specification."""
+        return None
+
+    def get_ordering(self) -> CapabilityOrdering:
+        """Says that it stands inside of all others."""
+        return CapabilityOrdering(position="innermost")
+
+    def get_wrapper_toolset(self, toolset: AbstractToolset[Any]) -> AbstractToolset[Any]:
+        """Returns the agent's toolset, guarded."""
+        return GuardToolset(self.guard, toolset, self.sql_argument)
+
+
+def guard_tools(
+    guard: Guard, tools: Iterable[Tool[Any] | Callable[..., Any]], *, sql_argument: SqlArgument = None
+) -> list[Tool[Any]]:
+    """Returns Pydantic AI's own tool objects, guarded; the given ones are not changed.
+
+    Args:
+        guard: What they go through.
+        tools: Tools, or plain functions; one that goes through this guard already is returned as it is.
+        sql_argument: As for `GuardToolset`.
+
+    Raises:
+        UsageError: A tool cannot be guarded (``usage.tool_unguardable``).
+    """
+    return [_guarded(guard, tool if isinstance(tool, Tool) else Tool(tool), sql_argument) for tool in tools]
+
+
+def sql_tool(guard: Guard, *, name: str = QUERY_TOOL, description: str | None = None) -> Tool[Any]:
+    """Returns a ready-made tool that runs the model's SQL on the guard's own engine, under its lock-down.
+
+    Args:
+        guard: The guard.
+        name: The tool's name.
+        description: For the model; a general one that names the dialect when None.
+    """
+    text = description if description is not None else query_description(guard)
+    return _guarded(guard, Tool(_query, name=name, description=text), None)
 
 
 class DeferringChannel:
@@ -51,25 +180,47 @@ class DeferringChannel:
 def resume(requests: DeferredToolRequests) -> DeferredToolResults:
     """Returns the results with which the agent makes its deferred calls again.
 
-    To pydantic-ai they are approved, which is not enough for the guard: what nobody has approved in the store is deferred once more,
+    To Pydantic AI they are approved, which is not enough for the guard: what nobody has approved in the store is deferred once more,
     what was denied is refused. Calls that others deferred are left to the application, which may `update` the results with its own.
     """
     ours = {call.tool_call_id for call in requests.approvals if is_pause(requests.metadata.get(call.tool_call_id))}
     return requests.build_results(approvals={call_id: ToolApproved() for call_id in ours})
 
 
-def sql_tool(guard: Guard, *, name: str = QUERY_TOOL, description: str | None = None) -> Tool[Any]:
-    """Returns a ready-made tool that runs the model's SQL on the guard's own engine, under its lock-down.
+async def _query(sql: str) -> str: ...  # type: ignore[empty-body]
 
-    Args:
-        guard: The guard; a session must be active when the agent runs.
-        name: The tool's name.
-        description: For the model; a general one that names the dialect when None.
-    """
-    toolbox = Toolbox([query_function(guard, name, description)])
-    (definition,) = toolbox.definitions
 
-    async def query(context: RunContext[Any], **arguments: Any) -> str:
-        return (await toolbox.adispatch(name, arguments, context.tool_call_id)).text
+def _guarded(guard: Guard, tool: Tool[Any], sql_argument: SqlArgument) -> Tool[Any]:
+    if getattr(tool.function, _GUARD, None) is guard:
+        return tool
+    schema = tool.function_schema
+    guarded_tool = GuardedTool.of(guard, tool.name, tool.function, schema.json_schema.get("properties", {}), sql_argument)
+    if schema.single_arg_name is not None and guarded_tool.sql is not None and guarded_tool.sql != schema.single_arg_name:
+        raise UsageError(
+            "usage.tool_unguardable",
+            f"The SQL of the tool {tool.name} is inside its only argument, {schema.single_arg_name}.",
+            hint="Take the SQL as an argument of its own.",
+        )
 
-    return Tool.from_schema(query, name, definition.description, definition.schema, takes_ctx=True)
+    async def call(context: RunContext[Any], /, *args: Any, **kwargs: Any) -> Any:
+        named = dict(zip(schema.positional_fields, args, strict=False)) | kwargs
+        if schema.var_positional_field is not None:
+            named[schema.var_positional_field] = args[len(schema.positional_fields) :]
+        return await guarded_tool.call(named, context, schema.call)
+
+    setattr(call, _GUARD, guard)
+    guarded = copy.copy(tool)
+    # Replaced in the tool, so that nobody who takes the function out of it goes past the guard.
+    guarded.function, guarded.takes_ctx = call, True
+    guarded.function_schema = replace(schema, function=call, takes_ctx=True, is_async=True)
+    return guarded
+
+
+def _function_behind(tool: ToolsetTool[Any]) -> Callable[..., Any] | None:
+    """Returns the function that a tool of a toolset runs, however the toolset is wrapped; None when it is not a function's."""
+    inner = tool
+    while isinstance(source := getattr(inner, "source_tool", None), ToolsetTool):
+        inner = source
+    schema = getattr(getattr(inner, "call_func", None), "__self__", None)
+    function = getattr(schema, "function", None)
+    return function if callable(function) else None

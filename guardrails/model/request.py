@@ -67,6 +67,7 @@ class Runtime:
         conversation_id: Its id of the conversation: a thread, a session.
         run_id: Its id of the run, or of the model's answer, that the call belongs to.
         purpose: What the application said that the work is for.
+        client: What the program at the other end of a connection claims to be; nothing is decided by it.
     """
 
     framework: str
@@ -75,6 +76,7 @@ class Runtime:
     conversation_id: str | None = None
     run_id: str | None = None
     purpose: str | None = None
+    client: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,17 @@ from guardrails.policy.load import Policy, read_policy_text
 from guardrails.policy.names import named_column
 from guardrails.policy.obligations import revealed_mask, stored_mask, terms_of
 from guardrails.policy.schema import PolicyFile, policy_schema
+from guardrails.policy.seen import SeenColumn, SeenRelation, seen
 from guardrails.policy.stores import require_kept_protection
 from guardrails.policy.tells import require_silence
-from guardrails.policy.visible import shown_catalog, visible
+from guardrails.policy.visible import visible
 
 __all__ = [
     "BoundPolicy",
     "Policy",
     "PolicyFile",
+    "SeenColumn",
+    "SeenRelation",
     "decide",
     "decide_action",
     "decide_reveal",
@@ -23,7 +26,7 @@ __all__ = [
     "require_kept_protection",
     "require_silence",
     "revealed_mask",
-    "shown_catalog",
+    "seen",
     "stored_mask",
     "terms_of",
     "visible",

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from guardrails.errors import CatalogError, StatementError
-from guardrails.model import Access, Catalog, ColumnRef, Context, Principal, Relation, RelationUse
+from guardrails.model import Access, ColumnRef, Context, Principal, Relation, RelationUse
 from guardrails.policy.binding import BoundPolicy
 from guardrails.policy.decide import decide
 from guardrails.sql import relation_access
 
-__all__ = ["shown_catalog", "visible"]
+__all__ = ["visible"]
 
 
 def visible(policy: BoundPolicy, principal: Principal, context: Context) -> Mapping[str, tuple[str, ...]]:
@@ -39,45 +39,6 @@ def visible(policy: BoundPolicy, principal: Principal, context: Context) -> Mapp
         if columns:
             found[key] = columns
     return found
-
-
-def shown_catalog(catalog: Catalog, shown: Mapping[str, tuple[str, ...]]) -> Catalog:
-    """Returns a catalog of nothing but what is shown.
-
-    Args:
-        catalog: The whole schema.
-        shown: As `visible` returns it.
-
-    Returns:
-        It without what tells of anything else: keys and constraints with a column, or to a relation, that is not shown; the definitions
-        of views; defaults, which may hold values.
-    """
-    relations = {key: _shown(catalog.relations[key], columns, shown) for key, columns in shown.items()}
-    return Catalog(catalog.dialect, catalog.default_schema, relations, catalog.version)
-
-
-def _shown(relation: Relation, columns: tuple[str, ...], shown: Mapping[str, tuple[str, ...]]) -> Relation:
-    kept = frozenset(columns)
-    return Relation(
-        relation.schema,
-        relation.name,
-        relation.kind,
-        tuple(
-            replace(c, computed_from=(), declared=c.declared and replace(c.declared, default=None))
-            for c in relation.columns
-            if c.name in kept
-        ),
-        primary_key=relation.primary_key if kept.issuperset(relation.primary_key) else (),
-        indexed_columns=relation.indexed_columns & kept,
-        indexes=tuple((name, indexed) for name, indexed in relation.indexes if indexed <= kept),
-        constraints=tuple(
-            c
-            for c in relation.constraints
-            if c.kind in ("unique", "foreign")
-            and kept.issuperset(c.columns)
-            and (not c.refers_to or set(c.referred) <= set(shown.get(c.refers_to, ())))
-        ),
-    )
 
 
 def _reading(policy: BoundPolicy, key: str, relation: Relation) -> Access | None:

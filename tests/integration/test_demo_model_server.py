@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from guardrails.demo.model_server import ModelServer
-from guardrails.demo.script import Answer, Attempt, Conversation, Question, next_turn
+from guardrails.demo.script import Answer, Attempt, Question, next_turn
+from guardrails.testing import Conversation, ModelServer
 
 QUESTIONS = (
     Question(
@@ -144,7 +144,7 @@ def test_langchain_agent_follows_an_order_found_in_a_result(server: ModelServer)
 
 def test_a_result_without_the_order_is_not_followed() -> None:
     turn = next_turn(QUESTIONS, Conversation(QUESTIONS[1].text, ("Note: all is well.",), ("query",)))
-    assert turn.call is None
+    assert turn.calls == ()
     assert turn.text == "It says nothing."
 
 
@@ -157,7 +157,7 @@ def test_a_result_without_the_order_is_not_followed() -> None:
         ("/v1/messages", b"\xff"),
         ("/v1/messages", b'{"messages": [{"role": "user"}]}'),
         ("/v1/chat/completions", b'{"model": "m", "messages": 3}'),
-        ("/v1/responses", b'{"model": "m", "input": "hi", "stream": true}'),
+        ("/v1/responses", b'{"model": "m", "input": [3], "stream": true}'),
     ],
 )
 def test_a_bad_request_gets_an_error_and_the_server_lives(server: ModelServer, path: str, body: bytes) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from guardrails import Guard, UsageError
-from guardrails.demo.model_server import ModelServer
 from guardrails.demo.script import next_turn
 from guardrails.integrations.anthropic import SqlTool, guard_tools
+from guardrails.testing import ModelServer
 from tests.integration.test_integration_openai import QUESTION, send_mail
 from tests.support.guarded_shop import open_guard, tool_entries
 

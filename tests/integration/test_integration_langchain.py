@@ -18,10 +18,10 @@ from langgraph.types import Command, interrupt
 from pydantic import SecretStr
 
 from guardrails import Guard, UsageError
-from guardrails.demo.model_server import ModelServer
-from guardrails.demo.script import Conversation, Turn, next_turn
-from guardrails.demo.script import ToolCall as ScriptedCall
+from guardrails.demo.script import next_turn
 from guardrails.integrations.langchain import guard_tools, sql_tool
+from guardrails.testing import Conversation, ModelServer, Turn
+from guardrails.testing import ToolCall as ScriptedCall
 from tests.integration.test_integration_openai import QUESTION
 from tests.support.guarded_shop import LEAD, open_guard, tool_entries
 
@@ -208,7 +208,7 @@ def test_interrupts_pass_through(guard: Guard, monkeypatch: pytest.MonkeyPatch, 
         if conversation.results:
             return Turn(conversation.results[-1])
         arguments = {"topic": "go"} if name == "pause" else {"sql": "SELECT id FROM orders"}
-        return Turn("asking", ScriptedCall("call_9", name, arguments))
+        return Turn("asking", (ScriptedCall("call_9", name, arguments),))
 
     _without_proxies(monkeypatch)
     with ModelServer(script) as server:

@@ -13,9 +13,9 @@ import jsonschema
 import pytest
 
 from guardrails import Guard, Sql, UsageError
-from guardrails.demo.model_server import ModelServer
 from guardrails.demo.script import Answer, Attempt, Question, next_turn
 from guardrails.integrations.openai import SqlTool, guard_tools
+from guardrails.testing import ModelServer
 from tests.support.guarded_shop import LEAD, open_guard, tool_entries
 
 QUESTION = Question(
@@ -79,7 +79,7 @@ def test_malformed_arguments_are_text(guard: Guard, arguments: str) -> None:
 def test_unknown_tools_are_text(guard: Guard) -> None:
     assert "query_database" in SqlTool(guard).handle(chat_call("drop_it", {}))["content"]
     custom = {"id": "c", "type": "custom", "custom": {"name": "free", "input": "text"}}
-    assert "no tool 'free'" in SqlTool(guard).handle(custom)["content"]
+    assert "There is no tool 'free' that takes free text." in SqlTool(guard).handle(custom)["content"]
     with pytest.raises(UsageError):
         SqlTool(guard).handle({"type": "message"})
 

@@ -13,9 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from guardrails import Guard, Policy, Principal
 from guardrails.approval import Channel
-from guardrails.demo.model_server import ModelServer
-from guardrails.demo.script import Conversation, ToolCall, Turn
 from guardrails.identity import JwtVerifier
+from guardrails.testing import Conversation, ModelServer, ToolCall, Turn
 from tests.support.guarded_shop import ANA, POLICY
 
 __all__ = ["CONSOLE", "DELETE", "QUESTION", "lead", "loopback", "model", "open_paused", "rows_left"]
@@ -65,7 +64,7 @@ def model(*statements: str, tool: str = "query_database") -> Iterator[str]:
         done = len(conversation.results)
         if done == len(wanted):
             return Turn(conversation.results[-1])
-        return Turn("", ToolCall(f"call_{done + 1}", tool, {"sql": wanted[done]}))
+        return Turn("", (ToolCall(f"call_{done + 1}", tool, {"sql": wanted[done]}),))
 
     with ModelServer(script) as server:
         yield f"{server.url}/v1"

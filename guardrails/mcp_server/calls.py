@@ -1,0 +1,147 @@
+"""What one message of a client runs under: its principal, its agent, its conversation, and a thread that ends what it has begun.
+
+The client says its own name and version; both are recorded as what it claims, and never become the agent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import functools
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+from guardrails.errors import UsageError
+from guardrails.guard import Guard
+from guardrails.identity.agents import AgentKey
+from guardrails.integrations._mcp_asking import Told
+from guardrails.model import Principal, Runtime
+
+try:
+    from mcp.server.context import ServerRequestContext
+    from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
+    from starlette.requests import Request
+except ModuleNotFoundError as missing:
+    raise UsageError("usage.extra_missing", "An MCP server needs mcp.", hint="Install guardrails-sql[mcp].") from missing
+
+__all__ = ["Calls", "PrincipalSource", "ServerSettings"]
+
+T = TypeVar("T")
+PrincipalSource: TypeAlias = Callable[[ServerRequestContext[Any, Any]], Principal]
+"""Says whose a message is."""
+
+_MOST_THREADS = 32
+_SESSION_HEADER = "mcp-session-id"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """What a server is told beside the guard.
+
+    Args:
+        name: What it calls itself to clients.
+        agent: The agent that calls it, where the principal's token names none.
+        agent_key: With which that agent proves itself.
+        purpose: The declared purpose of all calls.
+        console_url: Where people answer; None: calls that need a person are answered with what they wait for.
+        wait_s: Seconds for which a call waits once its user has been sent to the console.
+        result_bytes: Most bytes of rows in one answer, as JSON; the policy's limits hold before it.
+        tell_s: Seconds between two messages to the client that a statement still runs.
+    """
+
+    name: str = "guardrails"
+    agent: str | None = None
+    agent_key: AgentKey | None = None
+    purpose: str | None = None
+    console_url: str | None = None
+    wait_s: float = 50
+    result_bytes: int = 1_000_000
+    tell_s: float = 2
+
+
+class Calls:
+    """Runs what messages ask for, each under the principal of its own message. Safe to share between requests.
+
+    Args:
+        guard: The guard.
+        principal_of: Says whose a message is.
+        settings: The server's.
+    """
+
+    def __init__(self, guard: Guard, principal_of: PrincipalSource, settings: ServerSettings) -> None:
+        self.guard = guard
+        self.settings = settings
+        self._principal_of = principal_of
+        self._threads = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="guardrails-mcp")
+        self._connection = uuid.uuid4().hex
+
+    def close(self) -> None:
+        """Waits for what runs, so that its outcome is recorded; what has not begun never does."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    async def run(self, context: ServerRequestContext[Any, Any], function: Callable[[], T], told: Told | None = None) -> T:
+        """Runs a function in a thread, under the message's principal.
+
+        A client that cancels, or goes, gets no answer; a statement that has begun ends in its thread, and its outcome is recorded.
+
+        Args:
+            context: Of the message.
+            function: What uses the guard.
+            told: Tells the client, now and then, that it is still at work.
+
+        Raises:
+            GuardrailsError: The principal is not accepted, or what the function raises.
+        """
+        principal = await asyncio.to_thread(self._principal_of, context)
+        bound = functools.partial(self._bound, self._runtime(context, principal), principal, function)
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(self._threads, contextvars.copy_context().run, bound)
+        future.add_done_callback(_look_at)
+        try:
+            while not (await asyncio.wait({future}, timeout=self.settings.tell_s))[0]:
+                if told is not None:
+                    await told("The statement is running.")
+        except asyncio.CancelledError:
+            future.cancel()
+            raise
+        return future.result()
+
+    def _bound(self, runtime: Runtime, principal: Principal, function: Callable[[], T]) -> T:
+        with self.guard.calling(runtime, principal, agent_key=self.settings.agent_key):
+            return function()
+
+    def _runtime(self, context: ServerRequestContext[Any, Any], principal: Principal) -> Runtime:
+        return Runtime(
+            "mcp",
+            agent=None if principal.actors else self.settings.agent,
+            conversation_id=self._conversation(context),
+            purpose=self.settings.purpose,
+            client=_client(context),
+        )
+
+    def _conversation(self, context: ServerRequestContext[Any, Any]) -> str | None:
+        """The MCP session; over stdio this process is one, and since 2026-07-28 HTTP has none."""
+        request = context.request
+        if not isinstance(request, Request):
+            return self._connection
+        if context.protocol_version not in HANDSHAKE_PROTOCOL_VERSIONS:
+            return None
+        return request.headers.get(_SESSION_HEADER)
+
+
+def _client(context: ServerRequestContext[Any, Any]) -> str | None:
+    params = context.session.client_params
+    if params is None:
+        return None
+    told = f"{params.client_info.name} {params.client_info.version}"
+    return "".join(character if character.isprintable() else " " for character in told).strip() or None
+
+
+def _look_at(future: asyncio.Future[Any]) -> None:
+    """Nobody waits for what a cancelled call raises; it is recorded."""
+    with contextlib.suppress(asyncio.CancelledError):
+        future.exception()

@@ -1,0 +1,144 @@
+"""Tool guardrails made from a guard: for tools that stay as they are, judged and recorded before, looked through afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agents import function_tool
+
+from guardrails import Guard, Policy
+from guardrails.flow import Event
+from guardrails.integrations.openai_agents import tool_guardrails
+from guardrails.testing import Conversation, ModelServer, ToolCall, Turn
+from tests.support.agents_runs import agent, answers, run, served
+from tests.support.never_runs import FORBIDDEN, Recorder, check_never_intended, nothing_runs
+from tests.support.paused_shop import loopback
+from tests.support.story import DELETE, READ, Story
+
+PLAIN = "SELECT count(*) FROM orders"
+
+
+@pytest.fixture
+def story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Story]:
+    loopback(monkeypatch)
+    with Story.open(tmp_path) as opened:
+        yield opened
+
+
+def _tool(story: Story, function: Any, **options: Any) -> Any:
+    pair = tool_guardrails(story.guard)
+    return function_tool(function, tool_input_guardrails=[pair.input], tool_output_guardrails=[pair.output], **options)
+
+
+async def test_the_model_is_told_what_to_send_and_only_that_runs(story: Story) -> None:
+    recorder = Recorder(story.database)
+
+    def script(told: Conversation) -> Turn:
+        if not told.results:
+            return Turn("", (ToolCall("first", "run_sql", {"sql": PLAIN.lower()}),))
+        if len(told.results) == 1:
+            assert told.last.startswith("Refused (policy.rewrite_needed)")
+            return Turn("", (ToolCall("second", "run_sql", {"sql": told.last.split("Send exactly this: ")[1]}),))
+        return Turn(told.last)
+
+    with ModelServer(script) as server:
+        result = await run(agent(server, [_tool(story, recorder.run_sql)]), "Go.", story.ana)
+    assert result.final_output == "[(4,)]"
+    assert len(recorder.seen) == 1
+    assert [(e["tool_call"], e["agent"]["name"]) for e in story.entries("intent")] == [("first", "bot"), ("second", "bot")]
+    assert [e["status"] for e in story.entries("outcome")] == ["error", "ok"]
+
+
+@pytest.mark.parametrize("sql", [*FORBIDDEN.values(), READ, "SELECT 1 -- x"], ids=[*FORBIDDEN, "masked", "comment"])
+async def test_what_may_not_run_as_it_stands_does_not_run(story: Story, sql: str) -> None:
+    recorder = Recorder(story.database)
+    with nothing_runs(story.database), served(ToolCall("a", "run_sql", {"sql": sql})) as server:
+        result = await run(agent(server, [_tool(story, recorder.run_sql)]), "Go.", story.ana)
+        sent = json.dumps([request.body for request in server.requests])
+    assert result.final_output.startswith("Refused (")
+    assert recorder.seen == []
+    if sql == READ:
+        assert "Send exactly" not in sent
+
+
+async def test_a_yes_is_used_once(story: Story) -> None:
+    recorder = Recorder(story.database)
+    regenerated = story_text(story, DELETE)
+    with served(ToolCall("a", "run_sql", {"sql": regenerated})) as server:
+        bot = agent(server, [_tool(story, recorder.run_sql)])
+        assert (await run(bot, "Go.", story.ana)).final_output.startswith("Refused (approval.required)")
+        story.approve()
+        assert (await run(bot, "Go.", story.ana)).final_output == "[]"
+        assert (await run(bot, "Go.", story.ana)).final_output.startswith("Refused (approval.required)")
+    assert story.orders_left() == 3
+    assert len(recorder.seen) == 1
+
+
+def story_text(story: Story, sql: str) -> str:
+    """A statement as the guard writes it."""
+    with story.guard.session(principal=story.ana, agent="bot"):
+        return str(story.guard.check(sql).sql)
+
+
+async def test_actions_are_judged_and_their_results_looked_through(story: Story) -> None:
+    called: list[str] = []
+
+    def send_mail(to: str) -> dict[str, str]:
+        called.append(to)
+        return {"sent": "ada@example.com"} if to == "ada" else {"sent": "yes"}
+
+    def erase(what: str) -> str:
+        called.append(what)
+        return what
+
+    tools = [_tool(story, send_mail), _tool(story, erase)]
+    wanted = [
+        ToolCall("a", "send_mail", {"to": "ada"}),
+        ToolCall("b", "send_mail", {"to": "bo"}),
+        ToolCall("c", "erase", {"what": "all"}),
+    ]
+    with served(*wanted) as server:
+        told = answers(await run(agent(server, tools), "Go.", story.ana))
+    assert json.loads(told["a"]) == {"sent": "[email]"}
+    assert told["b"] == "{'sent': 'yes'}"
+    assert told["c"].startswith("Refused (policy.no_rule)")
+    assert sorted(called) == ["ada", "bo"]
+    check_never_intended(story.guard, "c")
+
+
+async def test_half_of_a_pair_gives_nothing_away(story: Story) -> None:
+    def send_mail(to: str) -> str:
+        return "ada@example.com"
+
+    pair = tool_guardrails(story.guard)
+    tool = function_tool(send_mail, tool_output_guardrails=[pair.output])
+    with served(ToolCall("a", "send_mail", {"to": "ada"})) as server:
+        assert (await run(agent(server, [tool]), "Go.", story.ana)).final_output.startswith("Refused (usage.tool_unguardable)")
+
+
+async def test_a_tool_that_never_comes_back_has_failed(story: Story) -> None:
+    def send_mail(to: str) -> str:
+        raise ValueError("ada@example.com")
+
+    recorded = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def observe(event: Event) -> None:
+        if event.stage == "outcome":
+            loop.call_soon_threadsafe(recorded.set)
+
+    story.guard.close()
+    database, ledger = f"sqlite:///{story.database}", f"sqlite:///{story.folder / 'audit.db'}"
+    story.guard = Guard.open(Policy.from_text(story.policy), database=database, ledger=ledger, observer=observe)
+    with served(ToolCall("a", "send_mail", {"to": "ada"})) as server:
+        bot = agent(server, [_tool(story, send_mail, failure_error_function=None)])
+        with pytest.raises(Exception, match="send_mail"):
+            await run(bot, "Go.", story.ana)
+        await asyncio.wait_for(recorded.wait(), 10)
+    assert [e["status"] for e in story.entries("outcome")] == ["error"]
+    assert len(story.entries("intent")) == 1

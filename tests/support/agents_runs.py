@@ -1,0 +1,61 @@
+"""Runs of the OpenAI Agents SDK against a scripted model on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from agents import Agent, Model, OpenAIChatCompletionsModel, OpenAIResponsesModel, RunConfig, Runner, RunState, Tool
+from openai import AsyncOpenAI
+
+from guardrails.testing import Conversation, ModelServer, Script, ToolCall, Turn
+
+__all__ = ["QUIET", "Wire", "agent", "answers", "calls", "model", "run", "served"]
+
+Wire = Literal["chat", "responses"]
+QUIET = RunConfig(tracing_disabled=True, group_id="thread-1", trace_id="trace_1")
+
+
+def model(server: ModelServer, wire: Wire = "responses") -> Model:
+    """The SDK's own model over the vendor's client."""
+    client = AsyncOpenAI(base_url=f"{server.url}/v1", api_key="k")
+    return OpenAIResponsesModel("m", client) if wire == "responses" else OpenAIChatCompletionsModel("m", client)
+
+
+def agent(server: ModelServer, tools: Sequence[Tool], wire: Wire = "responses", **options: Any) -> Agent[Any]:
+    """An agent named `bot`."""
+    return Agent("bot", model=model(server, wire), tools=list(tools), **options)
+
+
+async def run(bot: Agent[Any], asked: str | RunState[Any, Any], context: object = None, *, streamed: bool = False) -> Any:
+    """Runs an agent to the end or to where it is interrupted."""
+    given: Any = asked
+    if not streamed:
+        return await Runner.run(bot, given, context=context, run_config=QUIET)
+    result = Runner.run_streamed(bot, given, context=context, run_config=QUIET)
+    async for _ in result.stream_events():
+        pass
+    return result
+
+
+def calls(*wanted: ToolCall) -> Script:
+    """A model that makes these calls in one turn, and then says what came back."""
+
+    def script(told: Conversation) -> Turn:
+        return Turn("", wanted) if len(told.results) < len(wanted) else Turn("\n".join(told.results))
+
+    return script
+
+
+def answers(result: Any) -> dict[str, str]:
+    """What the model was told, by the ids of its calls."""
+    items = (item for item in result.new_items if item.type == "tool_call_output_item")
+    return {item.raw_item["call_id"]: str(item.output) for item in items}
+
+
+@contextmanager
+def served(*wanted: ToolCall) -> Iterator[ModelServer]:
+    """Serves `calls`."""
+    with ModelServer(calls(*wanted)) as server:
+        yield server
