@@ -128,5 +128,6 @@ def _messages(request: ToolCallRequest) -> list[Any]:
 
 
 def _names(tool: dict[str, Any]) -> frozenset[str]:
-    told = (tool.get("name"), tool.get("type"))
+    function = tool.get("function")
+    told = (tool.get("name"), tool.get("type"), function.get("name") if isinstance(function, dict) else None)
     return frozenset(name for name in told if isinstance(name, str))
