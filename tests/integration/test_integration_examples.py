@@ -26,6 +26,13 @@ SAYS = {
     "langgraph_approval.py": ["It waits for leads", 'Done: {"rows_changed":1}'],
     "openai_chat.py": TIDY,
     "openai_responses.py": TIDY,
+    "mcp_server.py": [
+        "Refused (policy.no_rule)",
+        '"rows":[["Ada","hidden"],["Bo","hidden"]]',
+        "Refused (approval.required)",
+        '"rows_changed":1',
+    ],
+    "openai_agents.py": ["Refused (policy.no_rule)", "cleaner waits: delete", 'Deleted: {"rows_changed":1}'],
     "sqlalchemy_engine.py": ["[('Ada', 1), ('Bo', 1)]", "Refused (policy.no_rule)"],
     "tool_decorator.py": ["'name': 'Ada'", "'n': 2", "Refused ("],
 }
