@@ -6,6 +6,7 @@ A refusal becomes text that says what to change; only the program's own mistakes
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
@@ -73,12 +74,16 @@ def refusal_reply(error: GuardrailsError) -> Reply:
 def reply_text(value: object) -> str:
     """Returns what a tool returned as text: text as it stands, results and everything else as compact JSON.
 
-    Rows are objects by column name; of columns with the same name the later ones get a number. Exact numbers and times are text.
+    Rows are objects by column name; of columns with the same name the later ones get a number. Exact numbers, times, and what no JSON
+    number can be (NaN, infinity) are text.
     """
     if isinstance(value, str):
         return value
     plain = _result_fields(value) if isinstance(value, Result) else json_value(scannable(value))
-    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    try:
+        return _as_json(plain)
+    except ValueError:
+        return _as_json(_finite(plain))
 
 
 def scannable(value: object) -> Any:
@@ -100,6 +105,22 @@ def misfit_text(error: ValidationError) -> str:
     """Says which arguments do not fit, without repeating their values."""
     lines = [f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in error.errors(include_input=False)]
     return f"Refused (usage.input_invalid): The arguments do not fit the tool. {'; '.join(lines)}"
+
+
+def _as_json(plain: object) -> str:
+    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case float() if not math.isfinite(value):
+            return str(value)
+        case dict():
+            return {key: _finite(item) for key, item in value.items()}
+        case list():
+            return list(map(_finite, value))
+        case _:
+            return value
 
 
 def _result_fields(result: Result) -> dict[str, Any]:

@@ -46,8 +46,8 @@ def check(story: Story, *, agent: str | None = None) -> None:
     assert [entry["runtime"]["run"] for entry in story.entries("intent")] == [f"msg_{call}" for call in CALL_IDS[1:]]
 
 
-@pytest.mark.parametrize("is_streamed", [False, True], ids=["whole", "streamed"])
-def test_the_story(story: Story, is_streamed: bool) -> None:
+@pytest.mark.parametrize("way", ["whole", "streamed", "events"])
+def test_the_story(story: Story, way: str) -> None:
     tools, said = SqlTool(story.guard), list(ASKED)
     with (
         ModelServer(story.script("query_database")) as server,
@@ -55,12 +55,15 @@ def test_the_story(story: Story, is_streamed: bool) -> None:
     ):
         while True:
             options = {**OPTIONS, "messages": said, "tools": tools.definitions()}
-            if is_streamed:
+            events: Any = None
+            if way == "events":
+                events = list(client(server).messages.create(**options, stream=True))
+            if way != "whole":
                 with client(server).messages.stream(**options) as stream:
                     message: Any = stream.get_final_message()
             else:
                 message = client(server).messages.create(**options)
-            results = tools.run(message)
+            results = tools.run(events or message)
             if results is None:
                 break
             if results.waiting:
@@ -120,7 +123,13 @@ def test_what_is_truncated_on_the_wire_does_not_run(story: Story) -> None:
     with nothing_runs(story.database), ModelServer(follow([turn])) as server:
         with client(server).messages.stream(**OPTIONS, messages=ASKED) as stream:
             message = stream.get_final_message()
-        assert SqlTool(story.guard).run(message, principal=story.ana)["content"][0]["is_error"]  # type: ignore[index]
+        events: Any = list(client(server).messages.create(**OPTIONS, messages=ASKED, stream=True))
+        for answer in (message, events):
+            results = SqlTool(story.guard).run(answer, principal=story.ana)
+            assert results is not None
+            assert results["content"][0]["content"].startswith("Refused (usage.answer_cut)")
+        with pytest.raises(UsageError, match=r"usage\.answer_cut"):
+            SqlTool(story.guard).run(events[:-1], principal=story.ana)
     check_never_intended(story.guard, "c")
 
 
