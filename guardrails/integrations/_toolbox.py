@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, cast, get_type_hints
 
 from pydantic import ValidationError
@@ -33,10 +33,12 @@ __all__ = [
     "Reply",
     "SqlArgument",
     "Toolbox",
+    "guarded_functions",
     "query_description",
     "refusal_reply",
     "refusal_text",
     "reply_text",
+    "require_fitting",
     "scannable",
     "sql_argument_of",
 ]
@@ -69,6 +71,23 @@ def sql_argument_of(tool: str, function: Callable[..., object], names: Iterable[
     if isinstance(chosen, str) and chosen in known:
         return chosen
     return _found_argument(function, known)
+
+
+def require_fitting(chosen: SqlArgument, tools: Mapping[str, Collection[str]]) -> None:
+    """Refuses a slip in what the caller said of SQL arguments, which would leave SQL to rules about a tool's name alone.
+
+    Args:
+        chosen: What the caller said.
+        tools: The tools by name, each with its arguments.
+
+    Raises:
+        UsageError: No tool has the argument, or there is no such tool (``usage.tool_unguardable``).
+    """
+    if isinstance(chosen, str) and tools and not any(chosen in names for names in tools.values()):
+        raise UsageError("usage.tool_unguardable", f"No tool has an argument {chosen!r} that could hold SQL.")
+    unknown = sorted(set(chosen) - set(tools)) if isinstance(chosen, Mapping) else []
+    if unknown:
+        raise UsageError("usage.tool_unguardable", f"There is no tool {unknown[0]!r} whose argument could hold SQL.")
 
 
 def _found_argument(function: Callable[..., object], names: list[str]) -> str | None:
@@ -163,6 +182,15 @@ class GuardedFunction:
     def _statement(self, arguments: Mapping[str, Any]) -> tuple[str, Any]:
         params = arguments.get(self._params) if self._params else None
         return cast(str, arguments[cast(str, self._sql)]), params if params is not None else {}
+
+
+def guarded_functions(
+    guard: Guard, functions: Iterable[Callable[..., object]], sql_argument: SqlArgument
+) -> list[GuardedFunction]:
+    """Returns functions, guarded. Raises as `GuardedFunction` and `require_fitting`."""
+    made = [GuardedFunction(guard, function, sql_argument) for function in functions]
+    require_fitting(sql_argument, {one.definition.name: one.definition.argument_names for one in made})
+    return made
 
 
 class Toolbox:

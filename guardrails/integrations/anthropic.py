@@ -16,7 +16,7 @@ from guardrails.guard import Guard
 from guardrails.integrations._anthropic_messages import FRAMEWORK, Results, read_message, read_use, result_block
 from guardrails.integrations._dispatch import Call, acall_all, call_all
 from guardrails.integrations._query import query_function
-from guardrails.integrations._toolbox import QUERY_TOOL, GuardedFunction, Reply, SqlArgument, Toolbox
+from guardrails.integrations._toolbox import QUERY_TOOL, GuardedFunction, Reply, SqlArgument, Toolbox, guarded_functions
 from guardrails.model import Principal, Runtime
 
 __all__ = ["FunctionTools", "Results", "SqlTool", "guard_tools"]
@@ -137,7 +137,7 @@ def guard_tools(guard: Guard, functions: Iterable[Callable[..., object]], *, sql
     Raises:
         UsageError: A function cannot be described or guarded, or two have the same name.
     """
-    return FunctionTools(guard, [GuardedFunction(guard, function, sql_argument) for function in functions])
+    return FunctionTools(guard, guarded_functions(guard, functions, sql_argument))
 
 
 def _left(asked: Iterable[Call], earlier: Results | None) -> list[Call]:
