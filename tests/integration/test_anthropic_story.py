@@ -392,3 +392,6 @@ def test_what_cannot_be_guarded_is_refused(story: Story) -> None:
     for tool in (later, Memory()):
         with pytest.raises(UsageError, match=r"usage\.tool_unguardable"):
             runner_tools(story.guard, [tool])  # type: ignore[list-item]
+    for slip in ("sq1", {"run_sq1": "sql"}, {"run_sql": "sq1"}):
+        with pytest.raises(UsageError, match=r"usage\.tool_unguardable"):
+            runner_tools(story.guard, [Recorder(story.database).run_sql], sql_argument=slip)
