@@ -25,6 +25,7 @@ from guardrails.mcp_gateway.lock import LockFile
 from guardrails.mcp_gateway.offers import Offer, Offers
 from guardrails.mcp_gateway.upstream import Call, Progress, Upstream
 from guardrails.mcp_gateway.watching import Watch
+from guardrails.mcp_server.calls import PrincipalSource, ServerSettings, client_of, conversation_of
 from guardrails.model import Principal, Runtime
 
 try:
@@ -48,7 +49,6 @@ REFUSAL_TYPE = "mcp.refusal"
 """Type of the ledger's entries of calls that were refused before there was anything to judge."""
 _MOST_SESSIONS = 1000
 _GRACE_S = 1.0
-_SESSION_HEADER = "mcp-session-id"
 
 
 class Gateway:
@@ -59,9 +59,8 @@ class Gateway:
         config: Which servers, and what is known of their tools.
         lock: Which of their definitions were accepted.
         principal_of: Says whose a message is; None: a session is in force where the server runs.
-        agent: The agent that calls, where neither session nor token names one.
-        console_url: Where people approve; without it nobody is sent there, and what needs a person waits.
-        wait_s: Seconds for which a call waits once its user has been sent to the console.
+        settings: The agent and purpose of calls, and where people approve; the ready server's (`guardrails.mcp_server`), whose name
+            and result size do not count here.
         environment: For the references of the configuration; the process's own when None.
 
     Raises:
@@ -74,17 +73,15 @@ class Gateway:
         config: GatewayConfig,
         lock: LockFile,
         *,
-        principal_of: Callable[[Message], Principal] | None = None,
-        agent: str | None = None,
-        console_url: str | None = None,
-        wait_s: float = 50,
+        principal_of: PrincipalSource | None = None,
+        settings: ServerSettings | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._guard = guard
         self._config = config
         self._principal_of = principal_of
-        self._agent = agent
-        self._asking = Asking(guard, console_url, wait_s)
+        self._settings = settings or ServerSettings()
+        self._asking = Asking(guard, self._settings.console_url, self._settings.wait_s)
         self._connection = uuid.uuid4().hex
         self._upstreams = {
             name: Upstream(name, upstream, self._heard, environment) for name, upstream in config.upstreams.items()
@@ -240,8 +237,7 @@ class Gateway:
         """Runs in a task of its own, under the message's principal: a client that goes away is passed on, and the rest is recorded."""
         principal = await self._principal(message)
         call = Call(0, _progress(message))
-        runtime = Runtime(FRAMEWORK, self._agent, None, self._conversation(message), _id(message))
-        with self._guard.calling(runtime, principal):
+        with self._guard.calling(self._runtime(message, principal), principal, agent_key=self._settings.agent_key):
             running = asyncio.get_running_loop().create_task(cast("Any", run(call)))
         self._running[running] = call
         running.add_done_callback(self._finished)
@@ -261,9 +257,17 @@ class Gateway:
             return None
         return await asyncio.to_thread(self._principal_of, message)
 
+    def _runtime(self, message: Message, principal: Principal | None) -> Runtime:
+        return Runtime(
+            FRAMEWORK,
+            agent=None if principal is not None and principal.actors else self._settings.agent,
+            conversation_id=self._conversation(message),
+            purpose=self._settings.purpose,
+            client=client_of(message),
+        )
+
     def _conversation(self, message: Message) -> str | None:
-        headers = getattr(message.request, "headers", None)
-        return self._connection if headers is None else headers.get(_SESSION_HEADER)
+        return conversation_of(message, self._connection)
 
     def _remember(self, message: Message) -> None:
         """Keeps who is to be told of changes; clients of the revision of 2026 subscribe instead."""

@@ -17,6 +17,7 @@ from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, Too
 
 from guardrails import Guard, Principal
 from guardrails.mcp_gateway import Gateway, GatewayConfig, LockFile, accept
+from guardrails.mcp_server import ServerSettings
 
 __all__ = ["ADMIN", "Stranger", "gateway_of", "said", "sql_tool", "text", "tool"]
 
@@ -124,8 +125,9 @@ def gateway_of(guard: Guard, folder: Path, upstreams: dict[str, Any], *, accepte
     known = {name: given if isinstance(given, dict) else {"url": given} for name, given in upstreams.items()}
     settings = {key: options.pop(key) for key in ("prefix", "recheck") if key in options}
     config = GatewayConfig.model_validate({"version": 1, "upstreams": known, **settings})
+    told = ServerSettings(**{key: options.pop(key) for key in ("agent", "console_url", "wait_s") if key in options})
     made = _Accepting if accepted else Gateway
-    return made(guard, config, LockFile(folder / "gateway.lock.json"), **options)
+    return made(guard, config, LockFile(folder / "gateway.lock.json"), settings=told, **options)
 
 
 class _Accepting(Gateway):
