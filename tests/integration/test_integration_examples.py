@@ -16,6 +16,7 @@ SAYS = {
     "guard.py": ["recorded at leaf", "Refused (", "allow SELECT", "\n2\n"],
     "jwt_principal.py": ["ana jwt", "('Ada',), ('Bo',)", "Refused (identity.token_invalid)"],
     "langchain_agent.py": ["Refused (", "2 orders are open."],
+    "mcp_gateway.py": ["Offered before: []", "Offered after: ['run_query']", "Refused (policy.no_rule)", "[('Ada', 'hidden')]"],
     "openai_chat.py": ["Refused (", "2 orders are open."],
     "openai_responses.py": ["Refused (", "2 orders are open."],
     "sqlalchemy_engine.py": ["[('Ada', 1), ('Bo', 1)]", "Refused (policy.no_rule)"],

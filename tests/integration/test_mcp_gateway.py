@@ -18,6 +18,8 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import ElicitResult
 
 from guardrails.mcp_gateway import Gateway
+from guardrails.mcp_server import principal_of
+from tests.support.mcp_servers import VERSIONS, connected, running, token
 from tests.support.never_runs import FORBIDDEN, nothing_runs
 from tests.support.paused_shop import CONSOLE, loopback
 from tests.support.story import DELETE, POLICY, READ, SECRETS, Story
@@ -43,7 +45,7 @@ def database_server(story: Story) -> Stranger:
     async def answer(_: str, arguments: dict[str, Any]) -> Any:
         with closing(sqlite3.connect(story.database)) as connection, connection:
             try:
-                rows = connection.execute(arguments["sql"]).fetchall()
+                rows = connection.execute(arguments.get("sql", "SELECT 1")).fetchall()
             except sqlite3.Error as error:
                 return said(f"{error}: {arguments['sql']}", is_error=True)
         return said(json.dumps(rows))
@@ -334,3 +336,23 @@ async def test_progress_is_passed_on_as_numbers(story: Story) -> None:
         async with through(story, {"shop": url}) as (client, _):
             assert text(await client.call_tool("send", {}, progress_callback=progress)) == "done"
     assert told == [(1, 2, None)]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_over_http_each_request_is_of_who_shows_the_token(story: Story, version: str) -> None:
+    stranger = database_server(story)
+    stranger.tools.append(tool("send"))
+    with stranger.serving() as url:
+        gateway = gateway_of(story.guard, story.folder, {"shop": url}, principal_of=principal_of, agent="bot")
+        with running(story.guard, server=gateway.server) as served:
+            for person, groups in (("ana@example.com", ["support"]), ("eve@example.com", [])):
+                async with connected(served.url, token(person, groups, audience=served.url), version) as client:
+                    read = await client.call_tool("query", {"sql": READ})
+                    sent = await client.call_tool("send", {})
+                    assert [read.is_error, sent.is_error] == [person != "ana@example.com"] * 2
+    assert [(e["principal"]["id"], e["principal"]["verified"]) for e in entries(story, "intent", "refusal")] == [
+        ("ana@example.com", "jwt"), ("ana@example.com", "jwt"), ("eve@example.com", "jwt"), ("eve@example.com", "jwt"),
+    ]  # fmt: skip
+    conversations = {e["conversation"] for e in entries(story, "intent", "refusal")}
+    assert (None in conversations) == (version != "legacy")
+    assert len(conversations) == (2 if version == "legacy" else 1)
