@@ -89,7 +89,7 @@ class UpstreamConfig(_Model):
     """URIs of resources that may be read, with globs; none when not given."""
     prompts: Names = ()
     """Prompts that may be used, with globs; none when not given."""
-    seconds: Seconds = 60
+    seconds: Annotated[Seconds, Field(gt=0)] = 60
     """How long an answer may take; where there is SQL, no longer than the policy's limit."""
 
     @model_validator(mode="after")

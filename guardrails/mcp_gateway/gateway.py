@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import re
 import uuid
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -21,6 +23,7 @@ from guardrails.integrations._mcp_asking import Asking, answer
 from guardrails.integrations._toolbox import refusal_text
 from guardrails.mcp_gateway.calls import call_tool, get_prompt, read_resource
 from guardrails.mcp_gateway.config import GatewayConfig
+from guardrails.mcp_gateway.definitions import Kind
 from guardrails.mcp_gateway.lock import LockFile
 from guardrails.mcp_gateway.offers import Offer, Offers
 from guardrails.mcp_gateway.upstream import Call, Progress, Upstream
@@ -49,6 +52,7 @@ REFUSAL_TYPE = "mcp.refusal"
 """Type of the ledger's entries of calls that were refused before there was anything to judge."""
 _MOST_SESSIONS = 1000
 _GRACE_S = 1.0
+_LEAVING = re.compile(r"\.\.|\\|%(2e|2f|5c|25|0)", re.IGNORECASE)
 
 
 class Gateway:
@@ -84,7 +88,8 @@ class Gateway:
         self._asking = Asking(guard, self._settings.console_url, self._settings.wait_s)
         self._connection = uuid.uuid4().hex
         self._upstreams = {
-            name: Upstream(name, upstream, self._heard, environment) for name, upstream in config.upstreams.items()
+            name: Upstream(name, upstream, functools.partial(self._heard, name), environment)
+            for name, upstream in config.upstreams.items()
         }
         self._watch = Watch(config, self._upstreams, lock, guard.ledger, self._tell_clients)
         self._bus = InMemorySubscriptionBus()
@@ -98,7 +103,7 @@ class Gateway:
         self._is_open = True
         for upstream in self._upstreams.values():
             await self._stack.enter_async_context(upstream)
-        offers = await self._watch.offers(is_new=True)
+        offers = await self._watch.offers()
         told = [str(offer.definition.body["text"]) for offer in offers.accepted("instructions")]
         self.server.instructions = "\n\n".join(told) or None
         return self
@@ -116,7 +121,7 @@ class Gateway:
 
     async def offers(self) -> Offers:
         """Returns what the upstreams offer now, accepted or not. Raises as `Watch.offers`."""
-        return await self._watch.offers(is_new=True)
+        return await self._watch.offers()
 
     def _made(self) -> Server[Any]:
         handlers: dict[str, Any] = {
@@ -141,7 +146,7 @@ class Gateway:
 
     async def _list_tools(self, message: Message, _: object) -> types.ListToolsResult:
         self._remember(message)
-        offers = await self._watch.offers(is_new=True)
+        offers = await self._watch.offers()
         return types.ListToolsResult(tools=[_tool(offer) for offer in offers.accepted("tool")])
 
     async def _call_tool(
@@ -174,7 +179,7 @@ class Gateway:
                     found += [
                         types.Resource(uri=r.uri, name=str(r.uri))
                         for r in await upstream.resources()
-                        if _may_read(upstream, r.uri)
+                        if _may_read(upstream, str(r.uri))
                     ]
         return types.ListResourcesResult(resources=found)
 
@@ -191,7 +196,7 @@ class Gateway:
 
     async def _list_prompts(self, message: Message, _: object) -> types.ListPromptsResult:
         self._remember(message)
-        offers = await self._watch.offers(is_new=True)
+        offers = await self._watch.offers()
         bodies = [dict(offer.definition.body) | {"name": offer.shown} for offer in offers.accepted("prompt")]
         return types.ListPromptsResult(prompts=[types.Prompt.model_validate(body) for body in bodies])
 
@@ -211,13 +216,13 @@ class Gateway:
         except GuardrailsError as error:
             raise MCPError(types.INVALID_REQUEST, refusal_text(error)) from error
 
-    async def _accepted(self, message: Message, kind: str, shown: str) -> Offer:
+    async def _accepted(self, message: Message, kind: Kind, shown: str) -> Offer:
         """Returns what a client names, as it was accepted.
 
         Raises:
             Denied: There is no such thing (mcp.tool_unknown), or it is not what was accepted (mcp.tool_changed).
         """
-        offer = (await self._watch.offers()).find(kind, shown)
+        offer = await self._watch.find(kind, shown)
         if offer is not None and offer.state == "accepted":
             return offer
         is_changed = offer is not None and offer.state == "changed"
@@ -278,8 +283,8 @@ class Gateway:
             while len(self._clients) > _MOST_SESSIONS:
                 self._clients.popitem(last=False)
 
-    def _heard(self) -> None:
-        self._watch.heard()
+    def _heard(self, name: str) -> None:
+        self._watch.heard(name)
 
     async def _tell_clients(self) -> None:
         for event in (ToolsListChanged(), PromptsListChanged()):
@@ -322,8 +327,10 @@ def _with_time(call: Call, upstream: Upstream) -> Call:
     return Call(upstream.config.seconds, call.progress, call.cancelled)
 
 
-def _may_read(upstream: Upstream, uri: object) -> bool:
-    return any(fnmatchcase(str(uri), glob) for glob in upstream.config.resources)
+def _may_read(upstream: Upstream, uri: str) -> bool:
+    # What a server takes for the folder above would leave what the glob is about.
+    is_plain = uri.isprintable() and not _LEAVING.search(uri)
+    return is_plain and any(fnmatchcase(uri, glob) for glob in upstream.config.resources)
 
 
 def _id(message: Message) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 import sys
 from pathlib import Path
@@ -33,8 +34,8 @@ async def test_the_pages_python_runs(
     monkeypatch.chdir(tmp_path)
     make_sqlite_shop(tmp_path / "shop.db")
     (tmp_path / "policy.yaml").write_text(POLICY)
-    program = f"command: {sys.executable}\n    args: ['-S', '{tests.support.raw_stranger.__file__}', '{{\"sql\": true}}']\n    protocol: legacy"
-    (tmp_path / "gateway.yaml").write_text(f"version: 1\nupstreams:\n  shop:\n    {program}\n")
+    shop = {"command": sys.executable, "args": ["-S", str(tests.support.raw_stranger.__file__), "{}"], "protocol": "legacy"}
+    (tmp_path / "gateway.yaml").write_text(json.dumps({"version": 1, "upstreams": {"shop": shop}}))
     await accept_waiting("gateway.yaml", "gateway.lock.json", "sqlite:///audit.db")
     (code,) = blocks("python")
     code = code.replace("read_query", "query").replace('"query": "', '"sql": "')

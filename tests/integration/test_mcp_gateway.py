@@ -308,7 +308,14 @@ async def test_resources_and_prompts_are_passed_on_only_where_configured(story: 
             (resource,) = (await client.list_resources()).resources
             assert (resource.uri, resource.name, resource.description) == ("memo://a", "memo://a", None)
             assert (await client.read_resource("memo://a")).contents[0].text == "[email]"
-            for refused in ("file:///etc", "memo:/x"):
+            for refused in (
+                "file:///etc",
+                "memo:/x",
+                "memo://a/../../etc",
+                "memo://%2E%2e/etc",
+                "memo://a\\..\\b",
+                "memo://a\n",
+            ):
                 with pytest.raises(MCPError, match=r"mcp\.tool_unknown"):
                     await client.read_resource(refused)
             assert [p.name for p in (await client.list_prompts()).prompts] == ["greet"]
