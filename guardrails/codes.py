@@ -27,6 +27,10 @@ _USAGE = {
     ),
     "usage.database_unreachable": Code("The database cannot be opened", "Check the URL and that the server answers."),
     "usage.input_invalid": Code("The input is not of the expected form", "See the message for what is expected."),
+    "usage.answer_cut": Code(
+        "The model's answer ended before its calls were complete, so none of them ran",
+        "Make the calls again, in a shorter answer.",
+    ),
     "usage.no_schema": Code("No schema is known", "Give --schema FILE or --database URL."),
     "usage.extra_missing": Code("An optional package is not installed", "Install the extra that the message names."),
     "usage.signer_unknown": Code("The signer's URI is not understood", "See docs/keys.md for the known forms."),
@@ -186,6 +190,13 @@ _ENGINE = {
     "engine.unknown_outcome": Code("It is not known whether the statement ran", "Check the data before trying again."),
 }
 
+_LIMIT = {
+    "limit.rate": Code("The principal has called the tool too often", "Try again later."),
+    "limit.uncounted": Code("The calls of a tool cannot be counted", "Nothing ran; an administrator must look into it."),
+    "limit.rows": Code("A tool returned more rows than allowed", "Ask for fewer: add a LIMIT, or a narrower condition."),
+    "limit.bytes": Code("A tool returned more bytes than allowed", "Ask for less: fewer rows, or fewer columns."),
+}
+
 _INSTALL = {
     "install.unsupported": Code(
         "This database cannot hold row filters", "Nothing has to be set up: the guard fences them in each statement."
@@ -249,6 +260,6 @@ _MCP = {
 }
 
 CODES: dict[str, Code] = (
-    _USAGE | _SQL | _POLICY | _MASK | _APPROVAL | _PREVIEW | _IDENTITY | _ENGINE | _INSTALL | _LEDGER | _MCP
+    _USAGE | _SQL | _POLICY | _MASK | _APPROVAL | _PREVIEW | _IDENTITY | _ENGINE | _LIMIT | _INSTALL | _LEDGER | _MCP
 )
 """Every code that the library raises or returns, with its title and hint."""

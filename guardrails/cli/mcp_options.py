@@ -59,6 +59,7 @@ class ServingOptions:
     origins: tuple[str, ...]
     is_unsafe: bool
     console_url: str | None
+    told: tuple[str, ...]
     wait_s: float
     as_json: bool
 
@@ -70,6 +71,9 @@ class ServingOptions:
             UsageError: The options do not go together.
             IdentityError: The token is not accepted.
         """
+        if any(channel.partition("+")[0] in ("console", "pending", "terminal", "wait") for channel in self.told):
+            message = "--tell takes channels that tell people elsewhere, such as webhook+https://…; people answer in the console."
+            raise UsageError("usage.input_invalid", message)
         from guardrails.mcp_server import ServerSettings, principal_of
 
         if self.address is None and (self.resource_url or self.scopes or self.origins or self.is_unsafe):
@@ -87,7 +91,7 @@ class ServingOptions:
             agent=self.agent, agent_key=key, purpose=self.purpose, console_url=self.console_url, wait_s=self.wait_s
         )
         places: dict[str, Any] = {"database": self.database_url, "ledger": self.ledger_url, "state": self.state}
-        with Guard.open(self.policy_path, **places, agents=self.agents_path) as guard:
+        with Guard.open(self.policy_path, **places, agents=self.agents_path, approvals=self.told or None) as guard:
             who = person() if person is not None else Principal("nobody yet")
             agent = None if who.actors else self.agent
             with guard.session(principal=who, agent=agent, purpose=self.purpose, agent_key=key):
@@ -218,7 +222,15 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         is_flag=True,
         help="Over HTTP on this machine: whoever calls is the principal.",
     ),
-    click.option("--console-url", metavar="URL", help="Where people answer; the client's user is sent there."),
+    click.option(
+        "--console-url",
+        envvar="GUARDRAILS_CONSOLE_URL",
+        metavar="URL",
+        help="Where people answer; the client's user is sent there.",
+    ),
+    click.option(
+        "--tell", "told", multiple=True, metavar="CHANNEL", help="webhook+https://… or slack+…: tells people who waits."
+    ),
     click.option(
         "--wait", "wait_s", default=50.0, show_default=True, type=click.FloatRange(0, 3600), help="Seconds to wait for them."
     ),
