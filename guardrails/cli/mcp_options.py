@@ -72,7 +72,9 @@ class ServingOptions:
             IdentityError: The token is not accepted.
         """
         if any(channel.partition("+")[0] in ("console", "pending", "terminal", "wait") for channel in self.told):
-            message = "--tell takes channels that tell people elsewhere, such as webhook+https://…; people answer in the console."
+            message = (
+                "--tell takes channels that tell people elsewhere, such as webhook+https://…; people answer in the console."
+            )
             raise UsageError("usage.input_invalid", message)
         from guardrails.mcp_server import ServerSettings, principal_of
 
