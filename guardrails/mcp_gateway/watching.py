@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from guardrails.approval.printing import one_line
 from guardrails.errors import EngineError, LedgerError
 from guardrails.ledger import Ledger
 from guardrails.mcp_gateway.config import GatewayConfig
@@ -24,7 +25,9 @@ __all__ = ["Watch"]
 
 SESSION_TYPE = "mcp.session"
 """Type of the ledger's entries that say what an upstream server listed, whenever that is not what it was before."""
-_MOST_NAMED = 200
+_MOST_NAMED = 100
+_MOST_CHARACTERS = 80
+_PAUSE_S = 0.2
 _NEVER = float("-inf")
 
 
@@ -36,7 +39,9 @@ class _Listing:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     definitions: tuple[Definition, ...] = ()
     listed_at: float = _NEVER
+    told: int = 0
     recorded: frozenset[str] = frozenset()
+    looking: asyncio.Task[None] | None = None
 
 
 class Watch:
@@ -65,20 +70,22 @@ class Watch:
         self._changed = changed
         self._shown: frozenset[tuple[str, str, str]] | None = None
         self._known: set[tuple[int, DefinitionKey, str]] = set()
-        self._looking: set[asyncio.Task[None]] = set()
 
     def heard(self, name: str) -> None:
         """An upstream says that something has changed: it is looked at now, and the clients are told if it concerns them."""
-        self._listings[name].listed_at = _NEVER
-        looking = asyncio.get_running_loop().create_task(self._look(name))
-        self._looking.add(looking)
-        looking.add_done_callback(self._looking.discard)
+        listing = self._listings[name]
+        listing.told += 1
+        listing.listed_at = _NEVER
+        # However often it says so, it is looked at once at a time.
+        if listing.looking is None or listing.looking.done():
+            listing.looking = asyncio.get_running_loop().create_task(self._look(listing))
 
     async def close(self) -> None:
         """Ends what is still being looked at."""
-        for looking in list(self._looking):
-            looking.cancel()
-        await asyncio.gather(*self._looking, return_exceptions=True)
+        looking = [listing.looking for listing in self._listings.values() if listing.looking is not None]
+        for task in looking:
+            task.cancel()
+        await asyncio.gather(*looking, return_exceptions=True)
 
     async def offers(self) -> Offers:
         """Has everything listed now, and returns the offers; a server that does not answer offers nothing.
@@ -131,24 +138,27 @@ class Watch:
             self._known.add(known)
         return True
 
-    async def _look(self, name: str) -> None:
+    async def _look(self, listing: _Listing) -> None:
         try:
-            await self._list(self._listings[name])
-            await self._judged()
+            while listing.listed_at == _NEVER:
+                await self._list(listing)
+                await self._judged()
+                await asyncio.sleep(_PAUSE_S)
         except (EngineError, LedgerError):
             # The listing is over, so that the next call or client that needs it meets the error itself.
             return
 
     async def _list(self, listing: _Listing) -> None:
         async with listing.lock:
-            asked_at = time.monotonic()
+            asked_at, told = time.monotonic(), listing.told
             try:
                 listed = tuple((await listing.upstream.definitions()).values())
             except EngineError:
                 listing.definitions, listing.listed_at = (), _NEVER
                 raise
             await self._record(listing, listed)
-            listing.definitions, listing.listed_at = listed, asked_at
+            # Of a change that was told of meanwhile the listing may know nothing.
+            listing.definitions, listing.listed_at = listed, asked_at if told == listing.told else _NEVER
 
     async def _record(self, listing: _Listing, listed: tuple[Definition, ...]) -> None:
         """Records what a server lists, before anything of it is called, whenever that is new."""
@@ -156,7 +166,11 @@ class Watch:
         seen = frozenset(definition.digest for definition in listed) | {upstream.server}
         if listing.recorded == seen:
             return
-        named = [{"kind": d.key.kind, "name": d.key.name[:200], "definition": d.digest} for d in listed[:_MOST_NAMED]]
-        entry = {"type": SESSION_TYPE, "upstream": upstream.name, "server": upstream.server[:200], "listed": named}
+        named = [
+            {"kind": d.key.kind, "name": one_line(d.key.name, _MOST_CHARACTERS), "definition": d.digest}
+            for d in listed[:_MOST_NAMED]
+        ]
+        server = one_line(upstream.server, _MOST_CHARACTERS)
+        entry = {"type": SESSION_TYPE, "upstream": upstream.name, "server": server, "listed": named}
         await asyncio.to_thread(self._ledger.append, entry | {"count": len(listed)})
         listing.recorded = seen

@@ -200,6 +200,23 @@ async def test_row_filters_are_written_out(tmp_path: Path) -> None:
             assert text(result) == {"north": "[[1], [2], [4]]"}.get(region, "[]")
 
 
+async def test_rules_about_a_tool_hold_for_its_statements(tmp_path: Path) -> None:
+    rules = """rules:
+  - {id: closed, effect: deny, actions: ["shop.closed*"]}
+  - {id: asked, effect: approve, actions: [shop.asked], approval: {groups: [leads], reason_required: false}}
+"""
+    with Story.open(tmp_path, policy=POLICY.replace("rules:\n", rules)) as story:
+        stranger = database_server(story)
+        stranger.tools = [sql_tool(name) for name in ("open", "asked", "closed_one")]
+        with stranger.serving() as url:
+            async with through(story, {"shop": url}) as (client, _):
+                results = [text(await client.call_tool(name, {"sql": "SELECT 1"})) for name in ("open", "asked", "closed_one")]
+                story.approve()
+                assert text(await client.call_tool("asked", {"sql": "SELECT 1"})) == "[[1]]"
+    assert results[0] == "[[1]]"
+    assert [result.split(":")[0] for result in results[1:]] == ["Refused (approval.required)", "Refused (policy.denied)"]
+
+
 async def test_an_error_of_the_database_stays_behind(story: Story) -> None:
     async def answer(_: str, __: dict[str, Any]) -> Any:
         return said("duplicate key: (ssn)=(078-05-1120)", is_error=True)
