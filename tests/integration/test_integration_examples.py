@@ -33,6 +33,7 @@ SAYS = {
         '"rows_changed":1',
     ],
     "openai_agents.py": ["Refused (policy.no_rule)", "cleaner waits: delete", 'Deleted: {"rows_changed":1}'],
+    "mcp_gateway.py": ["Offered before: []", "Offered after: ['run_query']", "Refused (policy.no_rule)", "[('Ada', 'hidden')]"],
     "sqlalchemy_engine.py": ["[('Ada', 1), ('Bo', 1)]", "Refused (policy.no_rule)"],
     "tool_decorator.py": ["'name': 'Ada'", "'n': 2", "Refused ("],
 }
