@@ -88,8 +88,8 @@ async def test_silence_ends_with_its_time_and_the_server_is_told(story: Story, t
 async def test_statements_have_the_policys_time(tmp_path: Path) -> None:
     with Story.open(tmp_path, policy=POLICY + "limits: {seconds: 0.3}\n") as story:
         async with through(story, {"shop": raw(silent="query", seconds=3600.0)}) as (client, _):
-            assert text(await client.call_tool("query", {"sql": READ})).startswith("Refused (engine.unknown_outcome)")
-        assert outcomes(story) == [("unknown", "engine.unknown_outcome")]
+            assert text(await client.call_tool("query", {"sql": READ})).startswith("Refused (engine.timeout)")
+        assert outcomes(story) == [("error", "engine.timeout")]
 
 
 async def test_a_cancelled_call_is_passed_on_and_recorded(story: Story, tmp_path: Path) -> None:
