@@ -27,6 +27,10 @@ _USAGE = {
     ),
     "usage.database_unreachable": Code("The database cannot be opened", "Check the URL and that the server answers."),
     "usage.input_invalid": Code("The input is not of the expected form", "See the message for what is expected."),
+    "usage.answer_cut": Code(
+        "The model's answer ended before its calls were complete, so none of them ran",
+        "Make the calls again, in a shorter answer.",
+    ),
     "usage.no_schema": Code("No schema is known", "Give --schema FILE or --database URL."),
     "usage.extra_missing": Code("An optional package is not installed", "Install the extra that the message names."),
     "usage.signer_unknown": Code("The signer's URI is not understood", "See docs/keys.md for the known forms."),
@@ -235,7 +239,27 @@ _LEDGER = {
     "ledger.clock_backwards": Code("The clock went backwards", "Mend the machine's clock."),
 }
 
+_MCP = {
+    "mcp.tool_unknown": Code("No tool of this name has been accepted", "Use a tool that is listed, or have this one accepted."),
+    "mcp.tool_changed": Code(
+        "The tool's definition is not the one that was accepted",
+        "Go on without it until somebody has accepted the new definition.",
+    ),
+    "mcp.argument_refused": Code(
+        "The tool takes SQL, and this argument beside it is not let through", "Leave the argument out."
+    ),
+    "mcp.tool_failed": Code("The upstream server's tool reported an error", "Check the arguments, then try again."),
+    "mcp.upstream_failed": Code("The upstream server gave no usable answer", "Try again later, or go on without the tool."),
+    "mcp.upstream_down": Code("The upstream server cannot be reached", "Nothing was done: try again later."),
+    "mcp.upstream_asks": Code(
+        "The upstream server asked for something that it may not have", "Go on without the tool: it wants input of its own."
+    ),
+    "mcp.result_too_large": Code("The result is larger than the limit", "Ask for less: fewer rows, or fewer columns."),
+    "mcp.config_invalid": Code("The gateway's configuration is not valid", "See line and column, and docs/mcp-gateway.md."),
+    "mcp.lock_invalid": Code("The lock file of accepted definitions is not valid", "Restore it, or remove it and accept anew."),
+}
+
 CODES: dict[str, Code] = (
-    _USAGE | _SQL | _POLICY | _MASK | _APPROVAL | _PREVIEW | _IDENTITY | _ENGINE | _LIMIT | _INSTALL | _LEDGER
+    _USAGE | _SQL | _POLICY | _MASK | _APPROVAL | _PREVIEW | _IDENTITY | _ENGINE | _LIMIT | _INSTALL | _LEDGER | _MCP
 )
 """Every code that the library raises or returns, with its title and hint."""

@@ -107,7 +107,8 @@ def _plain(value: Value) -> str | int | bool | None:
     """Returns a value as an entry may hold it: there are no fractions in it, and no large numbers."""
     if value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) <= _LARGEST):
         return value
-    return _short(value if isinstance(value, str) else json.dumps(json_value(value), ensure_ascii=False))
+    plain = json_value(value)
+    return _short(plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False))
 
 
 def _short(text: str) -> str:

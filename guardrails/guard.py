@@ -11,11 +11,12 @@ import functools
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast, overload
 
 import sqlalchemy as sa
@@ -51,6 +52,7 @@ from guardrails.model import (
     Mask,
     MaskExpression,
     Params,
+    Plan,
     Principal,
     Result,
     Runtime,
@@ -360,6 +362,40 @@ class Guard:
         return await self._functions.acall_tool(
             function, arguments, sql_argument, params_argument, tool, tool_call_id, injected
         )
+
+    async def arun_elsewhere(
+        self,
+        sql: str,
+        run: Callable[[Plan], Awaitable[object]],
+        *,
+        place: Mapping[str, JSON],
+        tool: str | None = None,
+        tool_call_id: str | None = None,
+    ) -> object:
+        """Has a statement run by another server, which this guard's database stands for: judged, recorded and scanned as any other.
+
+        Args:
+            sql: One statement, as the agent wrote it.
+            run: Runs the plan there and returns what came back: lists, dictionaries and plain values.
+            place: What tells that server and the way to it from others; recorded, and bound by an approval.
+            tool: Name for the ledger.
+            tool_call_id: The framework's id of the call, for the ledger.
+
+        Returns:
+            What `run` returned, scanned.
+
+        Raises:
+            As `execute`, and what `run` raises.
+        """
+        session = self._current(tool, tool_call_id)
+        steps = await asyncio.to_thread(self._statement_flow, sql, {}, session, is_ours=False, place=place)
+
+        def call(step: flow.Execute) -> Awaitable[object]:
+            if step.plan is None:
+                raise UsageError("usage.bug", "There is no plan to run.")
+            return run(step.plan)
+
+        return (await self._adrive(steps, session, Runner(call, is_bounded=True, is_async=True))).rows[0][0]
 
     def call_action(
         self,
@@ -679,11 +715,20 @@ class Guard:
         )
         return judgement if session.offered is None else narrowed(judgement, session.offered)
 
-    def _statement_flow(self, sql: str, params: Params | None, session: Session, is_ours: bool = True) -> flow.Flow:
+    def _statement_flow(
+        self,
+        sql: str,
+        params: Params | None,
+        session: Session,
+        is_ours: bool = True,
+        *,
+        place: Mapping[str, JSON] = MappingProxyType({}),
+    ) -> flow.Flow:
         statement = Statement(sql, params if params is not None else {}, self.database.dialect)
         judgement = self._judge(statement, session, is_ours=is_ours)
         judgement = self._displayed(judgement, session)
-        return flow.run(judgement, session.principal, session.context, self._database(), scan=self._scan)
+        where = self._database() | dict(place)
+        return flow.run(judgement, session.principal, session.context, where, scan=self._scan)
 
     def _reveal_flow(self, token: Value, column: str, reason: str, session: Session) -> flow.Flow:
         def masks_sql(mask: Mask, described: Column) -> list[MaskExpression]:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, cast, get_type_hints
 from pydantic import BaseModel, ValidationError
 
 from guardrails.as_json import json_value
-from guardrails.errors import ApprovalRequired, GuardrailsError, UsageError
+from guardrails.errors import ApprovalRequired, GuardrailsError, IdentityError, UsageError
 from guardrails.guard import Guard
 from guardrails.integrations._definitions import Definition, define
 from guardrails.model import Result
@@ -28,6 +28,7 @@ __all__ = [
     "SqlArgument",
     "Toolbox",
     "query_description",
+    "refusal_reply",
     "refusal_text",
     "reply_text",
     "scannable",
@@ -39,17 +40,26 @@ SqlArgument: TypeAlias = str | Mapping[str, str | None] | None
 
 QUERY_TOOL = "query_database"
 """The name of the ready-made tool unless another is given."""
-_DIALECTS = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
+_DIALECTS = {"sqlite": "SQLite", "postgres": "PostgreSQL", "mysql": "MySQL", "duckdb": "DuckDB"}
 _RAISED = frozenset({"usage.no_session", "usage.bug"})
 """Mistakes of the program around the model, which no other query repairs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the model gets to read; `is_error` when nothing was done."""
+    """What the model gets to read.
+
+    Args:
+        text: The result, or the refusal.
+        is_error: Nothing was done.
+        request_id: The request for approval that the call waits for; None when it waits for none.
+        value: What a tool without SQL returned, scanned, for formats that have more than text; None otherwise.
+    """
 
     text: str
     is_error: bool = False
+    request_id: str | None = None
+    value: object = None
 
 
 def query_description(guard: Guard) -> str:
@@ -64,14 +74,21 @@ def refusal_text(error: GuardrailsError) -> str:
     """Returns a refusal as text for the model.
 
     Raises:
-        GuardrailsError: `error` itself, when it is the program's mistake rather than a refusal: no session is active.
+        GuardrailsError: `error` itself, when it is the program's mistake rather than a refusal: no session is active, or the session
+            may not go on.
     """
-    if error.code in _RAISED:
+    if error.code in _RAISED or isinstance(error, IdentityError):
         raise error
     if isinstance(error, ApprovalRequired):
         waits = "" if error.request.id in error.message else f" The request is {error.request.id}."
         return f"{error.for_model()}{waits} Nothing has been done yet: it waits for that person."
     return error.for_model()
+
+
+def refusal_reply(error: GuardrailsError) -> Reply:
+    """Returns a refusal as a reply, with the request that it waits for; raises as `refusal_text`."""
+    request_id = error.request.id if isinstance(error, ApprovalRequired) else None
+    return Reply(refusal_text(error), is_error=True, request_id=request_id)
 
 
 def reply_text(value: object) -> str:
@@ -208,6 +225,10 @@ class GuardedFunction:
         options: dict[str, Any] = {"sql_argument": self._sql, "params_argument": self._params}
         return await self._guard.acall_tool(plain, arguments, **options, tool=name, tool_call_id=call_id)
 
+    def reply(self, returned: object) -> Reply:
+        """Returns what a call returned as a reply."""
+        return Reply(reply_text(returned), value=None if self._sql is not None else returned)
+
     def _statement(self, arguments: Mapping[str, Any]) -> tuple[str, Any]:
         params = arguments.get(self._params) if self._params else None
         return cast(str, arguments[cast(str, self._sql)]), params if params is not None else {}
@@ -246,23 +267,34 @@ class Toolbox:
             UsageError: No session is active, or the tool is asynchronous.
             Exception: What a tool that is not SQL raised.
         """
-        if name in self._functions and self._functions[name].is_async:
-            raise UsageError("usage.input_invalid", f"The tool {name} is asynchronous.", hint="Use ahandle().")
+        self.require_synchronous(name)
         try:
-            return Reply(reply_text(self._find(name).call(_parsed(arguments), call_id)))
+            found = self._find(name)
+            return found.reply(found.call(_parsed(arguments), call_id))
         except ValidationError as error:
             return Reply(_misfit_text(error), is_error=True)
         except GuardrailsError as error:
-            return Reply(refusal_text(error), is_error=True)
+            return refusal_reply(error)
 
     async def adispatch(self, name: str, arguments: object, call_id: str | None) -> Reply:
         """As `dispatch`, without blocking the event loop."""
         try:
-            return Reply(reply_text(await self._find(name).acall(_parsed(arguments), call_id)))
+            found = self._find(name)
+            return found.reply(await found.acall(_parsed(arguments), call_id))
         except ValidationError as error:
             return Reply(_misfit_text(error), is_error=True)
         except GuardrailsError as error:
-            return Reply(refusal_text(error), is_error=True)
+            return refusal_reply(error)
+
+    def require_synchronous(self, name: str) -> None:
+        """Checks that a tool, if there is one of this name, can be called without an event loop.
+
+        Raises:
+            UsageError: It is asynchronous (``usage.input_invalid``).
+        """
+        if name in self._functions and self._functions[name].is_async:
+            message = f"The tool {name} is asynchronous."
+            raise UsageError("usage.input_invalid", message, hint="Use the method whose name begins with `a`: ahandle, arun.")
 
     def _find(self, name: str) -> GuardedFunction:
         found = self._functions.get(name)
@@ -274,12 +306,28 @@ class Toolbox:
 
 def _parsed(arguments: object) -> dict[str, Any]:
     try:
-        parsed = json.loads(arguments) if isinstance(arguments, (str, bytes)) else arguments
+        parsed = _from_text(arguments) if isinstance(arguments, (str, bytes)) else arguments
     except (ValueError, RecursionError):
         raise UsageError("usage.input_invalid", "The arguments are not valid JSON.", hint="Send one JSON object.") from None
     if not isinstance(parsed, Mapping):
         raise UsageError("usage.input_invalid", "The arguments are not an object.", hint="Send one JSON object.")
     return {str(key): value for key, value in parsed.items()}
+
+
+def _from_text(arguments: str | bytes) -> object:
+    """Reads JSON that means the same to every reader: no key twice, no NaN. Some models write nothing for no arguments."""
+    return json.loads(arguments or "{}", object_pairs_hook=_distinct_keys, parse_constant=_no_constant)
+
+
+def _distinct_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is there twice")
+    return found
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _misfit_text(error: ValidationError) -> str:

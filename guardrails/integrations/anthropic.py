@@ -1,7 +1,7 @@
 """Guarded tools for Anthropic's Messages API.
 
-`handle` takes a `tool_use` block as the client returns it, or as a dictionary, and answers with the `tool_result` block to send back;
-refusals have ``is_error``. Nothing of Anthropic's is imported: both are plain data.
+`run` takes the model's message as the client returns it, or as a dictionary, and returns the message of results to send back; refusals
+have ``is_error``. Nothing of Anthropic's is imported: both are plain data.
 
 Source: Anthropic API reference, tool use.
 """
@@ -9,25 +9,78 @@ Source: Anthropic API reference, tool use.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
-from guardrails.errors import UsageError
 from guardrails.guard import Guard
+from guardrails.integrations._anthropic_messages import FRAMEWORK, Results, read_message, read_use, result_block
+from guardrails.integrations._dispatch import Call, acall_all, call_all
 from guardrails.integrations._query import query_function
 from guardrails.integrations._toolbox import QUERY_TOOL, GuardedFunction, Reply, SqlArgument, Toolbox
+from guardrails.model import Principal, Runtime
 
-__all__ = ["FunctionTools", "SqlTool", "guard_tools"]
+__all__ = ["FunctionTools", "Results", "SqlTool", "guard_tools"]
 
 
 class FunctionTools:
     """Several guarded functions as tools. Make it with `guard_tools`."""
 
-    def __init__(self, functions: Iterable[GuardedFunction]) -> None:
-        self._toolbox = Toolbox(functions)
+    def __init__(self, guard: Guard, functions: Iterable[GuardedFunction]) -> None:
+        self.guard = guard
+        self.toolbox = Toolbox(functions)
 
     def definitions(self) -> list[dict[str, Any]]:
         """Returns the entries of `tools`."""
-        return [{"name": d.name, "description": d.description, "input_schema": d.schema} for d in self._toolbox.definitions]
+        return [{"name": d.name, "description": d.description, "input_schema": d.schema} for d in self.toolbox.definitions]
+
+    def run(
+        self,
+        message: object,
+        *,
+        principal: Principal | None = None,
+        conversation_id: str | None = None,
+        earlier: Results | None = None,
+    ) -> Results | None:
+        """Runs all tool uses of a model's message, in order; each gets exactly one result.
+
+        A call that waits for a person's approval has that as its result, and is listed in `waiting`. When the person has said yes, run
+        the same message again with `earlier`: what has a result keeps it, what waited is tried again. Refusals, malformed and unknown
+        calls, and functions that fail, are results with ``is_error``. Nothing of a message that was cut off is run, and nothing of one
+        that the vendor's own tools have paused: it goes back as it is. What runs at the vendor's is left alone.
+
+        Args:
+            message: As the client returns it, also at the end of a stream, or as a dictionary.
+            principal: On whose behalf, where no session is active.
+            conversation_id: Your id of the conversation.
+            earlier: What an earlier run of the same message returned.
+
+        Returns:
+            The user's message to append; None when the model called nothing here.
+
+        Raises:
+            UsageError: It is no message, two of its calls have one id, or a tool is asynchronous (``usage.input_invalid``; nothing has
+                run), or no session is active (``usage.no_session``).
+            IdentityError: The session is another person's, or may not go on.
+        """
+        asked, runtime = read_message(message)
+        calls = _left(asked, earlier)
+        with self.guard.calling(replace(runtime, conversation_id=conversation_id), principal):
+            return _merged(asked, calls, call_all(self.toolbox, calls), earlier)
+
+    async def arun(
+        self,
+        message: object,
+        *,
+        principal: Principal | None = None,
+        conversation_id: str | None = None,
+        earlier: Results | None = None,
+        limit: int = 8,
+    ) -> Results | None:
+        """As `run`, with at most `limit` calls at the same time, and without blocking the event loop."""
+        asked, runtime = read_message(message)
+        calls = _left(asked, earlier)
+        with self.guard.calling(replace(runtime, conversation_id=conversation_id), principal):
+            return _merged(asked, calls, await acall_all(self.toolbox, calls, limit), earlier)
 
     def handle(self, tool_use: object) -> dict[str, Any]:
         """Runs one call and returns its `tool_result` block.
@@ -41,13 +94,15 @@ class FunctionTools:
         Raises:
             UsageError: It is no such block (``usage.input_invalid``), a tool is asynchronous, or no session is active.
         """
-        name, given, call_id = _read(tool_use)
-        return _answer(self._toolbox.dispatch(name, given, call_id), call_id)
+        call = read_use(tool_use)
+        with self.guard.calling(Runtime(FRAMEWORK)):
+            return result_block(call.id, self.toolbox.dispatch(call.name, call.arguments, call.id))
 
     async def ahandle(self, tool_use: object) -> dict[str, Any]:
         """As `handle`, without blocking the event loop; asynchronous functions are awaited."""
-        name, given, call_id = _read(tool_use)
-        return _answer(await self._toolbox.adispatch(name, given, call_id), call_id)
+        call = read_use(tool_use)
+        with self.guard.calling(Runtime(FRAMEWORK)):
+            return result_block(call.id, await self.toolbox.adispatch(call.name, call.arguments, call.id))
 
 
 class SqlTool(FunctionTools):
@@ -60,7 +115,7 @@ class SqlTool(FunctionTools):
     """
 
     def __init__(self, guard: Guard, *, name: str = QUERY_TOOL, description: str | None = None) -> None:
-        super().__init__([query_function(guard, name, description)])
+        super().__init__(guard, [query_function(guard, name, description)])
 
     def definition(self) -> dict[str, Any]:
         """Returns the entry of `tools`."""
@@ -82,18 +137,18 @@ def guard_tools(guard: Guard, functions: Iterable[Callable[..., object]], *, sql
     Raises:
         UsageError: A function cannot be described or guarded, or two have the same name.
     """
-    return FunctionTools([GuardedFunction(guard, function, sql_argument) for function in functions])
+    return FunctionTools(guard, [GuardedFunction(guard, function, sql_argument) for function in functions])
 
 
-def _read(block: object) -> tuple[str, object, str]:
-    def get(field: str) -> object:
-        return block.get(field) if isinstance(block, dict) else getattr(block, field, None)
-
-    name, call_id = get("name"), get("id")
-    if get("type") != "tool_use" or not isinstance(name, str) or not isinstance(call_id, str):
-        raise UsageError("usage.input_invalid", "This is no tool_use block.")
-    return name, get("input"), call_id
+def _left(asked: Iterable[Call], earlier: Results | None) -> list[Call]:
+    """The calls that have no result yet, or one that waits."""
+    done = set(earlier.blocks) - set(earlier.waiting) if earlier else set()
+    return [call for call in asked if call.id not in done]
 
 
-def _answer(reply: Reply, call_id: str) -> dict[str, Any]:
-    return {"type": "tool_result", "tool_use_id": call_id, "content": reply.text, "is_error": reply.is_error}
+def _merged(asked: Iterable[Call], calls: Iterable[Call], replies: Iterable[Reply], earlier: Results | None) -> Results | None:
+    made = {call.id: reply for call, reply in zip(calls, replies, strict=True)}
+    known = earlier.blocks if earlier else {}
+    blocks = [result_block(call.id, made[call.id]) if call.id in made else known[call.id] for call in asked]
+    waiting = {call_id: reply.request_id for call_id, reply in made.items() if reply.request_id}
+    return Results(blocks, waiting) if blocks else None

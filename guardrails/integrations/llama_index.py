@@ -56,7 +56,7 @@ def guard_tools(
 
     Args:
         guard: What they go through.
-        tools: Tools of any kind, or plain functions.
+        tools: Tools of any kind, or plain functions; one that goes through this guard already is returned as it is.
         sql_argument: The argument that holds SQL, or by tool name (None for a tool that holds none); found by its usual names (sql,
             query, statement…) or by the annotation `Sql` when None.
 
@@ -64,7 +64,12 @@ def guard_tools(
         UsageError: A tool cannot be guarded (``usage.tool_unguardable``).
     """
     named = (tool if isinstance(tool, BaseTool) else FunctionTool.from_defaults(tool) for tool in tools)
-    return [_GuardedTool(guard, adapt_to_async_tool(tool), sql_argument) for tool in named]
+    return [
+        tool
+        if isinstance(tool, _GuardedTool) and tool.guard is guard
+        else _GuardedTool(guard, adapt_to_async_tool(tool), sql_argument)
+        for tool in named
+    ]
 
 
 def sql_tool(guard: Guard, *, name: str = QUERY_TOOL, description: str | None = None) -> FunctionTool:
@@ -120,7 +125,7 @@ class _GuardedTool(FunctionTool):
     def __init__(self, guard: Guard, tool: AsyncBaseTool, sql_argument: SqlArgument) -> None:
         super().__init__(self._text, metadata=tool.metadata, async_fn=self._atext)
         self.requires_context, self.ctx_param_name = True, _CONTEXT
-        self._guard = guard
+        self.guard = guard
         self._tool = tool
         self._inner_context: str | None = getattr(tool, "ctx_param_name", None)
         self._fixed: dict[str, Any] = {**getattr(tool, "_field_defaults", {}), **getattr(tool, "partial_params", {})}
@@ -153,7 +158,7 @@ class _GuardedTool(FunctionTool):
         caller = await Caller.of(context)
         waiting = Waiting.of(context, caller.call_id, self._name)
         has_waited = await waiting.is_over()
-        with self._guard.calling(caller.runtime, caller.principal):
+        with self.guard.calling(caller.runtime, caller.principal):
             try:
                 output = await self._acalled(arguments, context, caller.call_id)
             except PauseRequested as pause:
@@ -173,7 +178,7 @@ class _GuardedTool(FunctionTool):
 
     def _called(self, arguments: dict[str, Any]) -> ToolOutput:
         if self._sql is not None and self._is_stub:
-            return self._replied(self._guard.execute(*sql_arguments(arguments, self._sql, self._params), tool=self._name))
+            return self._replied(self.guard.execute(*sql_arguments(arguments, self._sql, self._params), tool=self._name))
         outputs: list[ToolOutput] = []
 
         def run(**given: Any) -> Any:
@@ -182,9 +187,9 @@ class _GuardedTool(FunctionTool):
 
         if self._sql is None:
             seen = {name: scannable(value) for name, value in arguments.items()}
-            scanned = self._guard.call_action(lambda **_: run(**arguments), seen, name=self._name)
+            scanned = self.guard.call_action(lambda **_: run(**arguments), seen, name=self._name)
         else:
-            scanned = self._guard.call_tool(
+            scanned = self.guard.call_tool(
                 run, arguments, sql_argument=self._sql, params_argument=self._params, tool=self._name
             )
         return _given_back(outputs[0], scanned)
@@ -192,7 +197,7 @@ class _GuardedTool(FunctionTool):
     async def _acalled(self, arguments: dict[str, Any], context: Context[Any] | None, call_id: str | None) -> ToolOutput:
         if self._sql is not None and self._is_stub:
             statement = sql_arguments(arguments, self._sql, self._params)
-            return self._replied(await self._guard.aexecute(*statement, tool=self._name, tool_call_id=call_id))
+            return self._replied(await self.guard.aexecute(*statement, tool=self._name, tool_call_id=call_id))
         injected = {self._inner_context: context} if self._inner_context is not None and context is not None else {}
         outputs: list[ToolOutput] = []
 
@@ -205,10 +210,10 @@ class _GuardedTool(FunctionTool):
 
         if self._sql is None:
             seen = {name: scannable(value) for name, value in arguments.items()}
-            scanned = await self._guard.acall_action(act, seen, name=self._name, tool_call_id=call_id)
+            scanned = await self.guard.acall_action(act, seen, name=self._name, tool_call_id=call_id)
         else:
             argument: dict[str, Any] = {"params_argument": self._params, "tool": self._name, "tool_call_id": call_id}
-            scanned = await self._guard.acall_tool(run, arguments, sql_argument=self._sql, **argument)
+            scanned = await self.guard.acall_tool(run, arguments, sql_argument=self._sql, **argument)
         return _given_back(outputs[0], scanned)
 
     def _replied(self, result: object) -> ToolOutput:

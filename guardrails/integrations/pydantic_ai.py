@@ -35,6 +35,9 @@ except ModuleNotFoundError as missing:
 
 __all__ = ["DeferringChannel", "GuardTools", "GuardToolset", "guard_tools", "resume", "sql_tool"]
 
+_GUARD = "__guardrails_guard__"
+"""The attribute of a guarded tool's function that tells its guard."""
+
 
 @dataclass(init=False)
 class GuardToolset(WrapperToolset[Any]):
@@ -76,8 +79,12 @@ class GuardToolset(WrapperToolset[Any]):
 
     async def call_tool(self, name: str, tool_args: dict[str, Any], ctx: RunContext[Any], tool: ToolsetTool[Any]) -> Any:
         """Calls a tool through the guard; raises as `GuardedTool.call`."""
+        function = _function_behind(tool)
+        if getattr(function, _GUARD, None) is self.guard:
+            # Guarded already: a statement that was regenerated once is not judged again.
+            return await super().call_tool(name, tool_args, ctx, tool)
         parameters = tool.tool_def.parameters_json_schema.get("properties", {})
-        guarded = GuardedTool.of(self.guard, name, _function_behind(tool), parameters, self.sql_argument)
+        guarded = GuardedTool.of(self.guard, name, function, parameters, self.sql_argument)
 
         async def run(arguments: dict[str, Any], context: RunContext[Any]) -> Any:
             return await self.wrapped.call_tool(name, arguments, context, tool)
@@ -128,7 +135,7 @@ def guard_tools(
 
     Args:
         guard: What they go through.
-        tools: Tools, or plain functions.
+        tools: Tools, or plain functions; one that goes through this guard already is returned as it is.
         sql_argument: As for `GuardToolset`.
 
     Raises:
@@ -184,6 +191,8 @@ async def _query(sql: str) -> str: ...  # type: ignore[empty-body]
 
 
 def _guarded(guard: Guard, tool: Tool[Any], sql_argument: SqlArgument) -> Tool[Any]:
+    if getattr(tool.function, _GUARD, None) is guard:
+        return tool
     schema = tool.function_schema
     guarded_tool = GuardedTool.of(guard, tool.name, tool.function, schema.json_schema.get("properties", {}), sql_argument)
     if schema.single_arg_name is not None and guarded_tool.sql is not None and guarded_tool.sql != schema.single_arg_name:
@@ -199,6 +208,7 @@ def _guarded(guard: Guard, tool: Tool[Any], sql_argument: SqlArgument) -> Tool[A
             named[schema.var_positional_field] = args[len(schema.positional_fields) :]
         return await guarded_tool.call(named, context, schema.call)
 
+    setattr(call, _GUARD, guard)
     guarded = copy.copy(tool)
     # Replaced in the tool, so that nobody who takes the function out of it goes past the guard.
     guarded.function, guarded.takes_ctx = call, True

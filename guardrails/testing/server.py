@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from guardrails.testing.conversation import Failure, Turn
 from guardrails.testing.follow import Script
-from guardrails.testing.wire import FORMATS, ServerEvent
+from guardrails.testing.wire import FORMATS, ServerEvent, Unsupported
 
 __all__ = ["ModelServer", "Request"]
 
@@ -98,6 +98,9 @@ class _Handler(BaseHTTPRequestHandler):
             body = self._body()
             self.requests.append(Request(self.path, body))
             conversation = wire.read(body)
+        except Unsupported as error:
+            self._send_failure(Failure(HTTPStatus.BAD_REQUEST, str(error)), error.details)
+            return
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             self._send_failure(Failure(HTTPStatus.BAD_REQUEST, f"the request is not understood: {error!r}"))
             return
@@ -142,9 +145,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def _send_failure(self, failure: Failure) -> None:
+    def _send_failure(self, failure: Failure, details: Mapping[str, object] | None = None) -> None:
         # Both vendors' clients read this shape, and this header.
-        error = {"type": "api_error" if failure.status >= 500 else "invalid_request_error", "message": failure.message}
+        kind = "api_error" if failure.status >= 500 else "invalid_request_error"
+        error = {"type": kind, "message": failure.message, "details": details}
         headers = [("retry-after-ms", str(failure.retry_after_ms))]
         self._send_json(failure.status, {"type": "error", "error": error}, headers)
 

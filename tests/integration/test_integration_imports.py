@@ -29,6 +29,7 @@ class Way:
 
 WAYS = {
     "anthropic": Way(),
+    "anthropic_runner": Way(("anthropic",), "anthropic"),
     "dbapi": Way(),
     "langchain": Way(("langchain_core",), "langchain"),
     "langchain_middleware": Way(("langchain",), "langchain-agents", frozenset({"langchain_core", "langgraph"})),

@@ -79,7 +79,7 @@ def test_malformed_arguments_are_text(guard: Guard, arguments: str) -> None:
 def test_unknown_tools_are_text(guard: Guard) -> None:
     assert "query_database" in SqlTool(guard).handle(chat_call("drop_it", {}))["content"]
     custom = {"id": "c", "type": "custom", "custom": {"name": "free", "input": "text"}}
-    assert "no tool 'free'" in SqlTool(guard).handle(custom)["content"]
+    assert "There is no tool 'free' that takes free text." in SqlTool(guard).handle(custom)["content"]
     with pytest.raises(UsageError):
         SqlTool(guard).handle({"type": "message"})
 

@@ -435,3 +435,9 @@ async def test_who_acts(story: Story, recorder: Recorder) -> None:
 async def test_protected_values_stay_behind(story: Story) -> None:
     done = await run(story, called("query_database", READ), tools=[sql_tool(story.guard)])
     story.check_masked(str(done.returned("call_1").content))
+
+
+async def test_a_call_goes_through_the_guard_once(story: Story) -> None:
+    (tool,) = guard_tools(story.guard, [sql_tool(story.guard)])
+    await run(story, called("query_database", NAMES), tools=[tool], capabilities=[GuardTools(story.guard)])
+    assert len(story.entries("intent")) == 1

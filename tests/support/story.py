@@ -204,10 +204,11 @@ class Story:
             conversation: In force for the calls.
             call_ids: Of the calls, in order.
         """
-        entries = self.entries()
-        assert [(e["type"], e["tool_call"]) for e in entries] == list(
-            zip(("refusal", "intent", "intent"), call_ids, strict=True)
-        )
+        # Calls of one turn may run at the same time, and be recorded in any order.
+        order = {call_id: number for number, call_id in enumerate(call_ids)}
+        entries = sorted(self.entries(), key=lambda entry: order.get(entry["tool_call"], len(order)))
+        expected = [*zip(("refusal", "intent", "intent"), call_ids, strict=True)]
+        assert [(entry["type"], entry["tool_call"]) for entry in entries] == expected
         for entry in entries:
             assert entry["tool"] == tool
             assert (entry["principal"]["id"], entry["principal"]["verified"]) == (self.ana.id, "jwt")

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from guardrails.testing.wire.chat import CHAT
-from guardrails.testing.wire.format import ServerEvent, WireFormat
+from guardrails.testing.wire.format import ServerEvent, Unsupported, WireFormat
 from guardrails.testing.wire.messages import MESSAGES
 from guardrails.testing.wire.responses import RESPONSES
 
-__all__ = ["FORMATS", "ServerEvent", "WireFormat"]
+__all__ = ["FORMATS", "ServerEvent", "Unsupported", "WireFormat"]
 
 FORMATS: Mapping[str, WireFormat] = MappingProxyType(
     {"/v1/chat/completions": CHAT, "/v1/responses": RESPONSES, "/v1/messages": MESSAGES}

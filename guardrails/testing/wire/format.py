@@ -15,6 +15,7 @@ __all__ = [
     "Body",
     "Reading",
     "ServerEvent",
+    "Unsupported",
     "WireFormat",
     "arguments_text",
     "identifier",
@@ -31,6 +32,19 @@ ServerEvent: TypeAlias = tuple[str | None, JSON | str]
 
 CREATED = 1_767_225_600
 """When every answer was made, in Unix seconds: the same script gives the same bytes."""
+
+
+class Unsupported(ValueError):
+    """A request asks for what this server has not.
+
+    Args:
+        message: What.
+        details: As the vendor's clients read it, so that they do without.
+    """
+
+    def __init__(self, message: str, details: Mapping[str, object]) -> None:
+        super().__init__(message)
+        self.details = details
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from guardrails.testing.wire.format import (
     Body,
     Reading,
     ServerEvent,
+    Unsupported,
     WireFormat,
     arguments_text,
     identifier,
@@ -27,6 +28,10 @@ __all__ = ["MESSAGES"]
 
 
 def _read(body: Body) -> Conversation:
+    if body.get("thread"):
+        # The tool runner's conversations are kept at the vendor's; it sends them whole where that is not supported.
+        details = {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
+        raise Unsupported("no conversations are kept here: send the whole one", details)
     reading = Reading()
     for message in body["messages"]:
         content = message["content"]
