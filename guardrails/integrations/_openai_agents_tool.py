@@ -42,7 +42,7 @@ class GuardedTool:
         guard: What they go through.
         tool: The tool, which is left as it is.
         sql_argument: Which argument holds SQL.
-        agent: The name of the agent that it belongs to; None when several may use it, which the SDK then says.
+        agent: The agent that it belongs to; None when several may use it, which the SDK then says.
         function: What it was made of; by default what the SDK knows of that.
 
     Raises:
@@ -55,7 +55,7 @@ class GuardedTool:
         tool: FunctionTool,
         sql_argument: SqlArgument,
         *,
-        agent: str | None = None,
+        agent: AgentBase[Any] | None = None,
         function: Callable[..., object] | None = None,
     ) -> None:
         if guarded_tool(tool) is not None:
@@ -75,12 +75,14 @@ class GuardedTool:
         self._runs_here = self._sql is not None and function is not None and is_stub(function)
         self._loud = _with_errors_raised(tool)
         self._agent = agent
-        self._acting: WeakKeyDictionary[RunContextWrapper[Any], str] = WeakKeyDictionary()
+        self._acting: WeakKeyDictionary[RunContextWrapper[Any], AgentBase[Any]] = WeakKeyDictionary()
 
     def made(self) -> FunctionTool:
         """Returns the SDK's tool: the given one, but for what a call does and what it waits for."""
         made = copy.copy(self._given)
         made.on_invoke_tool = self.invoke
+        if not self.guard.asks_people:
+            return made
         made.needs_approval = self.pauses
         if self._agent is None:
             # The SDK says to no call that may have to wait which agent makes it, and to this question, before each turn, it does.
@@ -89,7 +91,7 @@ class GuardedTool:
 
     async def enabled(self, context: RunContextWrapper[Any], agent: AgentBase[Any]) -> bool:
         """Tells what the tool itself tells about being offered, and notes whose turn it is."""
-        self._acting[context] = agent.name
+        self._acting[context] = agent
         own = self._given.is_enabled
         said = own(context, agent) if callable(own) else own
         return bool(await said if inspect.isawaitable(said) else said)

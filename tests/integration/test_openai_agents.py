@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,7 +31,7 @@ from guardrails.testing import ModelServer, ToolCall
 from tests.support.agents_runs import QUIET, Wire, agent, answers, outcome_recorded, run, served
 from tests.support.never_runs import FORBIDDEN, Recorder, check_never_intended, nothing_runs
 from tests.support.paused_shop import loopback
-from tests.support.story import POLICY, QUESTION, READ, Story, signed
+from tests.support.story import DELETE, POLICY, QUESTION, READ, Story, signed
 
 
 @pytest.fixture
@@ -279,6 +280,20 @@ async def test_malformed_arguments_are_told_to_the_model(story: Story) -> None:
             result = await run(bot, state)
         told = answers(result)
     assert {key: told[key].startswith("Refused (usage.input_invalid)") for key in "abd"} == dict.fromkeys("abd", True)
+
+
+async def test_without_a_rule_that_asks_nothing_pauses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loopback(monkeypatch)
+    (tmp_path / "quiet").mkdir()
+    policy = re.sub(r"(?m),? *approval: \{.*?\}", "", POLICY.replace("effect: approve", "effect: deny"))
+    with Story.open(tmp_path / "quiet", policy=policy) as story:
+        tool = sql_tool(story.guard)
+        assert (tool.needs_approval, tool.is_enabled) == (False, True)
+        with served(ToolCall("a", "query_database", "{"), ToolCall("b", "query_database", {"sql": DELETE})) as server:
+            told = answers(await run(agent(server, [tool]), "Go.", {"principal": story.ana}))
+    assert told["a"].startswith("Refused (usage.input_invalid)")
+    assert told["b"].startswith("Refused (policy.denied)")
+    assert story.orders_left() == 4
 
 
 async def test_who_asks(story: Story) -> None:
