@@ -190,6 +190,13 @@ _ENGINE = {
     "engine.unknown_outcome": Code("It is not known whether the statement ran", "Check the data before trying again."),
 }
 
+_LIMIT = {
+    "limit.rate": Code("The principal has called the tool too often", "Try again later."),
+    "limit.uncounted": Code("The calls of a tool cannot be counted", "Nothing ran; an administrator must look into it."),
+    "limit.rows": Code("A tool returned more rows than allowed", "Ask for fewer: add a LIMIT, or a narrower condition."),
+    "limit.bytes": Code("A tool returned more bytes than allowed", "Ask for less: fewer rows, or fewer columns."),
+}
+
 _INSTALL = {
     "install.unsupported": Code(
         "This database cannot hold row filters", "Nothing has to be set up: the guard fences them in each statement."
@@ -232,5 +239,27 @@ _LEDGER = {
     "ledger.clock_backwards": Code("The clock went backwards", "Mend the machine's clock."),
 }
 
-CODES: dict[str, Code] = _USAGE | _SQL | _POLICY | _MASK | _APPROVAL | _PREVIEW | _IDENTITY | _ENGINE | _INSTALL | _LEDGER
+_MCP = {
+    "mcp.tool_unknown": Code("No tool of this name has been accepted", "Use a tool that is listed, or have this one accepted."),
+    "mcp.tool_changed": Code(
+        "The tool's definition is not the one that was accepted",
+        "Go on without it until somebody has accepted the new definition.",
+    ),
+    "mcp.argument_refused": Code(
+        "The tool takes SQL, and this argument beside it is not let through", "Leave the argument out."
+    ),
+    "mcp.tool_failed": Code("The upstream server's tool reported an error", "Check the arguments, then try again."),
+    "mcp.upstream_failed": Code("The upstream server gave no usable answer", "Try again later, or go on without the tool."),
+    "mcp.upstream_down": Code("The upstream server cannot be reached", "Nothing was done: try again later."),
+    "mcp.upstream_asks": Code(
+        "The upstream server asked for something that it may not have", "Go on without the tool: it wants input of its own."
+    ),
+    "mcp.result_too_large": Code("The result is larger than the limit", "Ask for less: fewer rows, or fewer columns."),
+    "mcp.config_invalid": Code("The gateway's configuration is not valid", "See line and column, and docs/mcp-gateway.md."),
+    "mcp.lock_invalid": Code("The lock file of accepted definitions is not valid", "Restore it, or remove it and accept anew."),
+}
+
+CODES: dict[str, Code] = (
+    _USAGE | _SQL | _POLICY | _MASK | _APPROVAL | _PREVIEW | _IDENTITY | _ENGINE | _LIMIT | _INSTALL | _LEDGER | _MCP
+)
 """Every code that the library raises or returns, with its title and hint."""

@@ -38,6 +38,10 @@ COMMANDS = {
     "ledger": Command("guardrails.cli.ledger:ledger", "Verify, show, prove, publish and keep the signed ledger."),
     "mask-key": Command("guardrails.cli.mask_key:mask_key", "Show and rotate the keys behind tokens."),
     "mcp": Command("guardrails.cli.mcp:mcp", "Serve a guarded database to MCP clients."),
+    "mcp-gateway": Command(
+        "guardrails.cli.mcp_gateway:mcp_gateway",
+        "Stand in front of other MCP servers: their tools as accepted, every call guarded and recorded.",
+    ),
     "policy": Command(
         "guardrails.cli.policy:policy",
         "Validate policy files, set up in a database what it can hold of one, and prove that they hold.",

@@ -52,7 +52,13 @@ _RENEW_S = 30
 @click.option(
     "--unsafe-without-identity", "is_unsafe", is_flag=True, help="Over HTTP on this machine: whoever calls is the principal."
 )
-@click.option("--console-url", metavar="URL", help="Where people answer; the client's user is sent there.")
+@click.option(
+    "--console-url",
+    envvar="GUARDRAILS_CONSOLE_URL",
+    metavar="URL",
+    help="Where people answer; the client's user is sent there.",
+)
+@click.option("--tell", "told", multiple=True, metavar="CHANNEL", help="webhook+https://… or slack+…: tells people who waits.")
 @click.option(
     "--wait", "wait_s", default=50.0, show_default=True, type=click.FloatRange(0, 3600), help="Seconds to wait for them."
 )
@@ -77,11 +83,15 @@ def mcp(
     origins: tuple[str, ...],
     is_unsafe: bool,
     console_url: str | None,
+    told: tuple[str, ...],
     wait_s: float,
     as_json: bool,
 ) -> None:
     """Serve a guarded database to MCP clients."""
     _require_extra()
+    if any(channel.partition("+")[0] in ("console", "pending", "terminal", "wait") for channel in told):
+        message = "--tell takes channels that tell people elsewhere, such as webhook+https://…; people answer in the console."
+        raise UsageError("usage.input_invalid", message)
     from guardrails.mcp_server import Calls, ServerSettings, principal_of
 
     if address is None and (resource_url or scopes or origins or is_unsafe):
@@ -96,7 +106,9 @@ def mcp(
         raise UsageError("usage.input_invalid", message)
     person = _Person(identity, token_env, principal_id, groups, principal_json, key) if is_named else None
     settings = ServerSettings(agent=agent, agent_key=key, purpose=purpose, console_url=console_url, wait_s=wait_s)
-    with Guard.open(policy_path, database=database_url, ledger=ledger_url, state=state, agents=agents_path) as guard:
+    with Guard.open(
+        policy_path, database=database_url, ledger=ledger_url, state=state, agents=agents_path, approvals=told or None
+    ) as guard:
         # What every call would be refused for is said at the start.
         who = person() if person is not None else Principal("nobody yet")
         with guard.session(principal=who, agent=None if who.actors else agent, purpose=purpose, agent_key=key):

@@ -6,16 +6,14 @@ are imported when their agent is built.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from guardrails.demo.scenes import AgentKind
 from guardrails.errors import UsageError
 from guardrails.guard import Guard
 
-__all__ = ["CLIENTS", "MODEL", "Agent", "Says", "build_agent", "only_loopback"]
+__all__ = ["CLIENTS", "MODEL", "Agent", "Says", "build_agent"]
 
 MODEL = "scripted"
 """The name under which the scripted model is asked for, and recorded."""
@@ -59,36 +57,6 @@ def build_agent(kind: AgentKind, guard: Guard, url: str, says: Says) -> Agent:
             f"The demo's {CLIENTS[kind]} agent needs the package {error.name}.",
             hint="Install guardrails-sql[demo].",
         ) from error
-
-
-@contextmanager
-def only_loopback() -> Iterator[None]:
-    """Takes away what would send the clients elsewhere than to loopback: proxies, tracing, vendor accounts. Restored at the end."""
-    names = [name for name in os.environ if name.upper().endswith("_PROXY") or name.startswith(("OPENAI_", "ANTHROPIC_"))]
-    changed = {**dict.fromkeys(names), **_QUIET}
-    before = {name: os.environ.get(name) for name in changed}
-    _set_environment(changed)
-    try:
-        yield
-    finally:
-        _set_environment(before)
-
-
-_QUIET: dict[str, str | None] = {
-    "NO_PROXY": "*",
-    "LANGSMITH_TRACING": "false",
-    "LANGSMITH_TRACING_V2": "false",
-    "LANGCHAIN_TRACING_V2": "false",
-    "OTEL_SDK_DISABLED": "true",
-}
-
-
-def _set_environment(values: Mapping[str, str | None]) -> None:
-    for name, value in values.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
 
 
 class _OpenAIAgent:

@@ -109,7 +109,8 @@ class SyncRun(WatchedRun):
                 self.message = item.get_final_message() if _is_stream(item) else item
                 # The runner keeps this response, so no tool is called twice.
                 if self.message.stop_reason == "tool_use" and self._must_stop(self._runner.generate_tool_call_response()):
-                    self._runner.close()
+                    if hasattr(self._runner, "close"):  # not in the first versions, which have nothing open here
+                        self._runner.close()
                     return
 
     def until_done(self) -> Any:
@@ -135,7 +136,8 @@ class AsyncRun(WatchedRun):
                 yield item
                 self.message = await item.get_final_message() if _is_stream(item) else item
                 if self.message.stop_reason == "tool_use" and self._must_stop(await self._runner.generate_tool_call_response()):
-                    await self._runner.close()
+                    if hasattr(self._runner, "close"):
+                        await self._runner.close()
                     return
 
     async def until_done(self) -> Any:

@@ -108,7 +108,7 @@ class GuardedCall:
         return {"tool": self._name, "tool_call_id": call_id()}
 
     def _options(self) -> dict[str, Any]:
-        return self._tool() | {"sql_argument": self._sql, "params_argument": self._params}
+        return self._tool() | {"sql_argument": self._sql, "params_argument": self._params, "injected": self._injected}
 
 
 class _Refused(ToolException):

@@ -106,8 +106,10 @@ class GuardedTool:
             sql, params = sql_arguments(arguments, self._sql, self._params)
         except UsageError:  # The call itself says so to the model.
             return None
+        statement = {*arguments} if self._runs_here else {self._sql, self._params}
+        further = {name: value for name, value in arguments.items() if name not in statement}
         where = {"runs_here": self._runs_here, "is_asked": is_asked}
-        return self.guard.request_approval(sql, params, tool=self.name, **where)
+        return self.guard.request_approval(sql, params, tool=self.name, arguments=further, **where)
 
     async def invoke(self, context: ToolContext[Any], text: str) -> Any:
         """Runs a call; what is refused, and where it failed, is text for the model.

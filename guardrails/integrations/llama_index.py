@@ -212,7 +212,7 @@ class _GuardedTool(FunctionTool):
             seen = {name: scannable(value) for name, value in arguments.items()}
             scanned = await self.guard.acall_action(act, seen, name=self._name, tool_call_id=call_id)
         else:
-            argument = {"params_argument": self._params, "tool": self._name, "tool_call_id": call_id}
+            argument: dict[str, Any] = {"params_argument": self._params, "tool": self._name, "tool_call_id": call_id}
             scanned = await self.guard.acall_tool(run, arguments, sql_argument=self._sql, **argument)
         return _given_back(outputs[0], scanned)
 

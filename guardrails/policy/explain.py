@@ -1,9 +1,9 @@
-"""What pydantic found wrong with a policy, as errors at their places, in words for who writes the file."""
+"""What pydantic found wrong with a file such as a policy, as errors at their places, in words for who writes the file."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -38,12 +38,15 @@ _WORDS = {
 """By pydantic's error type; other types are told in pydantic's words."""
 
 
-def explain(error: ValidationError, document: Document) -> Iterator[PolicyError]:
+def explain(
+    error: ValidationError, document: Document, form: Callable[[], Mapping[str, Any]] = policy_schema
+) -> Iterator[PolicyError]:
     """Yields one error a mistake, at most twenty.
 
     Args:
         error: From validating `document.data`.
         document: Knows where everything stands.
+        form: Gives the JSON Schema that the file has to fit.
     """
     details = [(_path(d, document), d) for d in error.errors(include_url=False, include_input=False)]
     details.sort(key=lambda found: (document.place(found[0]).line, found[1]["type"] == "too_short"))
@@ -57,7 +60,7 @@ def explain(error: ValidationError, document: Document) -> Iterator[PolicyError]
         if cause in consequences.get(detail["type"], ()) or path in told:
             continue
         told.add(path)
-        yield _problem(detail, path, document)
+        yield _problem(detail, path, document, form)
         if len(told) == _MOST:
             return
 
@@ -74,12 +77,12 @@ def _path(detail: ErrorDetails, document: Document) -> Path:
     return path
 
 
-def _problem(detail: ErrorDetails, path: Path, document: Document) -> PolicyError:
+def _problem(detail: ErrorDetails, path: Path, document: Document, form: Callable[[], Mapping[str, Any]]) -> PolicyError:
     name = _shown(path)
     context: Mapping[str, Any] = detail.get("ctx", {})
     match detail["type"]:
         case "extra_forbidden":
-            known = _known_keys(path[:-1])
+            known = _known_keys(path[:-1], form())
             said = meant(str(path[-1]), known) or f" Known are: {', '.join(sorted(known))}."
             return document.error("policy.unknown_key", f"Unknown key `{path[-1]}`.{said}", path, of_key=True)
         case "missing":
@@ -111,9 +114,8 @@ def _value(path: Path, data: object) -> object:
     return data
 
 
-def _known_keys(path: Path) -> list[str]:
+def _known_keys(path: Path, schema: Mapping[str, Any]) -> list[str]:
     """The keys that the schema knows at a path."""
-    schema = policy_schema()
 
     def resolved(node: object) -> dict[str, Any]:
         here: dict[str, Any] = dict(node) if isinstance(node, Mapping) else {}
@@ -124,7 +126,7 @@ def _known_keys(path: Path) -> list[str]:
             here = schema["$defs"][here["$ref"].rsplit("/", 1)[1]]
         return here
 
-    node = schema
+    node = dict(schema)
     for step in path:
         if isinstance(step, int):
             node = resolved(node.get("items"))

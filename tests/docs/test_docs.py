@@ -15,7 +15,7 @@ from guardrails.policy import PolicyFile
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = runpy.run_path(str(ROOT / "tools" / "generate_docs.py"))["PAGES"]
-CODE = re.compile(r'"((?:usage|sql|policy|mask|approval|identity|install|engine|ledger|preview)\.[a-z_]+)"')
+CODE = re.compile(r'"((?:usage|sql|policy|mask|approval|identity|install|engine|limit|ledger|preview|mcp)\.[a-z_]+)"')
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -40,6 +40,8 @@ def test_every_code_is_in_the_catalogue() -> None:
         "ledger.html",
         "preview.html",
         "identity.token",
+        "mcp.session",
+        "mcp.refusal",
     }  # kinds of entries, files, the beginning of codes
     assert used - set(CODES) - others == set()
     assert set(CODES) - used == set(), "a code that nothing raises"

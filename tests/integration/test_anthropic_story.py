@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from anthropic import Anthropic, AsyncAnthropic, beta_async_tool, beta_tool
-from anthropic.lib.tools import BetaBuiltinFunctionTool
+from anthropic.lib.tools import BetaBuiltinFunctionTool, BetaStreamingToolRunner
 
 from guardrails import IdentityError, Principal, UsageError
 from guardrails.integrations.anthropic import Results, SqlTool, guard_tools
@@ -182,6 +182,8 @@ def runner(server: ModelServer, messages: list[Any], tools: Any, **more: Any) ->
     "more", [{}, {"stream": True}, {"stream": True, "run_tools_eagerly": True}], ids=["whole", "streamed", "eager"]
 )
 def test_the_story_with_the_runner(story: Story, more: dict[str, Any]) -> None:
+    if "run_tools_eagerly" in more and not hasattr(BetaStreamingToolRunner, "defer_tool_call"):
+        pytest.skip("this version of the client calls no tools early")
     tools = runner_tools(story.guard)
     told: dict[str, Any] = {"principal": story.ana, "conversation_id": "conv_1"}
     with ModelServer(story.script("query_database")) as server:

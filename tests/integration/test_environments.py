@@ -21,6 +21,7 @@ APART = Environment(
 )
 
 
+@pytest.mark.apart
 @pytest.mark.parametrize("environment", [APART], ids=lambda environment: environment.name)
 def test_in_an_environment_of_its_own(environment: Environment) -> None:
     try:

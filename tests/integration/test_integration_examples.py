@@ -9,15 +9,30 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+TIDY = ["Refused (policy.no_rule)", '"email":"***"', 'Done: {"rows_changed":1}']
 SAYS = {
     "action_decorator.py": ["sent", "Refused (policy.no_rule)"],
-    "anthropic_messages.py": ["Refused (", "2 orders are open."],
+    "anthropic_messages.py": TIDY,
+    "anthropic_runner.py": ['Done: {"rows_changed":1}'],
     "approval.py": ["Refused (approval.required)", "1 row changed", "Asked again: approval.required"],
     "guard.py": ["recorded at leaf", "Refused (", "allow SELECT", "\n2\n"],
     "jwt_principal.py": ["ana jwt", "('Ada',), ('Bo',)", "Refused (identity.token_invalid)"],
-    "langchain_agent.py": ["Refused (", "2 orders are open."],
-    "openai_chat.py": ["Refused (", "2 orders are open."],
-    "openai_responses.py": ["Refused (", "2 orders are open."],
+    "langchain_agent.py": [
+        "Refused (sql.",
+        '"hidden"',
+        "Refused (policy.no_rule): No rule allows the action",
+        "2 orders are open",
+    ],
+    "langgraph_approval.py": ["It waits for leads", 'Done: {"rows_changed":1}'],
+    "openai_chat.py": TIDY,
+    "openai_responses.py": TIDY,
+    "mcp_server.py": [
+        "Refused (policy.no_rule)",
+        '"rows":[["Ada","hidden"],["Bo","hidden"]]',
+        "Refused (approval.required)",
+        '"rows_changed":1',
+    ],
+    "openai_agents.py": ["Refused (policy.no_rule)", "cleaner waits: delete", 'Deleted: {"rows_changed":1}'],
     "sqlalchemy_engine.py": ["[('Ada', 1), ('Bo', 1)]", "Refused (policy.no_rule)"],
     "tool_decorator.py": ["'name': 'Ada'", "'n': 2", "Refused ("],
 }

@@ -1,0 +1,224 @@
+"""`guardrails mcp-gateway`: serve other MCP servers' tools through a guard, and accept what those servers say of them.
+
+Exit status: 0 done, 1 something waits to be accepted, 2 usage, policy, configuration or ledger error. While it serves, standard output
+belongs to the protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from guardrails.approval.printing import one_line
+from guardrails.cli.identity_options import TokenOptions, asking_principal, identity_options, person_from
+from guardrails.cli.ledger_options import json_option, ledger_option, opened_for_writing, signer_options
+from guardrails.errors import EngineError, UsageError
+
+if TYPE_CHECKING:
+    from guardrails.ledger import Ledger
+    from guardrails.mcp_gateway import Definition, GatewayConfig, LockFile, Offer
+
+__all__ = ["mcp_gateway"]
+
+C = TypeVar("C", bound=Callable[..., Any])
+
+_WAITING_STATUS = 1
+
+
+@click.group("mcp-gateway")
+def mcp_gateway() -> None:
+    """Stand in front of other MCP servers: their tools as accepted, every call guarded and recorded."""
+
+
+def _config_options(command: C) -> C:
+    lock = click.option("--lock", "lock_path", metavar="FILE", help="What was accepted; beside the configuration by default.")
+    config = click.option("--config", "config_path", required=True, metavar="FILE", help="The servers behind the gateway.")
+    return config(lock(command))
+
+
+@mcp_gateway.command()
+@_config_options
+@click.option("--policy", "policy_path", required=True, metavar="FILE", help="The policy file.")
+@click.option("--database", "database_url", required=True, metavar="URL", help="The database that the servers' SQL is about.")
+@click.option("--ledger", "ledger_url", required=True, metavar="URL", help="sqlite:///audit.db; created when missing.")
+@click.option("--state", metavar="PATH", help="Beside which mask keys lie, for a ledger in a server.")
+@click.option("--principal", "principal_id", metavar="ID", help="Who uses the client; recorded as unverified.")
+@click.option("--group", "groups", multiple=True, metavar="GROUP", help="A group of the principal; may be repeated.")
+@click.option("--principal-json", metavar="JSON", help='The principal as {"id", "groups", "attributes"}.')
+@click.option("--purpose", metavar="NAME", help="The declared purpose.")
+@click.option("--agent", metavar="NAME", help="The agent's name.")
+@click.option("--agent-key", "agent_key_uri", metavar="FILE_OR_URI", help="The agent's key, with which it proves itself.")
+@click.option("--agents", "agents_path", metavar="FILE", help="The agents that may act; each has to show its key.")
+@click.option("--console-url", metavar="URL", help="Where people approve; clients' users are sent there.")
+@click.option("--wait", "wait_s", type=click.FloatRange(0), default=50, show_default=True, help="Seconds for an approval.")
+@identity_options
+def serve(
+    config_path: str,
+    lock_path: str | None,
+    policy_path: str,
+    database_url: str,
+    ledger_url: str,
+    state: str | None,
+    principal_id: str | None,
+    groups: tuple[str, ...],
+    principal_json: str | None,
+    purpose: str | None,
+    agent: str | None,
+    agent_key_uri: str | None,
+    agents_path: str | None,
+    console_url: str | None,
+    wait_s: float,
+    identity: TokenOptions,
+) -> None:
+    """Serve on standard input and output, for the client that starts this command."""
+    from guardrails.guard import Guard
+    from guardrails.identity.agents import AgentKey
+    from guardrails.mcp_gateway import Gateway
+    from guardrails.mcp_gateway.serving import serve_stdio
+
+    config, lock = _opened(config_path, lock_path)
+    key = AgentKey.load(agent_key_uri) if agent_key_uri else None
+    thumbprint = key.fingerprint if key else None
+    principal = asking_principal(identity, principal_id, groups, principal_json, thumbprint=thumbprint, is_stdin_taken=True)
+    with ExitStack() as stack:
+        options: dict[str, Any] = {"database": database_url, "ledger": ledger_url, "state": state, "agents": agents_path}
+        guard = stack.enter_context(Guard.open(policy_path, **options))
+        stack.enter_context(guard.session(principal=principal, agent=agent, purpose=purpose, agent_key=key))
+        serve_stdio(Gateway(guard, config, lock, console_url=console_url, wait_s=wait_s), guard.close)
+
+
+@mcp_gateway.command()
+@_config_options
+@ledger_option
+@json_option
+def tools(config_path: str, lock_path: str | None, url: str, as_json: bool) -> None:
+    """Print what the servers offer now, and what of it was accepted; exit with 1 when something waits."""
+    config, lock = _opened(config_path, lock_path)
+    listed = _listed(config)
+    with _ledger(url) as ledger:
+        offers = _judged(config, lock, ledger, listed)
+    for offer in offers:
+        fields = {"name": str(offer.key), "kind": offer.key.kind, "shown": offer.shown, "state": offer.state}
+        click.echo(json.dumps(fields | {"sha256": offer.definition.digest}) if as_json else _line(offer))
+    sys.exit(_WAITING_STATUS if any(offer.state in ("unknown", "changed") for offer in offers) else 0)
+
+
+@mcp_gateway.command()
+@click.argument("names", nargs=-1, metavar="[SERVER.TOOL]...")
+@click.option("--yes", "is_sure", is_flag=True, help="Accept without asking.")
+@click.option("--by", "person", default="", metavar="ID", help="Who accepts, recorded as unverified.")
+@click.option("--group", "groups", multiple=True, metavar="G", help="A group of who accepts; may be repeated.")
+@_config_options
+@identity_options
+@signer_options
+@ledger_option
+@json_option
+def accept(
+    names: tuple[str, ...],
+    config_path: str,
+    lock_path: str | None,
+    is_sure: bool,
+    person: str,
+    groups: tuple[str, ...],
+    identity: TokenOptions,
+    url: str,
+    signer: str | None,
+    previous: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Show what is new or has changed, and accept it: all of it, or what is named."""
+    from guardrails.mcp_gateway.lock import accept as record
+
+    by = person_from(identity, person, groups)
+    config, lock = _opened(config_path, lock_path)
+    listed = _listed(config)
+    with _ledger(url, lambda: opened_for_writing(url, signer, previous)) as ledger:
+        waiting = [offer for offer in _judged(config, lock, ledger, listed) if offer.state in ("unknown", "changed")]
+        chosen = _named(waiting, names)
+        for offer in chosen:
+            _show(offer, lock, listed)
+        if not chosen:
+            click.echo("Nothing waits to be accepted.", err=True)
+            return
+        if not is_sure and not click.confirm(f"Accept {len(chosen)} as shown, as {by.id}?", err=True):
+            sys.exit(_WAITING_STATUS)
+        made = record(lock, ledger, [offer.definition for offer in chosen], by)
+    for acceptance in made:
+        fields = {"name": str(acceptance.definition.key), "sha256": acceptance.definition.digest, "entry": acceptance.entry}
+        click.echo(json.dumps(fields | {"by": by.id}) if as_json else f"{one_line(str(fields['name']), 200)} accepted")
+
+
+def _opened(config_path: str, lock_path: str | None) -> tuple[GatewayConfig, LockFile]:
+    from guardrails.mcp_gateway import GatewayConfig, LockFile
+
+    return GatewayConfig.load(config_path), LockFile(lock_path or Path(config_path).with_suffix(".lock.json"))
+
+
+def _ledger(url: str, opened: Callable[[], AbstractContextManager[Ledger]] | None = None) -> AbstractContextManager[Ledger]:
+    """Opens a ledger, for reading where nothing is said; one that does not exist yet is made, as its first entries are acceptances."""
+    from guardrails.ledger import Ledger
+    from guardrails.ledger.location import Location
+
+    path = Location.parse(url).path
+    if path is not None and not path.exists():
+        return Ledger.open(url)
+    return Ledger.open(url, read_only=True) if opened is None else opened()
+
+
+def _listed(config: GatewayConfig) -> list[Definition]:
+    """What all servers list now.
+
+    Raises:
+        EngineError: One cannot be reached.
+    """
+    from guardrails.mcp_gateway import Upstream
+
+    async def listed() -> list[Definition]:
+        found: list[Definition] = []
+        for name, upstream in config.upstreams.items():
+            async with Upstream(name, upstream) as opened:
+                found += (await opened.definitions()).values()
+        return found
+
+    try:
+        return asyncio.run(listed())
+    except EngineError as error:
+        raise UsageError(
+            error.code, error.message, hint="See that it starts with the command and environment given."
+        ) from error
+
+
+def _judged(config: GatewayConfig, lock: LockFile, ledger: Ledger, listed: Sequence[Definition]) -> list[Offer]:
+    from guardrails.mcp_gateway.offers import offers_of
+
+    offers = offers_of(config, listed, lock.accepted(), lambda acceptance: acceptance.is_recorded(ledger))
+    return sorted(offers.all, key=lambda offer: offer.key)
+
+
+def _named(waiting: list[Offer], names: tuple[str, ...]) -> list[Offer]:
+    if missing := set(names) - {str(offer.key) for offer in waiting}:
+        raise UsageError("usage.input_invalid", f"Nothing of the name {sorted(missing)[0]!r} waits to be accepted.")
+    return [offer for offer in waiting if not names or str(offer.key) in names]
+
+
+def _show(offer: Offer, lock: LockFile, listed: Sequence[Definition]) -> None:
+    """Writes the difference to standard error, as standard output is for what was done."""
+    from guardrails.mcp_gateway.comparing import difference, warnings
+
+    before = lock.accepted().get(offer.key)
+    click.echo(_line(offer), err=True)
+    for line in difference(before.definition if before else None, offer.definition):
+        click.echo(f"  {line}", err=True)
+    for warning in warnings(offer.definition, listed):
+        click.echo(f"  Look again: {warning}", err=True)
+
+
+def _line(offer: Offer) -> str:
+    return one_line(f"{offer.state:9} {offer.key} {offer.definition.digest[:12]}", 300)
