@@ -24,10 +24,11 @@ from pydantic_ai import (
     ToolDenied,
     ToolReturn,
 )
-from pydantic_ai.capabilities import Hooks
+from pydantic_ai.capabilities import Hooks, NativeTool
 from pydantic_ai.messages import ModelMessage
 from pydantic_ai.models import Model
-from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
+from pydantic_ai.native_tools import WebSearchTool
 from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.toolsets import (
     AbstractToolset,
@@ -431,6 +432,17 @@ async def test_tools_that_somebody_else_runs_are_refused(story: Story) -> None:
     elsewhere: ExternalToolset[Any] = ExternalToolset([ToolDefinition(name="query")])
     with pytest.raises(UsageError, match=r"usage\.tool_unguardable"):
         await run(story, called("query", DROP), toolsets=[elsewhere], capabilities=[GuardTools(story.guard)])
+
+
+async def test_tools_that_the_provider_runs_are_refused(story: Story) -> None:
+    capabilities: list[Any] = [GuardTools(story.guard), NativeTool(WebSearchTool())]
+    with pytest.raises(UsageError, match="web_search"):
+        await run(story, [], capabilities=capabilities)
+    allowed = GuardTools(story.guard, unsafe_unguarded=["web_search"])
+    with ModelServer(follow([Turn("Done.")])) as server:
+        responses = OpenAIResponsesModel("gpt-5", provider=OpenAIProvider(base_url=f"{server.url}/v1", api_key="k"))
+        bot: Agent[Any, Any] = Agent(responses, capabilities=[allowed, NativeTool(WebSearchTool())])
+        assert (await bot.run(QUESTION)).output == "Done."
 
 
 async def test_who_acts(story: Story, recorder: Recorder) -> None:
