@@ -28,7 +28,7 @@ try:
 except ModuleNotFoundError as missing:
     raise UsageError("usage.extra_missing", "An MCP server needs mcp.", hint="Install guardrails-sql[mcp].") from missing
 
-__all__ = ["Calls", "PrincipalSource", "ServerSettings"]
+__all__ = ["Calls", "PrincipalSource", "ServerSettings", "client_of", "conversation_of"]
 
 T = TypeVar("T")
 PrincipalSource: TypeAlias = Callable[[ServerRequestContext[Any, Any]], Principal]
@@ -118,22 +118,24 @@ class Calls:
         return Runtime(
             "mcp",
             agent=None if principal.actors else self.settings.agent,
-            conversation_id=self._conversation(context),
+            conversation_id=conversation_of(context, self._connection),
             purpose=self.settings.purpose,
-            client=_client(context),
+            client=client_of(context),
         )
 
-    def _conversation(self, context: ServerRequestContext[Any, Any]) -> str | None:
-        """The MCP session; over stdio this process is one, and since 2026-07-28 HTTP has none."""
-        request = context.request
-        if not isinstance(request, Request):
-            return self._connection
-        if context.protocol_version not in HANDSHAKE_PROTOCOL_VERSIONS:
-            return None
-        return request.headers.get(_SESSION_HEADER)
+
+def conversation_of(context: ServerRequestContext[Any, Any], connection: str) -> str | None:
+    """Returns the MCP session; over stdio the process is one, which `connection` names, and since 2026-07-28 HTTP has none."""
+    request = context.request
+    if not isinstance(request, Request):
+        return connection
+    if context.protocol_version not in HANDSHAKE_PROTOCOL_VERSIONS:
+        return None
+    return request.headers.get(_SESSION_HEADER)
 
 
-def _client(context: ServerRequestContext[Any, Any]) -> str | None:
+def client_of(context: ServerRequestContext[Any, Any]) -> str | None:
+    """Returns what the program at the other end claims to be, None when it says nothing."""
     params = context.session.client_params
     if params is None:
         return None
