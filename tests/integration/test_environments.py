@@ -63,7 +63,14 @@ LOWEST = [
     ),
     Environment(
         "lowest-langchain-core",
-        requirements=("langchain-core==1.0.0",),
+        requirements=(
+            "langchain-core==1.0.0",
+            "langchain==1.0.0",
+            "langgraph==1.0.0",
+            "langgraph-prebuilt==1.0.0",
+            "langchain-openai==1.0.0",
+            "openai<3",
+        ),
         tests=_named("integration_langchain"),
         has_fixtures=True,
     ),
