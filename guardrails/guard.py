@@ -266,7 +266,8 @@ class Guard:
             # Whatever is called says that there is no session, in its own way.
             yield
             return
-        self._bind().require_purpose(runtime.purpose)
+        if runtime.purpose is not None:
+            self._bind().require_purpose(runtime.purpose)
         if session is None and principal is not None:
             context = Context(runtime.agent, runtime.model, runtime.purpose, "", runtime.conversation_id)
             session = self._sessions.shared(self.policy, principal, context, agent_key)
@@ -629,6 +630,11 @@ class Guard:
         if terms is None:
             raise Denied("approval.window", "No rule with this id asks for approval.")
         return self._approvals.ask_ahead(rule, terms, seconds, reason.strip(), self.policy.digest, self._asker(self._current()))
+
+    @property
+    def asks_people(self) -> bool:
+        """Whether the policy has any rule that asks for approval; without one, nothing ever waits."""
+        return any(bound.rule.effect == "approve" for bound in self._bind().rules)
 
     def request_approval(
         self,

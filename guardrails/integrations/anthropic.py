@@ -49,7 +49,7 @@ class FunctionTools:
         that the vendor's own tools have paused: it goes back as it is. What runs at the vendor's is left alone.
 
         Args:
-            message: As the client returns it, also at the end of a stream, or as a dictionary.
+            message: As the client returns it, also at the end of a stream, or as a dictionary; or a list of all events of a stream.
             principal: On whose behalf, where no session is active.
             conversation_id: Your id of the conversation.
             earlier: What an earlier run of the same message returned.
@@ -58,8 +58,8 @@ class FunctionTools:
             The user's message to append; None when the model called nothing here.
 
         Raises:
-            UsageError: It is no message, two of its calls have one id, or a tool is asynchronous (``usage.input_invalid``; nothing has
-                run), or no session is active (``usage.no_session``).
+            UsageError: It is no message, two of its calls have one id, a tool is asynchronous (``usage.input_invalid``), a stream has no
+                end (``usage.answer_cut``), or no session is active (``usage.no_session``). In the first cases nothing has run.
             IdentityError: The session is another person's, or may not go on.
         """
         asked, runtime = read_message(message)
