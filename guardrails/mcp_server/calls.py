@@ -19,23 +19,21 @@ from guardrails.errors import UsageError
 from guardrails.guard import Guard
 from guardrails.identity.agents import AgentKey
 from guardrails.integrations._mcp_asking import Told
+from guardrails.integrations._mcp_runtime import runtime_of
 from guardrails.model import Principal, Runtime
 
 try:
     from mcp.server.context import ServerRequestContext
-    from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
-    from starlette.requests import Request
 except ModuleNotFoundError as missing:
     raise UsageError("usage.extra_missing", "An MCP server needs mcp.", hint="Install guardrails-sql[mcp].") from missing
 
-__all__ = ["Calls", "PrincipalSource", "ServerSettings", "client_of", "conversation_of"]
+__all__ = ["Calls", "PrincipalSource", "ServerSettings"]
 
 T = TypeVar("T")
 PrincipalSource: TypeAlias = Callable[[ServerRequestContext[Any, Any]], Principal]
 """Says whose a message is."""
 
 _MOST_THREADS = 32
-_SESSION_HEADER = "mcp-session-id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,32 +113,8 @@ class Calls:
             return function()
 
     def _runtime(self, context: ServerRequestContext[Any, Any], principal: Principal) -> Runtime:
-        return Runtime(
-            "mcp",
-            agent=None if principal.actors else self.settings.agent,
-            conversation_id=conversation_of(context, self._connection),
-            purpose=self.settings.purpose,
-            client=client_of(context),
-        )
-
-
-def conversation_of(context: ServerRequestContext[Any, Any], connection: str) -> str | None:
-    """Returns the MCP session; over stdio the process is one, which `connection` names, and since 2026-07-28 HTTP has none."""
-    request = context.request
-    if not isinstance(request, Request):
-        return connection
-    if context.protocol_version not in HANDSHAKE_PROTOCOL_VERSIONS:
-        return None
-    return request.headers.get(_SESSION_HEADER)
-
-
-def client_of(context: ServerRequestContext[Any, Any]) -> str | None:
-    """Returns what the program at the other end claims to be, None when it says nothing."""
-    params = context.session.client_params
-    if params is None:
-        return None
-    told = f"{params.client_info.name} {params.client_info.version}"
-    return "".join(character if character.isprintable() else " " for character in told).strip() or None
+        agent = None if principal.actors else self.settings.agent
+        return runtime_of(context, agent=agent, purpose=self.settings.purpose, connection=self._connection)
 
 
 def _look_at(future: asyncio.Future[Any]) -> None:
