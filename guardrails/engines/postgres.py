@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -23,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from guardrails.catalog import postgres_digest, read_postgres
 from guardrails.engines.base import RowCollector, require_rehearsable
 from guardrails.engines.failures import postgres_failure
+from guardrails.engines.interrupting import interruptible
 from guardrails.engines.postgres_changes import Changes
 from guardrails.engines.postgres_values import bound, plain_row, register_loaders
 from guardrails.errors import EngineError, GuardrailsError, UsageError
@@ -33,6 +35,7 @@ __all__ = ["SCAN_SETTINGS", "PostgresEngine"]
 _OLDEST = 130000
 """First release with `pg_current_xact_id_if_assigned`."""
 _DATA_ACTIONS = frozenset({"select", "insert", "update", "delete", "merge"})
+_CANCEL_S = 5.0
 _FIRST_ROWS = 8
 _ROWS_GROWTH = 16
 
@@ -152,7 +155,8 @@ class PostgresEngine:
                     self._begin(connection, plan)
                     by_relation: tuple[tuple[str, int], ...]
                     if plan.is_read_only:
-                        columns, collected = _read(connection, plan, started + plan.limits.seconds)
+                        with interruptible(partial(connection.cancel_safe, timeout=_CANCEL_S)):
+                            columns, collected = _read(connection, plan, started + plan.limits.seconds)
                         changed, by_relation = 0, ()
                     else:
                         columns, collected, (changed, by_relation) = _write(connection, plan, self._default_schema())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import date, datetime
 from datetime import time as clock_time
 from decimal import Decimal
@@ -20,6 +20,7 @@ from uuid import UUID
 from guardrails.catalog import read_sqlite, sqlite_digest
 from guardrails.engines.base import RowCollector, require_rehearsable
 from guardrails.engines.failures import sqlite_failure
+from guardrails.engines.interrupting import interruptible
 from guardrails.engines.sqlite_connections import PooledConnections, UrlConnections
 from guardrails.engines.sqlite_lock import ForeignKey, SchemaNames, SqliteLock
 from guardrails.errors import EngineError, UsageError
@@ -117,7 +118,8 @@ class SqliteEngine:
             try:
                 is_kept = not (plan.is_read_only or is_rehearsal)
                 with _transaction(connection, "BEGIN" if plan.is_read_only else "BEGIN IMMEDIATE", is_kept=is_kept):
-                    columns, collected, changed = _run(connection, plan)
+                    with interruptible(connection.interrupt) if plan.is_read_only else nullcontext():
+                        columns, collected, changed = _run(connection, plan)
                     by_relation = _changed_by(connection, plan, changed) if is_rehearsal else ()
             except _DRIVER_ERRORS as error:
                 raise sqlite_failure(error) from error
