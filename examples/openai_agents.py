@@ -15,9 +15,8 @@ from agents import Agent, OpenAIResponsesModel, Runner, set_tracing_disabled
 from openai import AsyncOpenAI
 
 from guardrails import Guard, Policy, Principal
-from guardrails.demo.agents import only_loopback
 from guardrails.integrations.openai_agents import guard_agent, open_requests, proceed, sql_tool
-from guardrails.testing import Conversation, ModelServer, ToolCall, Turn
+from guardrails.testing import Conversation, ModelServer, ToolCall, Turn, only_loopback
 
 SHOP = "CREATE TABLE orders (id INTEGER PRIMARY KEY, status TEXT); INSERT INTO orders VALUES (1, 'open'), (2, 'paid');"
 POLICY = """

@@ -33,6 +33,23 @@ _USAGE = {
     ),
     "usage.no_schema": Code("No schema is known", "Give --schema FILE or --database URL."),
     "usage.extra_missing": Code("An optional package is not installed", "Install the extra that the message names."),
+    "usage.other_session": Code(
+        "The transaction belongs to another session", "Commit or roll back first, or use a connection for each session."
+    ),
+    "usage.other_database": Code(
+        "The URL or engine is of another database than the guard's", "Open a guard of its own for that database."
+    ),
+    "usage.no_rollback": Code(
+        "What was written is committed already and cannot be taken back",
+        "This database commits each change by itself; undo it with a change of its own.",
+    ),
+    "usage.not_guarded": Code(
+        "A guarded connection does not offer this, since it would pass the guard by",
+        "Use execute with one statement at a time.",
+    ),
+    "usage.connections_in_use": Code(
+        "Connections of the engine are in use, which would stay unguarded", "Close them, or install the guard at start-up."
+    ),
     "usage.signer_unknown": Code("The signer's URI is not understood", "See docs/keys.md for the known forms."),
     "usage.scratch_refused": Code(
         "No scratch database could be made", "Use a login that may create databases, or name another server with --scratch."

@@ -39,7 +39,7 @@ _TEXT_BYTES = 16_000
 _QUOTED = re.compile(r'"(?:[^"]|"")*"|`(?:[^`]|``)*`')
 _WORD = re.compile(r"\w{1,64}", re.ASCII)
 _CHANGING = frozenset({"insert", "update", "delete", "merge", "truncate"})
-_OF_CALLS = frozenset({"session", "tool", "tool_call", "runtime"})
+_OF_CALLS = frozenset({"session", "tool", "tool_call", "runtime", "transaction"})
 """What the entry that introduces a session leaves to those of its calls."""
 _NAMES = 200
 """Most names listed of one kind; the count tells when there were more."""
@@ -131,9 +131,12 @@ def outcome_entry(
 ) -> tuple[dict[str, JSON], Private]:
     """Returns the entry that says how an intent ended: with a result, or with an error (class and code, never its text).
 
-    `rows` are what the caller gets, after the second net; those of the execution when None.
+    `rows` are what the caller gets, after the second net; those of the execution when None. A change in a transaction is
+    ``uncommitted``: what became of it is said by the outcome of the transaction.
     """
     entry: dict[str, JSON] = {"type": "outcome", "session": context.session_id, "intent": intent_id}
+    entry |= _in_transaction(context)
+    is_open = context.transaction is not None and context.transaction.is_change
     if error is not None:
         code = error.code if isinstance(error, GuardrailsError) else type(error).__name__
         # An interrupt says nothing about what the database had already done.
@@ -142,8 +145,8 @@ def outcome_entry(
     if execution is None:
         raise ValueError("an outcome needs an execution or an error")
     masks = decision.obligations.masks if decision else ()
-    entry |= {
-        "status": "ok",
+    result: dict[str, JSON] = {
+        "status": "uncommitted" if is_open else "ok",
         "rows": len(execution.rows),
         "rows_changed": execution.rows_changed,
         "changed": _changed(execution, decision.access if decision else None),
@@ -152,7 +155,7 @@ def outcome_entry(
         "masks": [{"column": str(m.column), "mask": m.kind} for m in masks[:_NAMES]],
         "findings": [{"column": scrubbed(_short(f.column)), "kind": f.kind, "count": f.count} for f in findings[:_NAMES]],
     }
-    return entry, {"result": _utf8(repr((execution.columns, tuple(execution.rows if rows is None else rows))))}
+    return entry | result, {"result": _utf8(repr((execution.columns, tuple(execution.rows if rows is None else rows))))}
 
 
 def _arguments(display: Display) -> dict[str, JSON]:
@@ -178,7 +181,13 @@ def _who(principal: Principal, context: Context) -> dict[str, JSON]:
         "tool": context.tool,
         "tool_call": context.tool_call_id,
         **_runtime(context.runtime),
+        **_in_transaction(context),
     }
+
+
+def _in_transaction(context: Context) -> dict[str, JSON]:
+    place = context.transaction
+    return {} if place is None else {"transaction": {"id": place.id, "number": place.number}}
 
 
 def _runtime(runtime: Runtime | None) -> dict[str, JSON]:

@@ -18,10 +18,12 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast, overload
+from weakref import WeakSet
 
 import sqlalchemy as sa
 
 from guardrails import flow
+from guardrails.adapters.alchemy import guarded_async_engine, guarded_engine, install
 from guardrails.approval import ApprovalDesk
 from guardrails.approval.place import Place
 from guardrails.arguments import Arguments
@@ -31,9 +33,9 @@ from guardrails.conversation import message_entry
 from guardrails.decorating import Decorators, Guardable
 from guardrails.displaying import Display
 from guardrails.drivers import Runner, adrive, drive
-from guardrails.engines import Engine, open_engine, place_of
+from guardrails.engines import Engine, TransactionalEngine, open_engine, place_of
 from guardrails.entries import JSON
-from guardrails.errors import Denied, UsageError
+from guardrails.errors import Denied, LedgerError, UsageError
 from guardrails.functions import Driving, Functions
 from guardrails.identity.agents import AgentKey
 from guardrails.identity.registry import AgentRegistry
@@ -66,6 +68,7 @@ from guardrails.rates import RateCounter, rate_key
 from guardrails.revealing import judge_reveal, run_reveal
 from guardrails.sessions import Session, Sessions
 from guardrails.sql.barriers import Placements
+from guardrails.transactions import Transaction
 
 __all__ = ["Guard", "Session"]
 
@@ -116,6 +119,7 @@ class Guard:
         self._placed: tuple[BoundPolicy, bytes, Placements] | None = None
         self._sessions = Sessions(ledger, agents)
         self._running: set[asyncio.Task[Result]] = set()
+        self._transactions: WeakSet[Transaction] = WeakSet()
         steps = self._current, self._statement_flow, self._action_flow, self._engine_runner, self._drive, self._adrive
         self._functions = Functions(Driving(*steps))
         self._decorators = Decorators(self._functions.tool_calling, self._functions.action_calling)
@@ -187,7 +191,9 @@ class Guard:
         return guard
 
     def close(self) -> None:
-        """Closes the ledger, the approvals and the engine's connections."""
+        """Takes back what open transactions changed, and closes the ledger, the approvals and the engine's connections."""
+        for transaction in list(self._transactions):
+            transaction.roll_back()
         self._approvals.close()
         self._rates.close()
         self.ledger.close()
@@ -260,7 +266,8 @@ class Guard:
             # Whatever is called says that there is no session, in its own way.
             yield
             return
-        self._bind().require_purpose(runtime.purpose)
+        if runtime.purpose is not None:
+            self._bind().require_purpose(runtime.purpose)
         if session is None and principal is not None:
             context = Context(runtime.agent, runtime.model, runtime.purpose, "", runtime.conversation_id)
             session = self._sessions.shared(self.policy, principal, context, agent_key)
@@ -275,13 +282,58 @@ class Guard:
         session = self._current(is_recorded=False)
         return self._judge(Statement(sql, params or {}, self.database.dialect), session).decision
 
+    def begin(self) -> Transaction | None:
+        """Begins a transaction for statements that are given it, which are then kept or taken back together.
+
+        Returns:
+            The transaction, of whichever session first changes something in it. None where each change is committed by itself: on
+            MariaDB, MySQL and DuckDB, on an SQLite database with one connection, with `joint_outcomes`.
+        """
+        database = self.database
+        if not (isinstance(database, TransactionalEngine) and database.is_transactional) or self._joint is not None:
+            return None
+        transaction = Transaction(database)
+        self._transactions.add(transaction)
+        return transaction
+
+    def engine(self, url: str | sa.URL | None = None, *, tool: str = "sqlalchemy") -> sa.Engine:
+        """Returns an SQLAlchemy engine whose every statement goes through this guard; see `guardrails.adapters.alchemy`.
+
+        Args:
+            url: Of this guard's own database, to say which one is meant. None: that database.
+            tool: The name under which statements are recorded.
+
+        Raises:
+            UsageError: The URL is of another database (usage.other_database): open a guard for that one.
+        """
+        return guarded_engine(self, url, tool=tool)
+
+    def async_engine(self, url: str | sa.URL | None = None, *, tool: str = "sqlalchemy") -> AsyncEngine:
+        """As `engine`, for asyncio."""
+        return guarded_async_engine(self, url, tool=tool)
+
+    def install(self, engine: sa.Engine | AsyncEngine, *, tool: str = "sqlalchemy") -> None:
+        """Puts this guard into an engine that an application has already: every statement on it is guarded from now on.
+
+        Raises:
+            UsageError: The engine is of another database (usage.other_database), or connections of it are in use
+                (usage.connections_in_use).
+        """
+        install(self, engine, tool=tool)
+
     def seen(self) -> tuple[SeenRelation, ...]:
         """Returns what of the schema the session's principal may see, and how; runs nothing and records nothing."""
         session = self._current(is_recorded=False)
         return seen(self._bind(), session.principal, session.context)
 
     def execute(
-        self, sql: str, params: Params | None = None, *, tool: str | None = None, tool_call_id: str | None = None
+        self,
+        sql: str,
+        params: Params | None = None,
+        *,
+        tool: str | None = None,
+        tool_call_id: str | None = None,
+        transaction: Transaction | None = None,
     ) -> Result:
         """Judges, records and runs one statement.
 
@@ -290,6 +342,7 @@ class Guard:
             params: Bound values, by name or by position.
             tool: Name of the tool through which it came, for the ledger.
             tool_call_id: The framework's id of the call, for the ledger.
+            transaction: From `begin`: what it runs in. None: a transaction of its own, which is committed.
 
         Returns:
             Rows, columns and the receipt.
@@ -301,6 +354,12 @@ class Guard:
             LedgerError: The ledger could not be written; nothing ran, or the rows are withheld.
         """
         session = self._current(tool, tool_call_id)
+        if transaction is not None:
+            with transaction.turn:
+                return self._execute(sql, params, replace(session, transaction=transaction))
+        return self._execute(sql, params, session)
+
+    def _execute(self, sql: str, params: Params | None, session: Session) -> Result:
         return self._drive(self._statement_flow(sql, params, session), session, self._engine_runner(session))
 
     async def aexecute(
@@ -683,8 +742,8 @@ class Guard:
             return {name: Private(value) for name, value in values.items()}
         return {name: Private(value, name in self._keep, session.subjects) for name, value in values.items()}
 
-    def _bind(self) -> BoundPolicy:
-        catalog = self.database.catalog()
+    def _bind(self, session: Session | None = None) -> BoundPolicy:
+        catalog = self._engine_of(session).catalog()
         if self._bound is None or self._bound.catalog.version != catalog.version:
             self._bound = self.policy.bind(without_ledgers(catalog))
         return self._bound
@@ -706,7 +765,7 @@ class Guard:
         return replace(session, context=replace(session.context, tool=tool, tool_call_id=tool_call_id))
 
     def _judge(self, statement: Statement, session: Session, *, is_ours: bool = True) -> flow.Judgement:
-        bound = self._bind()
+        bound = self._bind(session)
         who = session.principal, session.context
         # A tool's own connection has no settings of ours.
         placements = self._placements(bound) if is_ours else None
@@ -727,8 +786,18 @@ class Guard:
         statement = Statement(sql, params if params is not None else {}, self.database.dialect)
         judgement = self._judge(statement, session, is_ours=is_ours)
         judgement = self._displayed(judgement, session)
-        where = self._database() | dict(place)
-        return flow.run(judgement, session.principal, session.context, where, scan=self._scan)
+        context, transaction = session.context, session.transaction
+        if transaction is not None and judgement.plan is not None:
+            append = functools.partial(self._append, session)
+            context = transaction.enter(session.principal, context, judgement.decision, append)
+        return flow.run(judgement, session.principal, context, self._database() | dict(place), scan=self._scan)
+
+    def _engine_of(self, session: Session | None) -> Engine:
+        """The database, as the session's transaction sees it where there is one."""
+        return session.transaction if session is not None and session.transaction is not None else self.database
+
+    def _append(self, session: Session, entry: dict[str, JSON], private: Mapping[str, bytes]) -> str:
+        return self.ledger.append(entry, private=self._private(private, session)).entry_id
 
     def _reveal_flow(self, token: Value, column: str, reason: str, session: Session) -> flow.Flow:
         def masks_sql(mask: Mask, described: Column) -> list[MaskExpression]:
@@ -769,7 +838,7 @@ class Guard:
                 return entry, self._private(private, session)
 
             return self._joint.execute(plan, outcome)
-        return self.database.execute(plan)
+        return self._engine_of(session).execute(plan)
 
     def _drive(self, steps: flow.Flow, session: Session, runner: Runner) -> Result:
         return drive(steps, functools.partial(self._perform, session), runner)
@@ -786,10 +855,15 @@ class Guard:
             self._sessions.require_valid(session)
         match step:
             case flow.Append(entry, private):
-                appended = self.ledger.append(entry, private=self._private(private, session))
+                try:
+                    appended = self.ledger.append(entry, private=self._private(private, session))
+                except LedgerError:
+                    if session.transaction is not None:
+                        session.transaction.spoil()
+                    raise
                 return flow.Appended(appended.entry_id, appended.index, appended.leaf_hash.hex())
             case flow.SeekApproval(digest, judgement):
-                impact = functools.partial(impact_of, self.database, judgement.plan)
+                impact = functools.partial(impact_of, self._engine_of(session), judgement.plan)
                 return self._approvals.seek(digest, judgement, self._asker(session), impact)
             case flow.Count(tool, rates):
                 return self._rates.take(rate_key(session.principal, tool), rates)
@@ -799,7 +873,7 @@ class Guard:
             case flow.Spend(probes, limit):
                 return flow.Spent(*session.budget.spend(probes, limit))
             case flow.Lookup(plan):
-                return self.database.execute(plan)
+                return self._engine_of(session).execute(plan)
             case flow.Notify(event):
                 self._tell(event)
                 return None

@@ -22,6 +22,7 @@ from guardrails.identity.registry import AgentRegistry
 from guardrails.ledger import Ledger, Private, SessionKey
 from guardrails.model import Context, Principal, Runtime
 from guardrails.policy import Policy
+from guardrails.transactions import Transaction
 
 __all__ = ["Session", "Sessions"]
 
@@ -33,7 +34,7 @@ class Session:
     """Who acts, through what, and why: in force for everything called inside `Guard.session`. Its key signs what it records.
 
     `emergency` says why the glass is broken, empty when it is not. `offered` are the relations that statements may name, None when
-    only the policy decides.
+    only the policy decides. `transaction` is the one that statements run in, None where each has its own.
     """
 
     principal: Principal
@@ -43,6 +44,7 @@ class Session:
     subjects: tuple[str, ...] = ()
     emergency: str = ""
     offered: frozenset[str] | None = None
+    transaction: Transaction | None = None
 
 
 class Sessions:

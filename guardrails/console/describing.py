@@ -150,7 +150,9 @@ def _decided(entry: Entry, kind: str, title: str) -> Described:
 
 def _ended(entry: Entry, kind: str, title: str) -> Described:
     status = "unknown" if kind == "outcome.unknown" else str(entry.get("status") or "unknown")
-    if status != "ok":
+    if status == "rolled_back":
+        return Described(kind, title, detail="everything was taken back", chip="rolled back", tone="quiet")
+    if status not in ("ok", "uncommitted"):
         return Described(kind, title, detail=str(entry.get("error") or "nobody knows how it ended"), chip=status, tone="bad")
     parts = [f"{entry.get('rows', 0)} rows"]
     if changed := entry.get("rows_changed"):
@@ -159,7 +161,7 @@ def _ended(entry: Entry, kind: str, title: str) -> Described:
         parts.append(span_us(entry["duration_us"]))
     if entry.get("truncated"):
         parts.append("cut off by a limit")
-    return Described(kind, title, detail=", ".join(parts), chip="ok", tone="good")
+    return Described(kind, title, detail=", ".join(parts), chip=status, tone="good" if status == "ok" else "quiet")
 
 
 def _who(entry: Entry) -> str:

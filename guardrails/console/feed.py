@@ -33,7 +33,7 @@ class FeedRow:
         agent: Through which agent; empty where none is named.
         text: The normalised statement, or what happened in words.
         effect: allow, deny or approve; of answers approved or denied; empty of everything else.
-        status: How it ended: ok, error, unknown; empty while it runs.
+        status: How it ended: ok, uncommitted, rolled_back, error, unknown; empty while it runs.
         code: Why it was refused or failed.
         rows: Rows returned, or changed where it changes any; None while it runs.
         is_change: Whether the rows are changed ones.

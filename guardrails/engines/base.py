@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from guardrails.errors import EngineError
 from guardrails.model import Catalog, DialectName, Execution, Limits, Plan, Row
 
-__all__ = ["Engine", "RowCollector", "require_rehearsable"]
+__all__ = ["Engine", "RowCollector", "TransactionalEngine", "Work", "require_rehearsable"]
 
 _DATA_ACTIONS = frozenset({"select", "insert", "update", "delete", "merge"})
 
@@ -59,6 +59,66 @@ class Engine(Protocol):
 
     def dispose(self) -> None:
         """Closes the connections that this engine opened itself."""
+        ...
+
+
+class Work(Protocol):
+    """One open transaction of a database, which several plans run in, each under its own lock-down. Safe to share between threads.
+
+    A plan that fails takes back what it did itself, and nothing else. What the database ended of its own accord is lost: everything
+    but `rollback` then raises.
+    """
+
+    def catalog(self) -> Catalog:
+        """Returns the schema as the transaction sees it."""
+        ...
+
+    def execute(self, plan: Plan) -> Execution:
+        """Runs a plan in the transaction; raises as `Engine.execute`."""
+        ...
+
+    def rehearse(self, plan: Plan) -> Execution:
+        """Runs a plan in the transaction and takes back what it did; raises as `Engine.rehearse`."""
+        ...
+
+    def save(self, name: str) -> None:
+        """Sets a savepoint of this name, which is made of ASCII letters, digits and underscores."""
+        ...
+
+    def roll_back_to(self, name: str) -> None:
+        """Takes back everything since a savepoint, which stays."""
+        ...
+
+    def release(self, name: str) -> None:
+        """Lets go of a savepoint."""
+        ...
+
+    def commit(self) -> None:
+        """Commits, and gives the connection back.
+
+        Raises:
+            EngineError: It could not: everything was rolled back, or nobody knows (``engine.unknown_outcome``).
+        """
+        ...
+
+    def roll_back(self) -> None:
+        """Takes everything back, and gives the connection back; after the end it does nothing."""
+        ...
+
+
+@runtime_checkable
+class TransactionalEngine(Protocol):
+    """An engine that can keep a transaction open for several plans, where it `is_transactional`: it has a connection to spare."""
+
+    @property
+    def is_transactional(self) -> bool: ...
+
+    def begin(self) -> Work:
+        """Begins one.
+
+        Raises:
+            EngineError: The database cannot be reached, or was locked by others for too long.
+        """
         ...
 
 

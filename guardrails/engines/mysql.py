@@ -52,6 +52,9 @@ class MysqlEngine:
         name: Label for the ledger.
         engine: Whose pool lends the connections; its driver is PyMySQL.
         is_own: The pool is ours to dispose of.
+
+    Attributes:
+        server: Whether it is MariaDB, and its version.
     """
 
     dialect: DialectName = "mysql"
@@ -60,6 +63,17 @@ class MysqlEngine:
         self.name = name
         self._lender = Lender(engine, is_own=is_own)
         self._known: _Known | None = None
+        self.server = True, _OLDEST[True]
+
+    @property
+    def url(self) -> sa.URL:
+        """Where it is, with the login."""
+        return self._lender.url
+
+    @property
+    def pool(self) -> sa.Pool:
+        """Where its connections come from."""
+        return self._lender.pool
 
     def checked(self) -> MysqlEngine:
         """Returns itself once the database has answered.
@@ -71,7 +85,8 @@ class MysqlEngine:
             with self._lender.lend() as session:
                 connection = session.connection
                 version = _version(server_version(connection))
-                is_old = version < _OLDEST[is_mariadb(connection)]
+                self.server = is_mariadb(connection), version
+                is_old = version < _OLDEST[self.server[0]]
             self.catalog()
         except EngineError as error:
             raise UsageError(

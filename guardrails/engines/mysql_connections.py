@@ -135,6 +135,16 @@ class Lender:
         self._is_own = is_own
         self._pid = os.getpid()
 
+    @property
+    def url(self) -> sa.URL:
+        """Where the connections lead."""
+        return self._engine.url
+
+    @property
+    def pool(self) -> sa.Pool:
+        """Where the connections come from."""
+        return self._engine.pool
+
     @contextmanager
     def lend(self) -> Iterator[Session]:
         """Lends a session in autocommit mode; gives the connection back as it was, or not at all when it is spoilt."""

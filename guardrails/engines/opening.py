@@ -52,7 +52,7 @@ def open_engine(database: str | sa.Engine | AsyncEngine, *, role: str | None = N
             opened (``usage.database_unreachable``; a missing SQLite file is never created), or the driver is not installed
             (``usage.extra_missing``).
     """
-    given = None if isinstance(database, str) else database
+    given = None if isinstance(database, str) else _apart(database)
     url = _url(database) if isinstance(database, str) else database.url
     backend = url.drivername.split("+")[0]
     if backend in _JUDGED:
@@ -76,6 +76,11 @@ def open_engine(database: str | sa.Engine | AsyncEngine, *, role: str | None = N
     if backend in ("mysql", "mariadb"):
         return _open_mysql(url, given)
     raise UsageError("usage.database_unsupported", f"The database {backend[:40]!r} is not supported.")
+
+
+def _apart(engine: sa.Engine | AsyncEngine) -> sa.Engine | AsyncEngine:
+    """Returns an engine of the same pool: whatever is done to the application's own object later, ours keeps what it has."""
+    return sa.Engine(engine.pool, engine.dialect, engine.url) if isinstance(engine, sa.Engine) else engine
 
 
 def _url(text: str) -> URL:

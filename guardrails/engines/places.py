@@ -7,12 +7,16 @@ import ipaddress
 import socket
 from pathlib import Path
 
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-__all__ = ["place_of"]
+__all__ = ["is_same_database", "place_of"]
 
 _DIGITS = 16
+_BACKENDS = {"mariadb": "mysql"}
+_PORTS = {"postgresql": 5432, "mysql": 3306}
+_ELSEWHERE = frozenset({"hostaddr", "dbname", "service", "unix_socket"})
+"""Options that lead elsewhere than the rest of the URL says."""
 _FILES = frozenset({"sqlite", "duckdb"})
 
 
@@ -33,6 +37,34 @@ def place_of(label: str) -> str:
     elif url is None or _is_here(url.host):
         parts.append(socket.gethostname())
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
+
+
+def is_same_database(known: URL, url: URL) -> bool:
+    """Tells whether two URLs lead to one database, whatever driver, login and options they name.
+
+    Two names of one host are two databases, and so are two databases in memory.
+    """
+    backend = _backend(known)
+    if backend != _backend(url) or not url.database or not known.database:
+        return False
+    if backend in _FILES:
+        return Path(url.database).is_file() and Path(url.database).absolute() == Path(known.database).absolute()
+    if _ELSEWHERE & (url.query.keys() | known.query.keys()):
+        return False
+    return _server(known) == _server(url) and url.database == known.database
+
+
+def _backend(url: URL) -> str:
+    name = url.drivername.partition("+")[0]
+    return _BACKENDS.get(name, name)
+
+
+def _server(url: URL) -> tuple[str, str]:
+    """Host and port as the driver sees them; every way to this machine by network is one."""
+    host, port = url.query.get("host") or url.host, url.query.get("port") or url.port or _PORTS.get(_backend(url))
+    named = host if isinstance(host, str) else ",".join(host or ())
+    is_network = bool(named) and not named.startswith("/") and _is_here(named)
+    return "localhost" if is_network else named.lower() if "/" not in named else named, str(port)
 
 
 def _is_here(host: str | None) -> bool:

@@ -25,6 +25,9 @@ class UrlConnections:
         path: The file. It is opened with `mode=ro` for reads, with `mode=rw` for writes, and never created.
     """
 
+    is_shared = False
+    pool: sa.Pool | None = None
+
     def __init__(self, path: Path) -> None:
         self._path = path
 
@@ -33,7 +36,8 @@ class UrlConnections:
         """Lends a connection in autocommit mode; foreign keys are enforced, as the schema declares them."""
         uri = f"{self._path.as_uri()}?mode={'ro' if is_read_only else 'rw'}"
         try:
-            connection = sqlite3.connect(uri, uri=True, timeout=busy_timeout_s, isolation_level=None)
+            # One plan at a time, though not always from one thread: a transaction may outlive the thread that began it.
+            connection = sqlite3.connect(uri, uri=True, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
             raise sqlite_failure(error) from error
         try:
@@ -57,6 +61,8 @@ class PooledConnections:
 
     def __init__(self, engine: sa.Engine, *, is_shared: bool) -> None:
         self._engine = engine
+        self.is_shared = is_shared
+        self.pool: sa.Pool | None = engine.pool
         self._turn = threading.Lock() if is_shared else nullcontext()
 
     @contextmanager

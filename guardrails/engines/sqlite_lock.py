@@ -173,10 +173,13 @@ class SqliteLock:
         self._follow_to_parents()
 
     def _follow_to_parents(self) -> None:
-        """Allows the look-up in the parent that SQLite makes, or prepares, when a row that refers to it is changed."""
+        """Allows the look-up in the parent that SQLite makes, or prepares, when a row that refers to it is changed.
+
+        An INSERT of several rows, or with RETURNING, looks through the children of what it inserts.
+        """
         changed = self._inserts | self._deletes
         for key in self._names.foreign_keys:
-            if key.child in changed or (key.child, key.child_column) in self._updates:
+            if key.child in changed or key.parent in self._inserts or (key.child, key.child_column) in self._updates:
                 self._reads |= {(key.child, key.child_column), (key.parent, key.parent_column)}
 
 

@@ -14,7 +14,7 @@ try:
 except ModuleNotFoundError as missing:
     raise UsageError("usage.extra_missing", "An MCP server needs mcp.", hint="Install guardrails-sql[mcp].") from missing
 
-__all__ = ["runtime_of"]
+__all__ = ["client_of", "conversation_of", "runtime_of"]
 
 _SESSION_HEADER = "mcp-session-id"
 
@@ -35,12 +35,12 @@ def runtime_of(
         connection: Names the connection where it is the conversation: over standard input and output.
     """
     return Runtime(
-        "mcp", agent=agent, conversation_id=_conversation(context, connection), purpose=purpose, client=_client(context)
+        "mcp", agent=agent, conversation_id=conversation_of(context, connection), purpose=purpose, client=client_of(context)
     )
 
 
-def _conversation(context: ServerRequestContext[Any, Any], connection: str | None) -> str | None:
-    """The MCP session, which the SDK has looked up; over HTTP there is none since 2026-07-28."""
+def conversation_of(context: ServerRequestContext[Any, Any], connection: str | None) -> str | None:
+    """Returns the MCP session, which the SDK has looked up; over HTTP there is none since 2026-07-28, else `connection` is it."""
     request = context.request
     if not isinstance(request, Request):
         return connection
@@ -49,7 +49,8 @@ def _conversation(context: ServerRequestContext[Any, Any], connection: str | Non
     return request.headers.get(_SESSION_HEADER)
 
 
-def _client(context: ServerRequestContext[Any, Any]) -> str | None:
+def client_of(context: ServerRequestContext[Any, Any]) -> str | None:
+    """Returns what the program at the other end claims to be, None when it says nothing."""
     params = context.session.client_params
     if params is None:
         return None

@@ -20,7 +20,7 @@ from guardrails.errors import UsageError
 from guardrails.guard import Guard
 from guardrails.identity.agents import AgentKey
 from guardrails.integrations._mcp_asking import Told
-from guardrails.integrations._mcp_runtime import runtime_of
+from guardrails.integrations._mcp_runtime import client_of, conversation_of, runtime_of
 from guardrails.model import Principal, Runtime
 
 try:
@@ -28,7 +28,7 @@ try:
 except ModuleNotFoundError as missing:
     raise UsageError("usage.extra_missing", "An MCP server needs mcp.", hint="Install guardrails-sql[mcp].") from missing
 
-__all__ = ["Calls", "PrincipalSource", "ServerSettings"]
+__all__ = ["Calls", "PrincipalSource", "ServerSettings", "client_of", "conversation_of"]
 
 T = TypeVar("T")
 PrincipalSource: TypeAlias = Callable[[ServerRequestContext[Any, Any]], Principal]
@@ -106,8 +106,9 @@ class Calls:
             while not (await asyncio.wait({future}, timeout=self.settings.tell_s))[0]:
                 if told is not None:
                     await told("The statement is running.")
-        except asyncio.CancelledError:
-            # What has not begun never does; a read that runs is told to end, which may take the engine a moment.
+        except BaseException:
+            # The call was cancelled, or its client cannot be told any more. What has not begun never does; a read that runs is told to
+            # end, which may take the engine a moment.
             if not job.cancel():
                 asyncio.get_running_loop().run_in_executor(None, interrupt.ask).add_done_callback(_look_at)
             raise

@@ -17,7 +17,7 @@ from guardrails.model.decision import (
     RowFilter,
 )
 from guardrails.model.outcome import Execution, Plan, Receipt, Result, ScanFinding
-from guardrails.model.request import Actor, Context, Principal, Runtime, Statement
+from guardrails.model.request import Actor, Context, InTransaction, Principal, Runtime, Statement
 from guardrails.model.schema import Catalog, Column, ColumnRef, Constraint, Declared, PlacedColumn, PlacedView, Relation
 from guardrails.model.terms import ApprovalTerms, BreakGlass, WorkingHours
 from guardrails.model.values import (
@@ -63,6 +63,7 @@ __all__ = [
     "GrantKind",
     "Impact",
     "ImpactMode",
+    "InTransaction",
     "IndexUse",
     "Limits",
     "Mask",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from guardrails.model.values import DialectName, Given, Params, Value, Verification
 
-__all__ = ["Actor", "Context", "Principal", "Runtime", "Statement"]
+__all__ = ["Actor", "Context", "InTransaction", "Principal", "Runtime", "Statement"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +80,21 @@ class Runtime:
 
 
 @dataclass(frozen=True, slots=True)
+class InTransaction:
+    """Where in a transaction a statement stands: the transaction's id, the statement's number, and whether it is a change."""
+
+    id: str
+    number: int
+    is_change: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """Everything about the request that is neither the person nor the statement.
 
     `agent_key` is the fingerprint of the key with which the agent has shown that it is the one that it says, None when it has not.
     `runtime` is what the framework told of the call, where one made it. `arguments` are those of a tool's call beside its statement.
+    `transaction` is the one that the statement is part of, if any.
     """
 
     agent: str | None = None
@@ -99,3 +109,4 @@ class Context:
     agent_key: str | None = None
     runtime: Runtime | None = None
     arguments: Mapping[str, Given] = field(default_factory=dict, hash=False)
+    transaction: InTransaction | None = None

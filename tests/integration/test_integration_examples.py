@@ -11,7 +11,7 @@ import pytest
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TIDY = ["Refused (policy.no_rule)", '"email":"***"', 'Done: {"rows_changed":1}']
 SAYS = {
-    "action_decorator.py": ["sent", "Refused (policy.no_rule)"],
+    "action_decorator.py": ["sent", "Refused (policy.no_rule)", "Refused (limit.rate)", "tok_"],
     "anthropic_messages.py": TIDY,
     "anthropic_runner.py": ['Done: {"rows_changed":1}'],
     "approval.py": ["Refused (approval.required)", "1 row changed", "Asked again: approval.required"],
@@ -33,6 +33,7 @@ SAYS = {
         '"rows_changed":1',
     ],
     "openai_agents.py": ["Refused (policy.no_rule)", "cleaner waits: delete", 'Deleted: {"rows_changed":1}'],
+    "mcp_gateway.py": ["Offered before: []", "Offered after: ['run_query']", "Refused (policy.no_rule)", "[('Ada', 'hidden')]"],
     "sqlalchemy_engine.py": ["[('Ada', 1), ('Bo', 1)]", "Refused (policy.no_rule)"],
     "tool_decorator.py": ["'name': 'Ada'", "'n': 2", "Refused ("],
 }

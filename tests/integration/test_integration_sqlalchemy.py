@@ -1,4 +1,4 @@
-"""The guard as a driver (PEP 249) and as an SQLAlchemy engine, on SQLite and PostgreSQL, with Core and the ORM."""
+"""SQLAlchemy's engines over a guard: Core, the ORM, transactions and reflection, on all four databases."""
 
 from __future__ import annotations
 
@@ -10,45 +10,33 @@ from pathlib import Path
 import psycopg
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.orm import Session, selectinload
 
-from guardrails import ApprovalRequired, Denied, Guard, UsageError
-from guardrails.integrations import dbapi
+from guardrails import ApprovalRequired, Denied, EngineError, Guard, Policy, UsageError
 from guardrails.integrations.sqlalchemy import guarded_engine
-from tests.support.guarded_shop import LEAD, open_guard, tool_entries
+from tests.support.guarded_shop import ANA, LEAD, POLICY, open_guard, tool_entries
 from tests.support.schema import make_postgres_shop
+from tests.support.shop_models import Customer, Order
+from tests.support.shop_urls import ENGINES, shop_url
+
+MAY = datetime.fromisoformat("2026-05-01")
 
 
-class Base(DeclarativeBase):
-    pass
-
-
-class Customer(Base):
-    __tablename__ = "customers"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str]
-    email: Mapped[str | None]
-    region: Mapped[str]
-    created_at: Mapped[datetime]
-
-
-class Order(Base):
-    __tablename__ = "orders"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    customer_id: Mapped[int] = mapped_column(sa.ForeignKey("customers.id"))
-    amount: Mapped[Decimal]
-    status: Mapped[str]
-    region: Mapped[str]
-    created_at: Mapped[datetime]
+@pytest.fixture(params=ENGINES)
+def guard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Guard]:
+    with open_guard(shop_url(request, request.param), tmp_path) as opened:
+        yield opened
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def guard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Guard]:
-    if request.param == "sqlite":
-        database = f"sqlite:///{request.getfixturevalue('sqlite_path')}"
-    else:
-        database = make_postgres_shop(request.getfixturevalue("postgres_db"))
-    with open_guard(database, tmp_path) as opened:
+def transactional(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Guard]:
+    with open_guard(shop_url(request, request.param), tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture(params=["mysql", "duckdb"])
+def committing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Guard]:
+    with open_guard(shop_url(request, request.param), tmp_path) as opened:
         yield opened
 
 
@@ -60,8 +48,7 @@ def test_nothing_is_asked_when_connecting(guard: Guard) -> None:
 
 
 def test_core(guard: Guard) -> None:
-    engine = guarded_engine(guard)
-    assert engine.dialect.name == {"sqlite": "sqlite", "postgres": "postgresql"}[guard.database.dialect]
+    engine = guard.engine()
     table = Customer.__table__
     with engine.connect() as connection:
         query = (
@@ -69,44 +56,130 @@ def test_core(guard: Guard) -> None:
         )
         assert connection.execute(query).all() == [(1, "hidden", datetime.fromisoformat("2026-01-05T10:00"))]
         assert connection.scalar(sa.text("SELECT COUNT(*) FROM orders WHERE status = :status"), {"status": "open"}) == 2
-        placeholder = "?" if guard.database.dialect == "sqlite" else "$1"
+        placeholder = {"postgres": "%s", "mysql": "%s"}.get(guard.database.dialect, "?")
         found = connection.exec_driver_sql(f"SELECT amount FROM orders WHERE id = {placeholder}", (3,)).scalar_one()
         assert float(found) == 30.25
+        assert connection.execute(sa.text("SELECT id FROM customers WHERE name LIKE 'A%'")).all() == [(1,)]
         with pytest.raises(Denied):
             connection.execute(sa.text("SELECT salary FROM employees"))
+        with pytest.raises(Denied):
+            connection.execute(sa.text("DROP TABLE orders"))
     assert {tool for tool, _, _ in tool_entries(guard)} == {"sqlalchemy"}
+    assert {e["principal"]["id"] for e in guard.ledger.entries() if e["type"] in ("intent", "refusal")} == {ANA.id}
 
 
-def test_orm_reads_and_writes(guard: Guard) -> None:
-    engine = guarded_engine(guard)
-    with Session(engine) as session:
+def test_names_in_the_ledger(guard: Guard) -> None:
+    engine = guard.engine(tool="reports").execution_options(guardrails_tool_call_id="call-7")
+    with engine.connect() as connection:
+        connection.execute(sa.text("SELECT 1"))
+        connection.execute(sa.text("SELECT 2"), execution_options={"guardrails_tool": "weekly"})
+    assert tool_entries(guard) == [("reports", "call-7", "intent"), ("weekly", "call-7", "intent")]
+
+
+def test_orm(guard: Guard) -> None:
+    with Session(guard.engine()) as session:
         query = sa.select(Order).join(Customer).where(Customer.name == "Ada").order_by(Order.id)
         orders = session.scalars(query).all()
         assert [(o.id, o.amount) for o in orders] == [(1, Decimal("10.50")), (2, Decimal("20.00"))]
+        # The identity map and lazy loading.
+        assert session.get(Order, 2) is orders[1]
+        assert orders[1].customer.email == "hidden"
+        assert [o.id for o in orders[1].customer.orders] == [1, 2]
         orders[1].status = "paid"
-        session.add(
-            Order(
-                id=9,
-                customer_id=1,
-                amount=Decimal("5.25"),
-                status="open",
-                region="north",
-                created_at=datetime.fromisoformat("2026-05-01"),
-            )
-        )
+        session.add(an_order(9, amount=Decimal("5.25")))
         session.commit()
-    with Session(engine) as session:
+    with Session(guard.engine()) as session:
         assert session.get_one(Order, 2).status == "paid"
         assert session.get_one(Order, 9).amount == Decimal("5.25")
+        loaded = session.scalars(sa.select(Customer).options(selectinload(Customer.orders)).order_by(Customer.id)).all()
+        assert [len(c.orders) for c in loaded] == [3, 1, 1]
 
 
-def test_writes_are_not_taken_back(guard: Guard) -> None:
-    engine = guarded_engine(guard)
-    table = Order.__table__
+def test_bulk_insert_and_returning(guard: Guard) -> None:
+    rows = [
+        {"id": 100 + n, "customer_id": 1, "amount": n, "status": "new", "region": "north", "created_at": MAY}
+        for n in range(120)
+    ]
+    with Session(guard.engine()) as session:
+        ids = session.scalars(sa.insert(Order).returning(Order.id), rows).all()
+        assert sorted(ids) == [row["id"] for row in rows]
+        session.commit()
+        assert session.scalar(sa.select(sa.func.count()).where(Order.status == "new")) == 120
+    # Neither a statement for each row, nor one for all of them, which limits would refuse.
+    assert len([e for e in guard.ledger.entries() if e["type"] == "intent" and "statement" in e]) < 10
+
+
+def test_streaming(guard: Guard) -> None:
+    with guard.engine().connect().execution_options(yield_per=2) as connection:
+        parts = list(connection.execute(sa.select(Order.__table__.c.id).order_by(Order.__table__.c.id)).partitions())
+    assert [[row.id for row in part] for part in parts] == [[1, 2], [3, 4]]
+
+
+def test_rollback(transactional: Guard) -> None:
+    engine = transactional.engine()
+    with Session(engine) as session:
+        session.get_one(Order, 1).status = "new"
+        session.flush()
+        assert session.scalar(sa.select(Order.status).where(Order.id == 1)) == "new"
+        session.rollback()
+        assert session.get_one(Order, 1).status == "paid"
+        with session.begin_nested() as outer:
+            session.get_one(Order, 2).status = "kept"
+            session.flush()
+            inner = session.begin_nested()
+            session.get_one(Order, 2).status = "undone"
+            session.flush()
+            inner.rollback()
+            assert outer.is_active
+        session.commit()
+        assert session.get_one(Order, 2).status == "kept"
     with engine.connect() as connection:
-        assert connection.execute(sa.update(table).where(table.c.id == 1).values(status="new")).rowcount == 1
+        # Not committed, so not kept.
+        connection.execute(sa.text("UPDATE orders SET status = 'lost' WHERE id = 1"))
+    with pytest.raises(EngineError), engine.begin() as connection:
+        connection.execute(sa.text("UPDATE orders SET status = 'lost', amount = id - 2 WHERE id < 3"))
+    with engine.connect() as connection:
+        assert connection.scalar(sa.text("SELECT status FROM orders WHERE id = 1")) == "paid"
+    outcomes = [e["status"] for e in transactional.ledger.entries() if e["type"] == "outcome" and "transaction" in e]
+    assert (outcomes.count("rolled_back"), outcomes[-1]) == (3, "rolled_back")
+
+
+def test_autocommit(transactional: Guard) -> None:
+    engine = transactional.engine()
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sa.text("UPDATE orders SET status = 'kept' WHERE id = 1"))
         connection.rollback()
-        assert connection.scalar(sa.select(table.c.status).where(table.c.id == 1)) == "new"
+    with engine.connect() as connection:
+        assert connection.scalar(sa.text("SELECT status FROM orders WHERE id = 1")) == "kept"
+        # The connection came back without the option.
+        connection.execute(sa.text("UPDATE orders SET status = 'lost' WHERE id = 1"))
+        connection.rollback()
+        assert connection.scalar(sa.text("SELECT status FROM orders WHERE id = 1")) == "kept"
+    with pytest.raises(sa.exc.ArgumentError), engine.connect() as connection:
+        connection.execution_options(isolation_level="REPEATABLE READ")
+
+
+def test_no_silent_rollback(committing: Guard) -> None:
+    engine = committing.engine()
+    with engine.connect() as connection:
+        connection.execute(sa.text("UPDATE orders SET status = 'new' WHERE id = 1"))
+        with pytest.raises(UsageError, match=r"usage\.no_rollback"):
+            connection.rollback()
+    with engine.connect() as connection:
+        # Nothing was written: there is nothing to take back.
+        assert connection.scalar(sa.text("SELECT status FROM orders WHERE id = 1")) == "new"
+        connection.rollback()
+    with pytest.raises(UsageError, match=r"usage\.no_rollback"), engine.connect() as connection:
+        connection.execute(sa.text("UPDATE orders SET status = 'x' WHERE id = 1"))
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE orders SET status = 'y' WHERE id = 1"))
+    with pytest.raises(UsageError, match=r"usage\.no_rollback"), engine.connect() as connection:
+        connection.begin_nested()
+
+
+def test_no_two_phase(guard: Guard) -> None:
+    with pytest.raises(UsageError, match=r"usage\.not_guarded"), guard.engine().connect() as connection:
+        connection.begin_twophase()
 
 
 def test_approval_reaches_the_caller(guard: Guard) -> None:
@@ -121,13 +194,48 @@ def test_approval_reaches_the_caller(guard: Guard) -> None:
 
 
 def test_reflection_shows_what_may_be_read(guard: Guard) -> None:
-    inspector = sa.inspect(guarded_engine(guard))
-    if guard.database.dialect == "sqlite":
-        assert inspector.get_table_names() == ["customers", "orders"]
-        return
-    # SQLAlchemy reads PostgreSQL's own catalogs, which hold more than the principal may see.
-    with pytest.raises(Denied):
-        inspector.get_table_names()
+    before = guard.ledger.size
+    inspector = sa.inspect(guard.engine())
+    assert inspector.get_table_names() == ["customers", "orders"]
+    assert inspector.get_view_names() == ["customer_names"]
+    assert not inspector.has_table("employees")
+    with pytest.raises(sa.exc.NoSuchTableError):
+        inspector.get_columns("employees")
+    columns = {c["name"]: c for c in inspector.get_columns("orders")}
+    assert list(columns) == ["id", "customer_id", "amount", "status", "region", "created_at"]
+    assert isinstance(columns["id"]["type"], sa.Integer)
+    assert isinstance(columns["amount"]["type"], sa.Numeric)
+    assert (columns["amount"]["type"].precision, columns["amount"]["type"].scale) == (10, 2)
+    assert isinstance(columns["status"]["type"], sa.String)
+    assert not columns["status"]["nullable"]
+    assert inspector.get_pk_constraint("orders")["constrained_columns"] == ["id"]
+    (key,) = inspector.get_foreign_keys("orders")
+    assert (key["constrained_columns"], key["referred_table"], key["referred_columns"]) == (
+        ["customer_id"],
+        "customers",
+        ["id"],
+    )
+    assert inspector.get_view_definition("customer_names") == ""
+    orders = sa.Table("orders", sa.MetaData(), autoload_with=guard.engine())
+    assert [c.name for c in orders.primary_key] == ["id"]
+    whole = sa.MetaData()
+    whole.reflect(guard.engine(), views=True)
+    assert sorted(whole.tables) == ["customer_names", "customers", "orders"]
+    assert guard.ledger.size == before
+    with guard.engine().connect() as connection:
+        assert connection.execute(sa.select(orders.c.amount).where(orders.c.id == 1)).scalar_one() == Decimal("10.50")
+
+
+def test_reflection_hides_columns(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    policy = POLICY.replace("customers.ssn: {mask: full}", "customers.ssn: {mask: deny}")
+    url = shop_url(request, "postgres")
+    with (
+        Guard.open(Policy.from_text(policy), database=url, ledger=f"sqlite:///{tmp_path / 'a.db'}") as guard,
+        guard.session(principal=ANA, agent="a"),
+    ):
+        inspector = sa.inspect(guard.engine())
+        assert [c["name"] for c in inspector.get_columns("customers")] == ["id", "name", "email", "region", "created_at"]
+        assert [u["column_names"] for u in inspector.get_unique_constraints("customers")] == [["email"]]
 
 
 def test_json_comes_back_parsed(postgres_db: str, tmp_path: Path) -> None:
@@ -139,40 +247,27 @@ def test_json_comes_back_parsed(postgres_db: str, tmp_path: Path) -> None:
         assert connection.execute(sa.select(table.c.note).where(table.c.id == 1)).scalar_one() == {"a": [1]}
 
 
-def test_driver(guard: Guard) -> None:
-    connection = dbapi.connect(guard)
-    with connection.cursor() as cursor:
-        assert (cursor.description, cursor.rowcount, cursor.fetchmany.__self__) == (None, -1, cursor)
-        cursor.execute("SELECT id, name FROM customers WHERE id <= :most ORDER BY id", {"most": 3})
-        assert cursor.description is not None
-        assert [column[0] for column in cursor.description] == ["id", "name"]
-        assert cursor.rowcount == 3
-        assert cursor.fetchone() == (1, "Ada")
-        assert cursor.fetchmany() == [(2, "Bo")]
-        assert list(cursor) == [(3, "Cy")]
-        assert (cursor.fetchone(), cursor.fetchall()) == (None, [])
-        assert cursor.result is not None
-        assert cursor.result.receipt.intent_index is not None
-        cursor.executemany("UPDATE orders SET status = :s WHERE id = :i", [{"s": "a", "i": 1}, {"s": "b", "i": 2}])
-        assert (cursor.rowcount, cursor.description, cursor.lastrowid) == (1, None, None)
-        with pytest.raises(dbapi.ProgrammingError):
-            cursor.fetchall()
-        with pytest.raises(Denied):
-            cursor.execute("SELECT * FROM employees")
-        with pytest.raises(dbapi.ProgrammingError):
-            cursor.fetchone()
-    with pytest.raises(dbapi.InterfaceError):
-        cursor.execute("SELECT 1")
-    connection.commit()
-    connection.rollback()
-    connection.close()
-    with pytest.raises(dbapi.InterfaceError):
-        connection.cursor()
-    assert {tool for tool, _, _ in tool_entries(guard)} == {"dbapi"}
-
-
 def test_no_session(sqlite_path: Path, tmp_path: Path) -> None:
     with open_guard(f"sqlite:///{sqlite_path}", tmp_path) as guard:
         engine = guarded_engine(guard)
     with pytest.raises(UsageError, match=r"usage\.no_session"), engine.connect() as connection:
         connection.execute(sa.text("SELECT 1"))
+
+
+def test_another_database_is_refused(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    url = shop_url(request, "sqlite")
+    with open_guard(url, tmp_path) as guard:
+        assert guard.engine(url).dialect.name == "sqlite"
+        assert guard.async_engine(url.replace("sqlite:", "sqlite+aiosqlite:")).dialect.is_async
+        for other in ("sqlite:///elsewhere.db", "sqlite://", "postgresql://localhost/shop", f"{url}x"):
+            with pytest.raises(UsageError, match=r"usage\.other_database"):
+                guard.engine(other)
+        with pytest.raises(UsageError, match="asynchronous"):
+            guard.engine(url.replace("sqlite:", "sqlite+aiosqlite:"))
+        with pytest.raises(UsageError, match="does not parse"):
+            guard.engine("nonsense")
+
+
+def an_order(number: int, **values: object) -> Order:
+    given = {"customer_id": 1, "amount": Decimal(1), "status": "open", "region": "north", "created_at": MAY}
+    return Order(id=number, **(given | values))

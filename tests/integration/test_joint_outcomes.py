@@ -100,7 +100,7 @@ def test_an_outcome_that_cannot_be_written_undoes_the_change(guard: Guard, url: 
 def test_an_interrupted_commit_is_looked_up(guard: Guard, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from guardrails.engines import postgres
 
-    commit, is_done = postgres._commit, True
+    commit, is_done = postgres.commit, True
 
     def lost(connection: psycopg.Connection[object]) -> None:
         if is_done:
@@ -108,7 +108,7 @@ def test_an_interrupted_commit_is_looked_up(guard: Guard, url: str, monkeypatch:
         connection.close()
         raise EngineError("engine.unknown_outcome", "The connection was lost during the commit.")
 
-    monkeypatch.setattr(postgres, "_commit", lost)
+    monkeypatch.setattr(postgres, "commit", lost)
     with guard.session(principal=ANA):
         assert guard.execute("DELETE FROM orders WHERE id = 1").rows_changed == 1
         is_done = False

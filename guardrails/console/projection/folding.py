@@ -210,7 +210,8 @@ def _ended(folded: Folded, session: FoldedSession, entry: Mapping[str, object], 
     elif status == "unknown":
         session.counts["unknown"] += 1
     session.counts["rows"] += _number(entry.get("rows"))
-    session.counts["rows_changed"] += _number(entry.get("rows_changed"))
+    # What a transaction changed counts when it is kept, by the outcome of the transaction.
+    session.counts["rows_changed"] += _number(entry.get("rows_changed")) if status != "uncommitted" else 0
     duration_us = entry.get("duration_us")
     if type(duration_us) is int and duration_us >= 0:
         folded.tallies["latency", hour, "", f"{latency_bin(duration_us):03d}"] += 1
