@@ -631,6 +631,11 @@ class Guard:
             raise Denied("approval.window", "No rule with this id asks for approval.")
         return self._approvals.ask_ahead(rule, terms, seconds, reason.strip(), self.policy.digest, self._asker(self._current()))
 
+    @property
+    def asks_people(self) -> bool:
+        """Whether the policy has any rule that asks for approval; without one, nothing ever waits."""
+        return any(bound.rule.effect == "approve" for bound in self._bind().rules)
+
     def request_approval(
         self,
         sql: str,

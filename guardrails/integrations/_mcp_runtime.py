@@ -40,7 +40,7 @@ def runtime_of(
 
 
 def conversation_of(context: ServerRequestContext[Any, Any], connection: str | None) -> str | None:
-    """Returns the MCP session, which the SDK has looked up; over HTTP there is none since 2026-07-28, else `connection` is it."""
+    """Returns the MCP session, which the SDK has looked up; over HTTP there is none since 2026-07-28."""
     request = context.request
     if not isinstance(request, Request):
         return connection

@@ -20,6 +20,7 @@ from typing import Any, TypeVar, cast
 from guardrails.errors import ApprovalRequired, Denied, EngineError, GuardrailsError, UsageError
 from guardrails.guard import Guard
 from guardrails.integrations._mcp_asking import Asking, answer
+from guardrails.integrations._mcp_runtime import client_of, conversation_of
 from guardrails.integrations._toolbox import refusal_text
 from guardrails.mcp_gateway.calls import call_tool, get_prompt, read_resource
 from guardrails.mcp_gateway.config import GatewayConfig
@@ -28,7 +29,7 @@ from guardrails.mcp_gateway.lock import LockFile
 from guardrails.mcp_gateway.offers import Offer, Offers
 from guardrails.mcp_gateway.upstream import Call, Progress, Upstream
 from guardrails.mcp_gateway.watching import Watch
-from guardrails.mcp_server.calls import PrincipalSource, ServerSettings, client_of, conversation_of
+from guardrails.mcp_server.calls import PrincipalSource, ServerSettings
 from guardrails.model import Principal, Runtime
 
 try:

@@ -28,7 +28,7 @@ try:
 except ModuleNotFoundError as missing:
     raise UsageError("usage.extra_missing", "An MCP server needs mcp.", hint="Install guardrails-sql[mcp].") from missing
 
-__all__ = ["Calls", "PrincipalSource", "ServerSettings", "client_of", "conversation_of"]
+__all__ = ["Calls", "PrincipalSource", "ServerSettings"]
 
 T = TypeVar("T")
 PrincipalSource: TypeAlias = Callable[[ServerRequestContext[Any, Any]], Principal]

@@ -16,7 +16,7 @@ from guardrails.testing import Conversation, ModelServer, ToolCall, Turn
 from tests.support.agents_runs import Shop, agent, answers, outcome_recorded, run, served
 from tests.support.never_runs import FORBIDDEN, Recorder, check_never_intended, nothing_runs
 from tests.support.paused_shop import loopback
-from tests.support.story import DELETE, READ, Story
+from tests.support.story import DELETE, POLICY, READ, Story
 
 PLAIN = "SELECT count(*) FROM orders"
 
@@ -133,3 +133,18 @@ async def test_a_tool_that_never_comes_back_has_failed(story: Story) -> None:
         await asyncio.wait_for(recorded.wait(), 10)
     assert [e["status"] for e in story.entries("outcome")] == ["error"]
     assert len(story.entries("intent")) == 1
+
+
+async def test_what_takes_too_long_is_withheld(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loopback(monkeypatch)
+    (tmp_path / "limited").mkdir()
+    with Story.open(tmp_path / "limited", policy=POLICY + "limits: {seconds: 0.2}\n") as story:
+        recorded = outcome_recorded(story)
+
+        async def send_mail(to: str) -> str:
+            await recorded.wait()
+            return to
+
+        with served(ToolCall("a", "send_mail", {"to": "bo"})) as server:
+            result = await run(agent(server, [_tool(story, send_mail)]), "Go.", Shop(story.ana))
+    assert result.final_output.startswith("Refused (engine.")
