@@ -20,7 +20,7 @@ from guardrails.errors import UsageError
 from guardrails.guard import Guard
 from guardrails.identity.agents import AgentKey
 from guardrails.integrations._mcp_asking import Told
-from guardrails.integrations._mcp_runtime import client_of, conversation_of, runtime_of
+from guardrails.integrations._mcp_runtime import runtime_of
 from guardrails.model import Principal, Runtime
 
 try:
