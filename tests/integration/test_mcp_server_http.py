@@ -39,10 +39,11 @@ def text(result: Any) -> str:
 
 
 def refusal(result: Any) -> str:
-    """The code with which a call was refused."""
+    """The code with which a call was refused: the one that the model reads, and the program."""
     assert result.is_error, result
     found = re.match(r"Refused \(([\w.]+)\)", text(result))
     assert found, text(result)
+    assert result.meta["guardrails"]["code"] == found[1]
     return found[1]
 
 
@@ -170,7 +171,7 @@ async def test_what_may_not_be_seen_does_not_exist(story: Story) -> None:
                 for spelt in (name, name.upper(), f"main.{name}", f'"{name}"'):
                     described = await client.call_tool("describe", {"relation": spelt})
                     assert text(described).startswith("Refused (sql.relation_unknown): There is no such table or view.")
-                    assert described.meta.keys() <= {"io.modelcontextprotocol/serverInfo"}
+                    assert described.meta["guardrails"] == {"code": "sql.relation_unknown"}
                 with pytest.raises(MCPError) as failed:
                     await client.read_resource(f"guardrails://schema/{name}")
                 assert (failed.value.error.code, failed.value.error.message) == (-32602, "Resource not found.")
