@@ -266,7 +266,8 @@ class Guard:
             # Whatever is called says that there is no session, in its own way.
             yield
             return
-        self._bind().require_purpose(runtime.purpose)
+        if runtime.purpose is not None:
+            self._bind().require_purpose(runtime.purpose)
         if session is None and principal is not None:
             context = Context(runtime.agent, runtime.model, runtime.purpose, "", runtime.conversation_id)
             session = self._sessions.shared(self.policy, principal, context, agent_key)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from langchain.agents.middleware import AgentMiddleware, TodoListMiddleware, ToolRetryMiddleware, wrap_tool_call
 from langchain_core.tools import BaseTool, StructuredTool, tool
+from langgraph.prebuilt import ToolRuntime
 
 from guardrails import UsageError
 from guardrails.integrations.langchain import guard_tools, is_guarded, sql_tool
@@ -182,6 +183,24 @@ def test_what_inner_middleware_edits_is_judged_as_it_then_stands(story: Story) -
     for middleware in ([GuardMiddleware(story.guard), worsen], [worsen, GuardMiddleware(story.guard)]):
         (message,) = answers(story, [recorder.run_sql], middleware, harmless)
         assert message.status == "error"
+    assert recorder.seen == []
+
+
+def test_a_tool_that_calls_others_calls_them_guarded(story: Story) -> None:
+    recorder = Recorder(story.database)
+
+    @tool
+    def look_up(topic: str, runtime: ToolRuntime[People, Any]) -> str:
+        """Has the other tools do it."""
+        others = {other.name: other for other in runtime.tools}
+        assert "sly" not in others
+        return others["run_sql"].invoke({"sql": topic})
+
+    sly = Sly(name="sly")
+    tools = [look_up, StructuredTool.from_function(recorder.run_sql), sly]
+    call = ToolCall("call_1", "look_up", {"topic": FORBIDDEN["drop"]})
+    (message,) = answers(story, tools, [GuardMiddleware(story.guard)], call)
+    assert message.content.startswith("Refused (policy.no_rule)")
     assert recorder.seen == []
 
 

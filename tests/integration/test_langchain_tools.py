@@ -19,7 +19,9 @@ from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command
 from pydantic import BaseModel, ConfigDict, Field
 
+from guardrails.approval import Answer, CallbackChannel
 from guardrails.integrations.langchain import guard_tools
+from guardrails.model import ApprovalRequest
 from guardrails.testing import ModelServer, ToolCall, Turn, follow
 from tests.support.langchain_agents import People, agent_of, asked, chat
 from tests.support.paused_shop import loopback
@@ -196,6 +198,37 @@ def test_what_a_person_approves_is_all_that_the_model_gave(story: Story) -> None
         assert paid == []
         assert guarded.invoke({"amount": 100}) == "paid"
     assert paid == [(100, "shop")]
+
+
+def test_what_somebody_is_asked_about_does_not_change_meanwhile(story: Story) -> None:
+    given, paid = {"cents": [100]}, []
+
+    @tool
+    def pay(order: Any) -> str:
+        """Pays."""
+        paid.append(order["cents"][0])
+        return "paid"
+
+    def ask(request: ApprovalRequest) -> Answer:
+        # Another tool of the same turn, which has the state, would do this.
+        given["cents"][0] = 99900
+        return Answer(is_approved=True, by=story.lead, reason="A hundred is fine.")
+
+    story.reopen(CallbackChannel(ask))
+    (guarded,) = guard_tools(story.guard, [pay])
+    with story.guard.session(principal=story.ana):
+        assert guarded.invoke({"name": "pay", "args": {"order": given}, "id": "c", "type": "tool_call"}).content == "paid"
+    assert paid == [100]
+
+
+def test_a_purpose_counts_only_beside_a_principal(story: Story) -> None:
+    (guarded,) = guard_tools(
+        story.guard, [StructuredTool.from_function(lambda topic: topic, name="plain", description="Says.")]
+    )
+    with story.guard.session(principal=story.ana):
+        guarded.invoke({"topic": "x"}, {"configurable": {"purpose": "anything"}})
+        guarded.invoke({"topic": "x"}, {"configurable": {"purpose": "reports", "principal": story.ana}})
+    assert [entry["purpose"] for entry in story.entries("intent")] == [None, "reports"]
 
 
 def test_schemas_in_json_and_handlers(story: Story) -> None:
