@@ -18,7 +18,8 @@ SAYS = {
     "langchain_agent.py": ["Refused (", "2 orders are open."],
     "openai_chat.py": ["Refused (", "2 orders are open."],
     "openai_responses.py": ["Refused (", "2 orders are open."],
-    "sqlalchemy_engine.py": ["[('Ada', 1), ('Bo', 1)]", "Refused (policy.no_rule)"],
+    "sqlalchemy_engine.py": ["['customers', 'orders'] [('Ada', 1), ('Bo', 1)]", "Refused (policy.no_rule)"],
+    "sqlalchemy_install.py": ["Ada\n", "hidden", "guardrails.adapters.dbapi False", "['uncommitted', 'rolled_back']"],
     "tool_decorator.py": ["'name': 'Ada'", "'n': 2", "Refused ("],
 }
 
