@@ -1,76 +1,56 @@
-"""A LangChain agent with a guarded SQL tool and a guarded tool of your own.
+"""A LangChain agent whose every tool is guarded by one middleware: a tool of your own that runs SQL, and one that does not.
 
 The model is a scripted one on this machine; with your own, leave `base_url` and `only_loopback` out.
-
-Run it: python examples/langchain_agent.py
 """
 
 import sqlite3
 import tempfile
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from langchain.agents import create_agent
-from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 
 from guardrails import Guard, Policy, Principal
-from guardrails.demo.agents import only_loopback
-from guardrails.demo.script import Answer, Attempt, Question, next_turn
-from guardrails.integrations.langchain import guard_tools, sql_tool
-from guardrails.testing import ModelServer
+from guardrails.integrations.langchain_middleware import GuardMiddleware
+from guardrails.testing import ModelServer, ToolCall, Turn, follow, only_loopback
 
-SHOP = """
-CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT, email TEXT);
-CREATE TABLE orders (id INTEGER PRIMARY KEY, customer_id INTEGER, status TEXT);
-INSERT INTO customers VALUES (1, 'Ada', 'ada@example.com'), (2, 'Bo', 'bo@example.com');
-INSERT INTO orders VALUES (1, 1, 'open'), (2, 1, 'paid'), (3, 2, 'open');
-"""
+SHOP = """CREATE TABLE orders (id INTEGER PRIMARY KEY, email TEXT, status TEXT);
+INSERT INTO orders VALUES (1, 'ada@example.com', 'open'), (2, 'ada@example.com', 'paid'), (3, 'bo@example.com', 'open');"""
 POLICY = """
 version: 1
-rules:
-  - {id: read-shop, effect: allow, actions: [select], relations: [customers, orders], principals: {groups: [support]}}
-columns:
-  customers.email: {mask: pseudonym}
+rules: [{id: read-orders, effect: allow, actions: [select], relations: [orders], principals: {groups: [support]}}]
+columns: {orders.email: {mask: fixed, value: hidden}}
 """
-QUESTION = Question(
-    "How many orders are open?",
-    attempts=(
-        Attempt("SELECT * FROM invoices", "Perhaps there are invoices."),
-        Attempt("SELECT COUNT(*) AS n FROM orders WHERE status = 'open'", "Then the orders.", after="refused"),
-    ),
-    answers=(Answer("{rows[0][n]} orders are open.", after="answered"), Answer("I cannot tell.")),
-)
+SCRIPT = [
+    Turn("Perhaps there are invoices.", (ToolCall("call_1", "query", {"sql": "SELECT * FROM invoices"}),)),
+    Turn("Then the orders.", (ToolCall("call_2", "query", {"sql": "SELECT id, email FROM orders WHERE status = 'open'"}),)),
+    Turn("I write to them.", (ToolCall("call_3", "send_email", {"to": "everybody", "body": "Your order is on its way."}),)),
+    Turn("2 orders are open, and I may not write to anybody."),
+]
 
 
 def main(folder: Path) -> None:
-    with closing(sqlite3.connect(folder / "shop.db")) as database:
-        database.executescript(SHOP)
-    database_url, ledger_url = f"sqlite:///{folder / 'shop.db'}", f"sqlite:///{folder / 'audit.db'}"
-    ana = Principal("ana@example.com", groups={"support"})
-    with (
-        only_loopback(),
-        ModelServer(lambda conversation: next_turn([QUESTION], conversation)) as server,
-        Guard.open(Policy.from_text(POLICY), database=database_url, ledger=ledger_url) as guard,
-        guard.session(principal=ana, agent="support-bot", model="scripted"),
-    ):
-        print(ask(guard, server.url, QUESTION.text))
+    with closing(sqlite3.connect(folder / "shop.db")) as shop:
+        shop.executescript(SHOP)
 
+    def query(sql: str) -> list[tuple[object, ...]]:
+        """Runs one SQL statement on the shop."""
+        with closing(sqlite3.connect(folder / "shop.db")) as shop:
+            return shop.execute(sql).fetchall()
 
-@tool
-def send_email(to: str, body: str) -> str:
-    """Sends an e-mail."""
-    return f"sent to {to}: {body}"
+    def send_email(to: str, body: str) -> str:
+        """Sends an e-mail."""
+        return f"sent to {to}: {body}"
 
-
-def ask(guard: Guard, url: str, question: str) -> str:
-    model = ChatOpenAI(model="scripted", base_url=f"{url}/v1", api_key="demo")
-    agent: Any = create_agent(model, [sql_tool(guard), *guard_tools(guard, [send_email])])
-    state = agent.invoke({"messages": [{"role": "user", "content": question}]})
-    for message in state["messages"][1:-1]:
-        print(f"{message.type}: {message.content}")
-    return state["messages"][-1].content
+    urls = {"database": f"sqlite:///{folder / 'shop.db'}", "ledger": f"sqlite:///{folder / 'audit.db'}"}
+    with only_loopback(), ModelServer(follow(SCRIPT)) as server, Guard.open(Policy.from_text(POLICY), **urls) as guard:
+        model = ChatOpenAI(model="scripted", base_url=f"{server.url}/v1", api_key="demo")
+        agent = create_agent(model, [query, send_email], middleware=[GuardMiddleware(guard)], name="support-bot")
+        ana = {"principal": Principal("ana@example.com", groups={"support"})}
+        state = agent.invoke({"messages": [("user", "How many orders are open?")]}, context=ana)
+        for message in state["messages"]:
+            print(f"{message.type}: {message.content}")
 
 
 if __name__ == "__main__":

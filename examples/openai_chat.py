@@ -1,75 +1,57 @@
-"""OpenAI's Chat Completions with a guarded SQL tool.
+"""OpenAI's Chat Completions with a guarded SQL tool: a refusal, masked rows, and a change that a person approves.
 
-The model is a scripted one on this machine; with your own, leave `base_url` and `only_loopback` out.
+The model is a scripted one on this machine; with your own, leave `base_url`, `ModelServer` and `only_loopback` out.
 
 Run it: python examples/openai_chat.py
 """
 
 import sqlite3
 import tempfile
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from openai import OpenAI
 
 from guardrails import Guard, Policy, Principal
-from guardrails.demo.agents import only_loopback
-from guardrails.demo.script import Answer, Attempt, Question, next_turn
 from guardrails.integrations.openai import SqlTool
-from guardrails.testing import ModelServer
+from guardrails.testing import ModelServer, ToolCall, Turn, follow, only_loopback
 
 SHOP = """
-CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT, email TEXT);
-CREATE TABLE orders (id INTEGER PRIMARY KEY, customer_id INTEGER, status TEXT);
-INSERT INTO customers VALUES (1, 'Ada', 'ada@example.com'), (2, 'Bo', 'bo@example.com');
-INSERT INTO orders VALUES (1, 1, 'open'), (2, 1, 'paid'), (3, 2, 'open');
+CREATE TABLE orders (id INTEGER PRIMARY KEY, email TEXT, status TEXT);
+INSERT INTO orders VALUES (1, 'ada@example.com', 'open'), (2, 'bo@example.com', 'paid'), (3, 'bo@example.com', 'open');
 """
 POLICY = """
 version: 1
 rules:
-  - {id: read-shop, effect: allow, actions: [select], relations: [customers, orders], principals: {groups: [support]}}
+  - {id: read, effect: allow, actions: [select], relations: [orders], principals: {groups: [support]}}
+  - {id: delete, effect: approve, actions: [delete], relations: [orders], approval: {groups: [leads], reason_required: false}}
 columns:
-  customers.email: {mask: pseudonym}
+  orders.email: {mask: full}
 """
-QUESTION = Question(
-    "How many orders are open?",
-    attempts=(
-        Attempt("SELECT * FROM invoices", "Perhaps there are invoices."),
-        Attempt("SELECT COUNT(*) AS n FROM orders WHERE status = 'open'", "Then the orders.", after="refused"),
-    ),
-    answers=(Answer("{rows[0][n]} orders are open.", after="answered"), Answer("I cannot tell.")),
-)
-
-
-def main(folder: Path) -> None:
-    with closing(sqlite3.connect(folder / "shop.db")) as database:
-        database.executescript(SHOP)
-    database_url, ledger_url = f"sqlite:///{folder / 'shop.db'}", f"sqlite:///{folder / 'audit.db'}"
-    ana = Principal("ana@example.com", groups={"support"})
-    with (
-        only_loopback(),
-        ModelServer(lambda conversation: next_turn([QUESTION], conversation)) as server,
-        Guard.open(Policy.from_text(POLICY), database=database_url, ledger=ledger_url) as guard,
-        guard.session(principal=ana, agent="support-bot", model="scripted"),
-    ):
-        print(ask(guard, server.url, QUESTION.text))
+ANA, LEA = Principal("ana@example.com", groups={"support"}), Principal("lea@example.com", groups={"leads"})
+STATEMENTS = "DROP TABLE orders", "SELECT * FROM orders WHERE id = 1", "DELETE FROM orders WHERE id = 2"
+CALLS = [ToolCall(f"call_{n}", "query_database", {"sql": sql}) for n, sql in enumerate(STATEMENTS)]
+SCRIPT = follow([*(Turn("Let me see.", (call,)) for call in CALLS), lambda told: Turn(f"Done: {told.last}")])
 
 
 def ask(guard: Guard, url: str, question: str) -> str:
-    client, tool = OpenAI(base_url=f"{url}/v1", api_key="demo"), SqlTool(guard)
+    client, tools = OpenAI(base_url=f"{url}/v1", api_key="demo"), SqlTool(guard)
     messages: list[Any] = [{"role": "user", "content": question}]
     while True:
-        completion = client.chat.completions.create(model="scripted", messages=messages, tools=[tool.chat_definition()])
-        message = completion.choices[0].message
-        messages.append(message)
-        if not message.tool_calls:
-            return message.content or ""
-        for call in message.tool_calls:
-            messages.append(tool.handle(call))
-            print(messages[-1]["content"])
+        completion = client.chat.completions.create(model="m", messages=messages, tools=tools.chat_definitions())
+        answers = tools.run(completion, principal=ANA)
+        if answers.waiting:  # your application waits here until a person has answered, in the console for example
+            for request in answers.waiting.values():
+                guard.approve(request, by=LEA)
+            answers = tools.run(completion, principal=ANA, earlier=answers)
+        if not answers:
+            return completion.choices[0].message.content or ""
+        messages += [completion.choices[0].message, *answers]
+        print(answers[0]["content"])
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as name:
-        main(Path(name))
+    with tempfile.TemporaryDirectory() as name, only_loopback(), ModelServer(SCRIPT) as server:
+        sqlite3.connect(f"{name}/shop.db").executescript(SHOP)
+        url = f"sqlite:///{name}"
+        with Guard.open(Policy.from_text(POLICY), database=f"{url}/shop.db", ledger=f"{url}/audit.db") as guard:
+            print(ask(guard, server.url, "Tidy up the orders."))

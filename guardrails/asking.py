@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 from guardrails import flow
 from guardrails.approval import ApprovalDesk, Channel, Review, ask_channel, notify_channel
 from guardrails.approval.digest import window_digest
-from guardrails.as_json import decision_fields
+from guardrails.as_json import decision_fields, json_value
 from guardrails.entries import JSON, scrubbed
 from guardrails.errors import ApprovalRequired, Denied
-from guardrails.model import ApprovalGrant, ApprovalRequest, ApprovalTerms, Context, Impact, Principal, RequestKind
+from guardrails.model import ApprovalGrant, ApprovalRequest, ApprovalTerms, Context, Impact, Principal, RequestKind, Statement
 
 __all__ = ["Approvals", "Asker", "database_label"]
 
@@ -232,7 +232,7 @@ def _request(
         rules=_asking_rules(judgement),
         policy_digest=judgement.decision.policy_digest,
         session_id=context.session_id,
-        statement=judgement.statement,
+        statement=_shown_statement(judgement),
         understood=_understood(judgement),
         impact=impact(terms),
         row_filters=judgement.decision.obligations.row_filters,
@@ -241,10 +241,19 @@ def _request(
     )
 
 
+def _shown_statement(judgement: flow.Judgement) -> Statement:
+    """What approvers are shown: an action's arguments as the policy lets them see them."""
+    statement, display = judgement.statement, judgement.display
+    return replace(statement, params=display.for_approver()) if judgement.action and display is not None else statement
+
+
 def _understood(judgement: flow.Judgement) -> dict[str, object]:
     """The decision as fields, with the text that shows no literal, for those who may not read what would run."""
     normalised = judgement.normalised
-    return decision_fields(None, judgement.decision) | {"normalised": scrubbed(normalised) if normalised else None}
+    fields: dict[str, object] = decision_fields(None, judgement.decision)
+    if judgement.display is not None and not judgement.action:
+        fields["arguments"] = json_value(judgement.display.for_approver())
+    return fields | {"normalised": scrubbed(normalised) if normalised else None}
 
 
 def database_label(database: Mapping[str, JSON]) -> str:

@@ -35,7 +35,14 @@ def call_with_plan(
         returned = function(**arguments)
     if inspect.isawaitable(returned):
         return _awaited(returned)
+    if inspect.isgenerator(returned):
+        return _iterated(returned)
     return _aiterated(returned) if isinstance(returned, AsyncIterator) else returned
+
+
+def _iterated(returned: Iterator[object]) -> Iterator[object]:
+    with _translated_errors():
+        yield from returned
 
 
 async def _awaited(returned: Awaitable[object]) -> object:

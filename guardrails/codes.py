@@ -207,6 +207,13 @@ _ENGINE = {
     "engine.unknown_outcome": Code("It is not known whether the statement ran", "Check the data before trying again."),
 }
 
+_LIMIT = {
+    "limit.rate": Code("The principal has called the tool too often", "Try again later."),
+    "limit.uncounted": Code("The calls of a tool cannot be counted", "Nothing ran; an administrator must look into it."),
+    "limit.rows": Code("A tool returned more rows than allowed", "Ask for fewer: add a LIMIT, or a narrower condition."),
+    "limit.bytes": Code("A tool returned more bytes than allowed", "Ask for less: fewer rows, or fewer columns."),
+}
+
 _INSTALL = {
     "install.unsupported": Code(
         "This database cannot hold row filters", "Nothing has to be set up: the guard fences them in each statement."
@@ -270,6 +277,6 @@ _MCP = {
 }
 
 CODES: dict[str, Code] = (
-    _USAGE | _SQL | _POLICY | _MASK | _APPROVAL | _PREVIEW | _IDENTITY | _ENGINE | _INSTALL | _LEDGER | _MCP
+    _USAGE | _SQL | _POLICY | _MASK | _APPROVAL | _PREVIEW | _IDENTITY | _ENGINE | _LIMIT | _INSTALL | _LEDGER | _MCP
 )
 """Every code that the library raises or returns, with its title and hint."""

@@ -27,6 +27,8 @@ Function: TypeAlias = Callable[..., object]
 _NAME = re.compile(r"[\w./:-]{1,200}")
 _MARK = "__guardrails_guarded__"
 _RECEIVERS = ("self", "cls")
+_NO_RECEIVERS = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict, set, frozenset})
+"""What a method that is called through its class may be given in its receiver's place: data, which is judged."""
 _CALL = "__call__"
 
 
@@ -50,35 +52,37 @@ class Decorators:
     """The decorators of one guard, which keep the names of its tools apart.
 
     Args:
-        tool_calling: Given the SQL argument, the argument for bound values and the tool's name.
-        action_calling: Given the action's name.
+        tool_calling: Given the SQL argument, the argument for bound values, the tool's name, and whether it runs in a thread.
+        action_calling: Given the action's name, and whether it runs in a thread.
     """
 
     def __init__(
-        self, tool_calling: Callable[[str, str | None, str], Calling], action_calling: Callable[[str], Calling]
+        self,
+        tool_calling: Callable[[str, str | None, str, bool], Calling],
+        action_calling: Callable[[str, bool], Calling],
     ) -> None:
         self._tool_calling = tool_calling
         self._action_calling = action_calling
         self._owners: dict[str, tuple[str, str]] = {}
         self._lock = threading.Lock()
 
-    def tool(self, target: Guardable, sql: str | None, name: str | None) -> Guardable:
+    def tool(self, target: Guardable, sql: str | None, name: str | None, in_thread: bool) -> Guardable:
         """See `Guard.tool`."""
         if inspect.isclass(target):
             hint = "Decorate the method that runs SQL, or use guard.action for a class."
             raise UsageError("usage.tool_unguardable", f"The class {target.__name__} is no function.", hint=hint)
         function = _function_of(target)
         argument = _sql_argument(function, sql)
-        calling = self._tool_calling(argument, find_params_argument(function), self._claimed(function, name))
-        return _rewrapped(target, calling)
+        params = find_params_argument(function)
+        return _rewrapped(target, self._tool_calling(argument, params, self._claimed(function, name), in_thread))
 
-    def action(self, target: Guardable, name: str | None) -> Guardable:
+    def action(self, target: Guardable, name: str | None, in_thread: bool) -> Guardable:
         """See `Guard.action`."""
         if inspect.isclass(target):
-            return cast(Guardable, self._guarded_class(target, name or target.__name__))
-        return _rewrapped(target, self._action_calling(self._claimed(_function_of(target), name)))
+            return cast(Guardable, self._guarded_class(target, name or target.__name__, in_thread))
+        return _rewrapped(target, self._action_calling(self._claimed(_function_of(target), name), in_thread))
 
-    def _guarded_class(self, cls: type, name: str) -> type:
+    def _guarded_class(self, cls: type, name: str, in_thread: bool) -> type:
         """Guards every public method of a class, inherited ones too; `__call__` has the class's own name."""
         inherited = {a for base in cls.__mro__ if base is not object for a in vars(base)}
         members = {a: inspect.getattr_static(cls, a) for a in inherited if a == _CALL or not a.startswith("_")}
@@ -91,7 +95,7 @@ class Decorators:
             if getattr(_function_of(raw), _MARK, False):
                 continue
             action = name if attribute == _CALL else f"{name}.{attribute}"
-            calling = self._action_calling(self._claimed(_function_of(raw), action))
+            calling = self._action_calling(self._claimed(_function_of(raw), action), in_thread)
             setattr(cls, attribute, _rewrapped(raw, calling, is_method=True))
         return cls
 
@@ -184,7 +188,7 @@ class _Binder:
         bound = self.signature.bind(*args, **kwargs)
         bound.apply_defaults()
         arguments, receivers = dict(bound.arguments), dict[str, Any]()
-        if self.has_receiver and args:
+        if self.has_receiver and args and type(args[0]) not in _NO_RECEIVERS:
             first = next(iter(self.signature.parameters.values()))
             if first.kind is not inspect.Parameter.VAR_POSITIONAL:
                 receivers[first.name] = arguments.pop(first.name)
@@ -195,15 +199,28 @@ class _Binder:
                 raise UsageError("usage.input_invalid", "A keyword argument has the name of another parameter.")
             arguments |= further
 
-        @functools.wraps(self.function)
-        def call(**named: Any) -> object:
+        def given(named: dict[str, Any]) -> inspect.BoundArguments:
             known = receivers | {name: value for name, value in named.items() if name in self.signature.parameters}
             if spread is not None:
                 known[spread] = {name: value for name, value in named.items() if name not in self.signature.parameters}
-            given = inspect.BoundArguments(self.signature, cast(Any, known))
-            return self.function(*given.args, **given.kwargs)
+            return inspect.BoundArguments(self.signature, cast(Any, known))
 
-        return Bound(call, arguments)
+        return Bound(_taking_names(self.function, given), arguments)
+
+
+def _taking_names(function: Function, given: Callable[[dict[str, Any]], inspect.BoundArguments]) -> Function:
+    """Returns a function that takes all arguments by name, and hands them on as the signature wants them."""
+
+    @functools.wraps(function)
+    def call(**named: Any) -> object:
+        bound = given(named)
+        return function(*bound.args, **bound.kwargs)
+
+    @functools.wraps(function)
+    async def acall(**named: Any) -> object:
+        return await cast("Coroutine[Any, Any, object]", call(**named))
+
+    return acall if _kind_of(function) == "coroutine" else call
 
 
 def _plain(binder: _Binder, calling: Calling) -> Function:

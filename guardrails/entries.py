@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
+from guardrails.displaying import Display
 from guardrails.errors import GuardrailsError
 from guardrails.masking.detect import find
 from guardrails.model import (
@@ -26,7 +27,6 @@ from guardrails.model import (
     Runtime,
     ScanFinding,
     Statement,
-    Value,
 )
 
 __all__ = ["JSON", "Private", "action_entry", "intent_entry", "outcome_entry", "refusal_entry", "scrubbed", "session_facts"]
@@ -58,8 +58,12 @@ def intent_entry(
     context: Context,
     database: Mapping[str, JSON],
     grant: ApprovalGrant | None,
+    display: Display | None = None,
 ) -> tuple[dict[str, JSON], Private]:
-    """Returns the entry that is durable before the statement runs, and the private texts it commits to."""
+    """Returns the entry that is durable before the statement runs, and the private texts it commits to.
+
+    `display` are a tool's arguments beside the statement, None where there are none.
+    """
     entry = _who(principal, context) | {
         "type": "intent",
         "database": dict(database),
@@ -71,6 +75,9 @@ def intent_entry(
     private = {"sql": _utf8(statement.sql), "params": _utf8(repr(statement.params))}
     if decision.sql:
         private["executed"] = _utf8(decision.sql)
+    if display:
+        entry["call"] = _arguments(display)
+        private["arguments"] = _utf8(repr(dict(display.arguments)))
     if grant:
         private["reason"] = _utf8(grant.reason)
     return entry, private
@@ -83,29 +90,33 @@ def refusal_entry(
     principal: Principal,
     context: Context,
     database: Mapping[str, JSON],
+    display: Display | None = None,
 ) -> tuple[dict[str, JSON], Private]:
     """Returns the entry of a statement that was refused and never ran."""
-    entry, private = intent_entry(statement, decision, normalised, principal, context, database, None)
+    entry, private = intent_entry(statement, decision, normalised, principal, context, database, None, display)
     return entry | {"type": "refusal"}, private
 
 
 def action_entry(
     name: str,
-    arguments: Mapping[str, Value],
+    display: Display,
     decision: Decision,
     principal: Principal,
     context: Context,
     grant: ApprovalGrant | None,
 ) -> tuple[dict[str, JSON], Private]:
-    """Returns the intent entry of an action that is not SQL; argument values are committed to, names are listed."""
+    """Returns the intent entry of an action that is not SQL; its arguments are committed to, and listed by name.
+
+    Beyond names, `shown` has what the policy lets be seen of them.
+    """
     entry = _who(principal, context) | {
         "type": "intent",
-        "action": {"name": name, "arguments": _names(arguments)},
+        "action": {"name": name, **_arguments(display)},
         "decision": _decision(decision),
     }
     if grant:
         entry["approval"] = _approval(grant)
-    return entry, {"arguments": _utf8(repr(dict(arguments)))}
+    return entry, {"arguments": _utf8(repr(dict(display.arguments)))}
 
 
 def outcome_entry(
@@ -145,6 +156,12 @@ def outcome_entry(
         "findings": [{"column": scrubbed(_short(f.column)), "kind": f.kind, "count": f.count} for f in findings[:_NAMES]],
     }
     return entry | result, {"result": _utf8(repr((execution.columns, tuple(execution.rows if rows is None else rows))))}
+
+
+def _arguments(display: Display) -> dict[str, JSON]:
+    fields: dict[str, JSON] = {"arguments": _names(display.arguments)}
+    shown = display.entry()
+    return fields | ({"shown": list[JSON](dict[str, JSON](one) for one in shown)} if shown else {})
 
 
 def _who(principal: Principal, context: Context) -> dict[str, JSON]:

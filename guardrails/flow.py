@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import replace
-from typing import NoReturn, TypeAlias, get_args
+from typing import NoReturn, TypeAlias, cast, get_args
 
 from guardrails.approval.digest import request_digest
 from guardrails.codes import CODES
+from guardrails.displaying import Display
 from guardrails.entries import JSON, Private, action_entry, intent_entry, outcome_entry, refusal_entry
-from guardrails.errors import CatalogError, Denied, GuardrailsError, StatementError
+from guardrails.errors import CatalogError, Denied, GuardrailsError, StatementError, UsageError
 from guardrails.lookups import lookups_for, tokens_of
 from guardrails.masking.masked_text import is_masked_text
 from guardrails.masking.scan import scan_rows
@@ -27,6 +28,7 @@ from guardrails.model import (
     Context,
     Decision,
     Execution,
+    Given,
     Mask,
     MaskExpression,
     Plan,
@@ -47,6 +49,8 @@ from guardrails.steps import (
     Answer,
     Append,
     Appended,
+    Count,
+    Counted,
     Event,
     Execute,
     Flow,
@@ -57,12 +61,15 @@ from guardrails.steps import (
     Spend,
     Spent,
     Step,
+    Uncount,
 )
 
 __all__ = [
     "Answer",
     "Append",
     "Appended",
+    "Count",
+    "Counted",
     "Event",
     "Execute",
     "Flow",
@@ -73,6 +80,7 @@ __all__ = [
     "Spend",
     "Spent",
     "Step",
+    "Uncount",
     "approval_digest",
     "judge",
     "judge_action",
@@ -215,53 +223,59 @@ def run(
     if decision.effect == "deny" or plan is None:
         yield from _refuse(judgement, principal, context, database)
 
-    grant: ApprovalGrant | None = None
-    if decision.effect == "approve":
-        grant = yield from _approved(judgement, principal, context, database)
-
-    if decision.probes:
-        limit = decision.obligations.limits.probes
-        spent = yield Spend(decision.probes, limit)
-        if not isinstance(spent, Spent) or not spent.is_granted:
-            left = spent.left if isinstance(spent, Spent) else 0
-            yield from _refuse(_over_budget(judgement, left), principal, context, database)
-
-    entry, private = intent_entry(judgement.statement, decision, judgement.normalised, principal, context, database, grant)
+    grant = yield from _permitted(judgement, principal, context, database)
+    entry, private = intent_entry(
+        statement, decision, judgement.normalised, principal, context, database, grant, judgement.display
+    )
     intent = _appended((yield Append(entry, private)))
     yield Notify(Event("intent", statement, decision, plan, receipt=_receipt(intent, intent)))
     return (yield from _perform(judgement, plan, intent, context, scan=scan))
 
 
 def judge_action(
-    name: str, arguments: dict[str, Value], policy: BoundPolicy, principal: Principal, context: Context
+    name: str,
+    arguments: Mapping[str, Given],
+    policy: BoundPolicy,
+    principal: Principal,
+    context: Context,
+    display: Display,
 ) -> Judgement:
     """Decides about an action that is not SQL. Pure."""
     decision = decide_action(name, arguments, policy, principal, context)
-    return Judgement(Statement(name, arguments), replace(decision, access=Access("other", (name,))))
+    statement = Statement(name, cast("Mapping[str, Value]", arguments))
+    return Judgement(statement, replace(decision, access=Access("other", (name,))), display=display, action=name)
 
 
 def run_action(
     name: str,
-    arguments: dict[str, Value],
+    arguments: Mapping[str, Given],
     policy: BoundPolicy,
     principal: Principal,
     context: Context,
+    display: Display,
     *,
     scan: bool = True,
 ) -> Flow:
     """Carries out an action that is not SQL, such as sending a mail: decide, approve, record, call, scan, record.
 
+    Args:
+        name: The action's.
+        arguments: The call's, as plain data.
+        policy: The bound policy.
+        principal: On whose behalf.
+        context: Agent, session, purpose.
+        display: How the arguments appear.
+        scan: Whether the second net looks through what comes back.
+
     Yields, returns and raises as `run`. The result has one column, ``value``, and one row.
     """
-    judgement = judge_action(name, arguments, policy, principal, context)
+    judgement = judge_action(name, arguments, policy, principal, context, display)
     statement, decision = judgement.statement, judgement.decision
     yield Notify(Event("decide", statement, decision))
     if decision.effect == "deny":
         yield from _refuse(judgement, principal, context, {})
-    grant: ApprovalGrant | None = None
-    if decision.effect == "approve":
-        grant = yield from _approved(judgement, principal, context, {})
-    entry, private = action_entry(name, arguments, decision, principal, context, grant)
+    grant = yield from _permitted(judgement, principal, context, {})
+    entry, private = action_entry(name, display, decision, principal, context, grant)
     intent = _appended((yield Append(entry, private)))
     yield Notify(Event("intent", statement, decision, receipt=_receipt(intent, intent)))
     return (yield from _perform(judgement, None, intent, context, scan=scan))
@@ -272,22 +286,69 @@ def approval_digest(judgement: Judgement, principal: Principal, context: Context
     return request_digest(principal, *judgement.asked, judgement.decision.policy_digest, context, database)
 
 
+def _permitted(
+    judgement: Judgement, principal: Principal, context: Context, database: dict[str, JSON]
+) -> Generator[Step, Answer, ApprovalGrant | None]:
+    """Fulfils what has to be before anything runs: the rates, people's yes, the budget of probes; a call that is refused is not counted."""
+    decision = judgement.decision
+    counted = yield from _counted(judgement, principal, context, database)
+    try:
+        grant: ApprovalGrant | None = None
+        if decision.effect == "approve":
+            grant = yield from _approved(judgement, principal, context, database)
+        if decision.probes:
+            limit = decision.obligations.limits.probes
+            spent = yield Spend(decision.probes, limit)
+            if not isinstance(spent, Spent) or not spent.is_granted:
+                left = spent.left if isinstance(spent, Spent) else 0
+                yield from _refuse(_over_budget(judgement, left), principal, context, database)
+    except GeneratorExit:
+        raise
+    except BaseException:
+        if counted is not None:
+            yield Uncount(context.tool or "", counted.call)
+        raise
+    return grant
+
+
+def _counted(
+    judgement: Judgement, principal: Principal, context: Context, database: dict[str, JSON]
+) -> Generator[Step, Answer, Counted | None]:
+    """Counts the call where the policy bounds how many there are; one too many, or one that cannot be counted, is refused."""
+    rates, tool = judgement.decision.obligations.rates, context.tool or ""
+    if not rates:
+        return None
+    try:
+        answer = yield Count(tool, rates)
+    except Denied as error:
+        reason = Reason(error.code, error.message, error.hint)
+        return (yield from _refuse(_refused(judgement, reason), principal, context, database, evidence=error.evidence))
+    if isinstance(answer, Counted) and answer.is_granted:
+        return answer
+    wait_s = max(answer.wait_s, 1) if isinstance(answer, Counted) else 1
+    reason = Reason("limit.rate", f"This principal has called {tool} too often.", f"Try again in {wait_s} seconds.")
+    return (yield from _refuse(_refused(judgement, reason), principal, context, database))
+
+
 def _approved(
     judgement: Judgement, principal: Principal, context: Context, database: dict[str, JSON]
 ) -> Generator[Step, Answer, ApprovalGrant]:
     """Returns people's yes to exactly this; that there is none is a refusal, and recorded as one."""
-    digest = approval_digest(judgement, principal, context, database)
     try:
+        digest = approval_digest(judgement, principal, context, database)
         answer = yield SeekApproval(digest, judgement)
         if isinstance(answer, ApprovalGrant) and answer.digest == digest:
             yield Notify(Event("approve", judgement.statement, judgement.decision, judgement.plan))
             return answer
-        error = Denied("approval.mismatch", "The approval does not fit what would run.")
-    except Denied as denied:
-        error = denied
+        error: GuardrailsError = Denied("approval.mismatch", "The approval does not fit what would run.")
+    except (Denied, UsageError) as refusal:  # a value that no approval can be bound to
+        error = refusal
     reason = Reason(error.code, error.message, error.hint)
-    refused = replace(judgement, decision=replace(judgement.decision, effect="deny", reasons=(reason,)))
-    return (yield from _refuse(refused, principal, context, database, evidence=error.evidence))
+    return (yield from _refuse(_refused(judgement, reason), principal, context, database, evidence=error.evidence))
+
+
+def _refused(judgement: Judgement, reason: Reason) -> Judgement:
+    return replace(judgement, decision=replace(judgement.decision, effect="deny", reasons=(reason,)))
 
 
 def _over_budget(judgement: Judgement, left: int) -> Judgement:
@@ -307,7 +368,13 @@ def _refuse(
     evidence: Mapping[str, object] | None = None,
 ) -> Generator[Step, Answer, NoReturn]:
     decision = judgement.decision
-    entry, private = refusal_entry(judgement.statement, decision, judgement.normalised, principal, context, database)
+    display = judgement.display
+    if judgement.action and display is not None:
+        entry, private = action_entry(judgement.action, display, decision, principal, context, None)
+        entry["type"] = "refusal"
+    else:
+        asked = judgement.statement, decision, judgement.normalised
+        entry, private = refusal_entry(*asked, principal, context, database, display)
     receipt = _receipt(_appended((yield Append(entry, private))), None)
     first = decision.reasons[0]
     error = Denied(first.code, first.message, decision=decision, receipt=receipt, hint=first.hint, evidence=evidence)
@@ -318,6 +385,7 @@ def _refuse(
 def _perform(judgement: Judgement, plan: Plan | None, intent: Appended, context: Context, *, scan: bool) -> Flow:
     """Executes and records the outcome, whatever it is; a failure is recorded and raised again."""
     statement, decision = judgement.statement, judgement.decision
+    limits = decision.obligations.limits
 
     def scanned(execution: Execution) -> tuple[tuple[Row, ...], tuple[ScanFinding, ...]]:
         if not scan:
@@ -330,12 +398,14 @@ def _perform(judgement: Judgement, plan: Plan | None, intent: Appended, context:
         return outcome_entry(intent.entry_id, context, execution=execution, rows=rows, findings=findings, decision=decision)
 
     try:
-        execution = yield Execute(plan if plan is None else (yield from _looked_up(plan)), outcome)
+        execution = yield Execute(plan if plan is None else (yield from _looked_up(plan)), outcome, limits)
         if not isinstance(execution, Execution):
             raise Denied("usage.bug", "The execution gave no result.", decision=decision)
         yield Notify(Event("execute", statement, decision, plan))
         rows, findings = scanned(execution)
-    except (Exception, KeyboardInterrupt, SystemExit) as error:
+    except GeneratorExit:
+        raise  # the flow itself is closed: nobody is there to perform a step
+    except BaseException as error:  # also what interrupts or cancels a caller: an outcome follows always
         entry, private = outcome_entry(intent.entry_id, context, error=error)
         receipt = _receipt(_appended((yield Append(entry, private))), intent)
         known = error if isinstance(error, GuardrailsError) else None

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+import inspect
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from guardrails import flow
+from guardrails.arguments import Arguments
 from guardrails.calling import call_with_plan, sql_arguments
 from guardrails.decorating import Calling
 from guardrails.drivers import Runner
-from guardrails.model import Params, Result
+from guardrails.model import Given, Params, Result
 from guardrails.sessions import Session
 from guardrails.tools import is_stub, name_of
 
 __all__ = ["Driving", "Functions"]
+
+Function = Callable[..., object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +35,15 @@ class Driving:
         current: Returns the session in force, with the tool and the call's id.
         statement_flow: Judges a statement; the last argument tells whether the guard's own engine runs it.
         action_flow: Judges an action by its name and arguments.
-        run_plan: Runs a plan on the guard's own engine.
+        engine_runner: Returns what runs a plan on the guard's own engine.
         drive: Performs the steps of a flow.
         adrive: The same without blocking the event loop.
     """
 
     current: Callable[[str | None, str | None], Session]
     statement_flow: Callable[[str, Params | None, Session, bool], flow.Flow]
-    action_flow: Callable[[str, Mapping[str, Any], Session], flow.Flow]
-    run_plan: Callable[[Session, flow.Execute], object]
+    action_flow: Callable[[str, Mapping[str, Given], Session], flow.Flow]
+    engine_runner: Callable[[Session], Runner]
     drive: Callable[[flow.Flow, Session, Runner], Result]
     adrive: Callable[[flow.Flow, Session, Runner], Awaitable[Result]]
 
@@ -69,80 +73,101 @@ class Functions:
 
     def call_tool(
         self,
-        function: Callable[..., object],
+        function: Function,
         arguments: Mapping[str, Any],
         sql_argument: str,
         params_argument: str | None,
         tool: str | None,
         tool_call_id: str | None,
+        injected: Collection[str],
+        in_thread: bool,
     ) -> object:
         """See `Guard.call_tool`."""
-        call = self._tool(function, arguments, sql_argument, params_argument, tool, tool_call_id)
+        given = Arguments.of(arguments)
+        call = self._tool(function, given, sql_argument, params_argument, tool, tool_call_id, injected, in_thread)
         return call.returned(self._guard.drive(call.steps, call.session, call.runner))
 
     async def acall_tool(
         self,
-        function: Callable[..., object],
+        function: Function,
         arguments: Mapping[str, Any],
         sql_argument: str,
         params_argument: str | None,
         tool: str | None,
         tool_call_id: str | None,
+        injected: Collection[str],
     ) -> object:
         """See `Guard.acall_tool`."""
-        call = await asyncio.to_thread(self._tool, function, arguments, sql_argument, params_argument, tool, tool_call_id)
+        given = Arguments.of(arguments)  # taken before anything else can run
+        call = await asyncio.to_thread(self._tool, function, given, sql_argument, params_argument, tool, tool_call_id, injected)
         return call.returned(await self._guard.adrive(call.steps, call.session, call.runner))
 
     def call_action(
-        self, function: Callable[..., object], arguments: Mapping[str, Any], name: str, tool_call_id: str | None
+        self, function: Function, arguments: Mapping[str, Any], name: str, tool_call_id: str | None, in_thread: bool
     ) -> object:
         """See `Guard.call_action`."""
-        call = self._action(function, arguments, name, tool_call_id)
+        call = self._action(function, arguments, name, tool_call_id, in_thread)
         return call.returned(self._guard.drive(call.steps, call.session, call.runner))
 
     async def acall_action(
-        self, function: Callable[..., object], arguments: Mapping[str, Any], name: str, tool_call_id: str | None
+        self, function: Function, arguments: Mapping[str, Any], name: str, tool_call_id: str | None
     ) -> object:
         """See `Guard.acall_action`."""
         call = self._action(function, arguments, name, tool_call_id)
         return call.returned(await self._guard.adrive(call.steps, call.session, call.runner))
 
-    def tool_calling(self, sql_argument: str, params_argument: str | None, tool: str) -> Calling:
+    def tool_calling(self, sql_argument: str, params_argument: str | None, tool: str, in_thread: bool) -> Calling:
         """Returns how calls of a decorated function that takes SQL go."""
-        names = sql_argument, params_argument, tool, None
+        names = sql_argument, params_argument, tool, None, ()
         return Calling(
-            lambda bound: self.call_tool(bound.function, bound.arguments, *names),
+            lambda bound: self.call_tool(bound.function, bound.arguments, *names, in_thread),
             lambda bound: self.acall_tool(bound.function, bound.arguments, *names),
         )
 
-    def action_calling(self, name: str) -> Calling:
+    def action_calling(self, name: str, in_thread: bool) -> Calling:
         """Returns how calls of another decorated function go."""
         return Calling(
-            lambda bound: self.call_action(bound.function, bound.arguments, name, None),
+            lambda bound: self.call_action(bound.function, bound.arguments, name, None, in_thread),
             lambda bound: self.acall_action(bound.function, bound.arguments, name, None),
         )
 
     def _tool(
         self,
-        function: Callable[..., object],
-        arguments: Mapping[str, Any],
+        function: Function,
+        given: Arguments,
         sql_argument: str,
         params_argument: str | None,
         tool: str | None,
         tool_call_id: str | None,
+        injected: Collection[str],
+        in_thread: bool = False,
     ) -> _Call:
         session = self._guard.current(tool or name_of(function), tool_call_id)
-        sql, params = sql_arguments(arguments, sql_argument, params_argument)
+        further = given.without(sql_argument, params_argument, *injected)
+        if further:
+            session = replace(session, context=replace(session.context, arguments=further))
+        sql, params = sql_arguments(given.passed, sql_argument, params_argument)
         is_ours = is_stub(function)
         steps = self._guard.statement_flow(sql, params, session, is_ours)
         if is_ours:
-            return _Call(session, steps, functools.partial(self._guard.run_plan, session), is_ours)
-        run = functools.partial(call_with_plan, function, dict(arguments), sql_argument, params_argument)
-        return _Call(session, steps, lambda step: run(step.plan))
+            return _Call(session, steps, self._guard.engine_runner(session), is_ours)
+        run = functools.partial(call_with_plan, function, dict(given.passed), sql_argument, params_argument)
+        return _Call(session, steps, _runner(function, lambda step: run(step.plan), in_thread))
 
     def _action(
-        self, function: Callable[..., object], arguments: Mapping[str, Any], name: str, tool_call_id: str | None
+        self,
+        function: Function,
+        arguments: Mapping[str, Any],
+        name: str,
+        tool_call_id: str | None,
+        in_thread: bool = False,
     ) -> _Call:
+        given = Arguments.of(arguments)
         session = self._guard.current(name, tool_call_id)
-        steps = self._guard.action_flow(name, arguments, session)
-        return _Call(session, steps, lambda _: function(**arguments))
+        steps = self._guard.action_flow(name, given.seen, session)
+        return _Call(session, steps, _runner(function, lambda _: function(**given.passed), in_thread))
+
+
+def _runner(function: Function, run: Callable[[flow.Execute], object], in_thread: bool) -> Runner:
+    is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+    return Runner(run, is_bounded=True, is_async=is_async, in_thread=in_thread)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
@@ -23,10 +24,13 @@ import sqlalchemy as sa
 
 from guardrails import flow
 from guardrails.approval import ApprovalDesk
+from guardrails.approval.place import Place
+from guardrails.arguments import Arguments
 from guardrails.asking import Approvals, Asker, database_label
 from guardrails.catalog.ledgers import without_ledgers
 from guardrails.conversation import message_entry
 from guardrails.decorating import Decorators, Guardable
+from guardrails.displaying import Display
 from guardrails.drivers import Runner, adrive, drive
 from guardrails.engines import Engine, TransactionalEngine, open_engine, place_of
 from guardrails.entries import JSON
@@ -45,6 +49,7 @@ from guardrails.model import (
     Context,
     Decision,
     Execution,
+    Given,
     Mask,
     MaskExpression,
     Params,
@@ -57,7 +62,8 @@ from guardrails.model import (
 )
 from guardrails.narrowing import narrowed
 from guardrails.opening import Asked, open_surroundings
-from guardrails.policy import BoundPolicy, Policy, SeenRelation, seen, terms_of
+from guardrails.policy import BoundPolicy, Policy, SeenRelation, seen, terms_of, treatments_of
+from guardrails.rates import RateCounter, rate_key
 from guardrails.revealing import judge_reveal, run_reveal
 from guardrails.sessions import Session, Sessions
 from guardrails.sql.barriers import Placements
@@ -68,6 +74,7 @@ __all__ = ["Guard", "Session"]
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+_LOGGER = logging.getLogger(__name__)
 Observer = Callable[[flow.Event], None]
 
 
@@ -86,6 +93,7 @@ class Guard:
         approvals: Approvals,
         keyring: MaskKeyring,
         *,
+        rates: RateCounter | None = None,
         observer: Observer | None = None,
         scan: bool = True,
         crosscheck: bool = False,
@@ -99,6 +107,7 @@ class Guard:
         self._place = place_of(database.name)
         self._approvals = approvals
         self._keyring = keyring
+        self._rates = rates or RateCounter(Place(None))
         self._observer = observer
         self._scan = scan
         self._crosscheck = crosscheck
@@ -110,7 +119,7 @@ class Guard:
         self._sessions = Sessions(ledger, agents)
         self._running: set[asyncio.Task[Result]] = set()
         self._transactions: WeakSet[Transaction] = WeakSet()
-        steps = self._current, self._statement_flow, self._action_flow, self._run_plan, self._drive, self._adrive
+        steps = self._current, self._statement_flow, self._action_flow, self._engine_runner, self._drive, self._adrive
         self._functions = Functions(Driving(*steps))
         self._decorators = Decorators(self._functions.tool_calling, self._functions.action_calling)
 
@@ -169,6 +178,7 @@ class Guard:
             log,
             around.approvals,
             around.keyring,
+            rates=around.rates,
             observer=observer,
             scan=not unsafe_without_scan,
             crosscheck=crosscheck,
@@ -184,6 +194,7 @@ class Guard:
         for transaction in list(self._transactions):
             transaction.roll_back()
         self._approvals.close()
+        self._rates.close()
         self.ledger.close()
         self.database.dispose()
 
@@ -254,7 +265,8 @@ class Guard:
             # Whatever is called says that there is no session, in its own way.
             yield
             return
-        self._bind().require_purpose(runtime.purpose)
+        if runtime.purpose is not None:
+            self._bind().require_purpose(runtime.purpose)
         if session is None and principal is not None:
             context = Context(runtime.agent, runtime.model, runtime.purpose, "", runtime.conversation_id)
             session = self._sessions.shared(self.policy, principal, context, agent_key)
@@ -353,7 +365,7 @@ class Guard:
         return self._execute(sql, params, session)
 
     def _execute(self, sql: str, params: Params | None, session: Session) -> Result:
-        return self._drive(self._statement_flow(sql, params, session), session, functools.partial(self._run_plan, session))
+        return self._drive(self._statement_flow(sql, params, session), session, self._engine_runner(session))
 
     async def aexecute(
         self, sql: str, params: Params | None = None, *, tool: str | None = None, tool_call_id: str | None = None
@@ -361,7 +373,7 @@ class Guard:
         """As `execute`, without blocking the event loop. A cancelled caller does not cancel the recording of the outcome."""
         session = self._current(tool, tool_call_id)
         steps = await asyncio.to_thread(self._statement_flow, sql, params, session)
-        return await self._adrive(steps, session, functools.partial(self._run_plan, session))
+        return await self._adrive(steps, session, self._engine_runner(session))
 
     def call_tool(
         self,
@@ -372,6 +384,8 @@ class Guard:
         params_argument: str | None = None,
         tool: str | None = None,
         tool_call_id: str | None = None,
+        injected: Collection[str] = (),
+        in_thread: bool = False,
     ) -> object:
         """Calls a function that runs SQL itself, with the regenerated statement in place of the agent's.
 
@@ -380,17 +394,22 @@ class Guard:
             arguments: Keyword arguments of the call.
             sql_argument: The argument that holds the SQL.
             params_argument: The argument that takes bound values, None if it has none.
-            tool: Name for the ledger.
+            tool: Name for rules and the ledger.
             tool_call_id: The framework's id of the call, for the ledger.
+            injected: Names of the arguments that a framework fills in, and not the model: they are neither judged nor recorded.
+            in_thread: Run it in a thread of its own, where it can be left when its time is over. In the caller's thread the guard
+                learns only afterwards that it took too long.
 
         Returns:
             What the function returned, scanned; a list of dictionaries when the guard ran it.
 
         Raises:
-            As `execute`. An exception of the function becomes an EngineError with the original as its cause, since a driver's
-            error text may hold data.
+            As `execute`, and EngineError for what takes longer or returns more than the limits allow. An exception of the
+            function becomes an EngineError with the original as its cause, since a driver's error text may hold data.
         """
-        return self._functions.call_tool(function, arguments, sql_argument, params_argument, tool, tool_call_id)
+        return self._functions.call_tool(
+            function, arguments, sql_argument, params_argument, tool, tool_call_id, injected, in_thread
+        )
 
     async def acall_tool(
         self,
@@ -401,9 +420,12 @@ class Guard:
         params_argument: str | None = None,
         tool: str | None = None,
         tool_call_id: str | None = None,
+        injected: Collection[str] = (),
     ) -> object:
         """As `call_tool`; `function` may be a coroutine function or an async generator function."""
-        return await self._functions.acall_tool(function, arguments, sql_argument, params_argument, tool, tool_call_id)
+        return await self._functions.acall_tool(
+            function, arguments, sql_argument, params_argument, tool, tool_call_id, injected
+        )
 
     async def arun_elsewhere(
         self,
@@ -437,7 +459,7 @@ class Guard:
                 raise UsageError("usage.bug", "There is no plan to run.")
             return run(step.plan)
 
-        return (await self._adrive(steps, session, call)).rows[0][0]
+        return (await self._adrive(steps, session, Runner(call, is_bounded=True, is_async=True))).rows[0][0]
 
     def call_action(
         self,
@@ -446,8 +468,11 @@ class Guard:
         *,
         name: str,
         tool_call_id: str | None = None,
+        in_thread: bool = False,
     ) -> object:
         """Calls a function that is not SQL under the policy's rules for the action `name`; recorded before and after.
+
+        The function gets a copy of the arguments, taken before they are judged. See `call_tool` for `in_thread`.
 
         Returns:
             What the function returned, scanned.
@@ -455,9 +480,10 @@ class Guard:
         Raises:
             Denied: No rule allows the action.
             ApprovalRequired: A person has to approve first.
+            EngineError: It took longer, or returned more, than the limits allow.
             LedgerError: The ledger could not be written.
         """
-        return self._functions.call_action(function, arguments, name, tool_call_id)
+        return self._functions.call_action(function, arguments, name, tool_call_id, in_thread)
 
     async def acall_action(
         self,
@@ -488,23 +514,21 @@ class Guard:
             UsageError: There is no reason.
         """
         session = self._current()
-        return self._drive(
-            self._reveal_flow(token, column, reason, session), session, functools.partial(self._run_plan, session)
-        ).rows[0][0]
+        return self._drive(self._reveal_flow(token, column, reason, session), session, self._engine_runner(session)).rows[0][0]
 
     async def areveal(self, token: Value, *, column: str, reason: str) -> Value:
         """As `reveal`, without blocking the event loop."""
         session = self._current()
         steps = await asyncio.to_thread(self._reveal_flow, token, column, reason, session)
-        return (await self._adrive(steps, session, functools.partial(self._run_plan, session))).rows[0][0]
+        return (await self._adrive(steps, session, self._engine_runner(session))).rows[0][0]
 
     @overload
     def tool(self, function: Guardable, /) -> Guardable: ...
     @overload
     def tool(
-        self, function: None = None, /, *, sql: str | None = None, name: str | None = None
+        self, function: None = None, /, *, sql: str | None = None, name: str | None = None, in_thread: bool = False
     ) -> Callable[[Guardable], Guardable]: ...
-    def tool(self, function: Any = None, /, *, sql: str | None = None, name: str | None = None) -> Any:
+    def tool(self, function: Any = None, /, *, sql: str | None = None, name: str | None = None, in_thread: bool = False) -> Any:
         """Decorates a function or method that takes SQL: sync, async and generator functions.
 
         The function receives the regenerated statement and, if it has a parameter for them (`params`), the bound values: masks
@@ -516,19 +540,20 @@ class Guard:
             function: The function.
             sql: Name of the argument that holds the SQL; found by name or by the annotation `Sql` when None.
             name: Tool name for rules and the ledger; the function's name when None.
+            in_thread: Run it in a thread of its own, where it can be left when its time is over; see `call_tool`.
 
         Raises:
             UsageError: No argument holds SQL, or the name is unusable or taken (``usage.tool_unguardable``).
         """
         if function is None:
-            return lambda decorated: self._decorators.tool(decorated, sql, name)
-        return self._decorators.tool(function, sql, name)
+            return lambda decorated: self._decorators.tool(decorated, sql, name, in_thread)
+        return self._decorators.tool(function, sql, name, in_thread)
 
     @overload
-    def action(self, name: str, /) -> Callable[[Guardable], Guardable]: ...
+    def action(self, name: str, /, *, in_thread: bool = False) -> Callable[[Guardable], Guardable]: ...
     @overload
     def action(self, function: Guardable, /) -> Guardable: ...
-    def action(self, name: Any, /) -> Any:
+    def action(self, name: Any, /, *, in_thread: bool = False) -> Any:
         """Decorates any other agent action; the name (such as ``email.send``) is what policy rules allow.
 
         Without a name, as `@guard.action` alone, it is the function's own. Of a class every public method becomes an action,
@@ -538,8 +563,8 @@ class Guard:
             UsageError: The name is unusable or taken, or a class has no public methods (``usage.tool_unguardable``).
         """
         if isinstance(name, str):
-            return lambda decorated: self._decorators.action(decorated, name)
-        return self._decorators.action(name, None)
+            return lambda decorated: self._decorators.action(decorated, name, in_thread)
+        return self._decorators.action(name, None, in_thread)
 
     @property
     def database_label(self) -> str:
@@ -611,8 +636,20 @@ class Guard:
             raise Denied("approval.window", "No rule with this id asks for approval.")
         return self._approvals.ask_ahead(rule, terms, seconds, reason.strip(), self.policy.digest, self._asker(self._current()))
 
+    @property
+    def asks_people(self) -> bool:
+        """Whether the policy has any rule that asks for approval; without one, nothing ever waits."""
+        return any(bound.rule.effect == "approve" for bound in self._bind().rules)
+
     def request_approval(
-        self, sql: str, params: Params | None = None, *, tool: str | None = None, runs_here: bool = True, is_asked: bool = True
+        self,
+        sql: str,
+        params: Params | None = None,
+        *,
+        tool: str | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        runs_here: bool = True,
+        is_asked: bool = True,
     ) -> ApprovalRequest | None:
         """Asks ahead for what `execute` or `call_tool` would ask for, running nothing and using no yes; frameworks that pause need it.
 
@@ -620,6 +657,7 @@ class Guard:
             sql: The statement.
             params: Its bound values.
             tool: Name of the tool through which it comes.
+            arguments: Those of the tool's call beside the statement and its values, as `call_tool` would be given them.
             runs_here: Whether it runs on the guard's own engine; False for a function that runs SQL itself.
             is_asked: Whether the request is filed, and the channel asked, where nobody has asked yet.
 
@@ -630,7 +668,10 @@ class Guard:
             UsageError: No session is active.
         """
         session = self._current(tool)
-        judgement = self._judge(Statement(sql, params or {}, self.database.dialect), session, is_ours=runs_here)
+        if arguments:
+            session = replace(session, context=replace(session.context, arguments=Arguments.of(arguments).seen))
+        statement = Statement(sql, params or {}, self.database.dialect)
+        judgement = self._displayed(self._judge(statement, session, is_ours=runs_here), session)
         return self._requested(judgement, session, self._database(), is_asked=is_asked)
 
     def request_action_approval(
@@ -638,7 +679,8 @@ class Guard:
     ) -> ApprovalRequest | None:
         """As `request_approval`, for what `call_action` would ask for."""
         session = self._current(name)
-        judgement = flow.judge_action(name, dict(arguments), self._bind(), session.principal, session.context)
+        seen = Arguments.of(arguments).seen
+        judgement = flow.judge_action(name, seen, self._bind(), session.principal, session.context, self._display(name, seen))
         return self._requested(judgement, session, {}, is_asked=is_asked)
 
     def _requested(
@@ -753,6 +795,7 @@ class Guard:
     ) -> flow.Flow:
         statement = Statement(sql, params if params is not None else {}, self.database.dialect)
         judgement = self._judge(statement, session, is_ours=is_ours)
+        judgement = self._displayed(judgement, session)
         context, transaction = session.context, session.transaction
         if transaction is not None and judgement.plan is not None:
             append = functools.partial(self._append, session)
@@ -774,13 +817,24 @@ class Guard:
         judgement = judge_reveal(token, column, reason, self._bind(), *who, masks_sql)
         return run_reveal(judgement, *who, self._database())
 
-    def _action_flow(self, name: str, arguments: Mapping[str, Any], session: Session) -> flow.Flow:
-        return flow.run_action(name, dict(arguments), self._bind(), session.principal, session.context, scan=self._scan)
+    def _action_flow(self, name: str, arguments: Mapping[str, Given], session: Session) -> flow.Flow:
+        who, display = (session.principal, session.context), self._display(name, arguments)
+        return flow.run_action(name, arguments, self._bind(), *who, display, scan=self._scan)
+
+    def _displayed(self, judgement: flow.Judgement, session: Session) -> flow.Judgement:
+        arguments = session.context.arguments
+        return replace(judgement, display=self._display(session.context.tool, arguments)) if arguments else judgement
+
+    def _display(self, tool: str | None, arguments: Mapping[str, Given]) -> Display:
+        return Display(arguments, treatments_of(self._bind(), tool), self._keyring.key)
 
     def _database(self) -> dict[str, JSON]:
         role = getattr(self.database, "role", None)
         named = {"name": self.database.name, "dialect": self.database.dialect, "place": self._place}
         return named | ({"role": role} if role else {})
+
+    def _engine_runner(self, session: Session) -> Runner:
+        return Runner(functools.partial(self._run_plan, session))
 
     def _run_plan(self, session: Session, step: flow.Execute) -> object:
         plan = step.plan
@@ -821,16 +875,28 @@ class Guard:
             case flow.SeekApproval(digest, judgement):
                 impact = functools.partial(impact_of, self._engine_of(session), judgement.plan)
                 return self._approvals.seek(digest, judgement, self._asker(session), impact)
+            case flow.Count(tool, rates):
+                return self._rates.take(rate_key(session.principal, tool), rates)
+            case flow.Uncount(tool, call):
+                self._rates.give_back(rate_key(session.principal, tool), call)
+                return None
             case flow.Spend(probes, limit):
                 return flow.Spent(*session.budget.spend(probes, limit))
             case flow.Lookup(plan):
                 return self._engine_of(session).execute(plan)
             case flow.Notify(event):
-                if self._observer:
-                    self._observer(event)
+                self._tell(event)
                 return None
             case _:
                 raise UsageError("usage.bug", "An unknown step.")
+
+    def _tell(self, event: flow.Event) -> None:
+        """Tells the observer. What goes wrong there must neither stop an outcome from being recorded nor hide what happened."""
+        try:
+            if self._observer:
+                self._observer(event)
+        except Exception:
+            _LOGGER.exception("An observer failed at the stage %s.", event.stage)
 
     def _asker(self, session: Session) -> Asker:
         require_valid = functools.partial(self._sessions.require_valid, session)
@@ -839,6 +905,6 @@ class Guard:
 
 def _begins(step: flow.Step) -> bool:
     """Tells whether something starts with a step, as opposed to being told how it ended."""
-    return isinstance(step, (flow.SeekApproval, flow.Spend, flow.Lookup)) or (
+    return isinstance(step, (flow.SeekApproval, flow.Count, flow.Spend, flow.Lookup)) or (
         isinstance(step, flow.Append) and step.entry["type"] == "intent"
     )

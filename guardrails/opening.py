@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TypeAlias
 
 from guardrails.approval import ApprovalDesk, ApprovalStore, Channel
+from guardrails.approval.place import Place
 from guardrails.asking import Approvals
 from guardrails.errors import UsageError
 from guardrails.ledger import Ledger
 from guardrails.ledger.location import Location
 from guardrails.masking import MaskKeyring, open_keyring
+from guardrails.rates import RateCounter
 
 __all__ = ["Asked", "Surroundings", "open_surroundings"]
 
@@ -22,10 +24,11 @@ Asked: TypeAlias = str | Channel | Iterable[str | Channel] | None
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The approvals of a guard, and the keys of its masks."""
+    """The approvals of a guard, the keys of its masks, and the counts of calls."""
 
     approvals: Approvals
     keyring: MaskKeyring
+    rates: RateCounter
 
 
 def open_surroundings(ledger: Ledger, asked: Asked, state: str | Path | None) -> Surroundings:
@@ -45,9 +48,10 @@ def open_surroundings(ledger: Ledger, asked: Asked, state: str | Path | None) ->
         message = "A ledger in a server has no folder for mask keys."
         raise UsageError("usage.input_invalid", message, hint="Give `state`, a path beside which they may lie.")
     is_in_server = ledger.path is None and not ledger.is_memory
+    place = Place.of(ledger) if is_in_server else Place(Location.parse(beside).beside(".rates"))
     desk = ApprovalDesk(ApprovalStore.of(ledger) if is_in_server else ApprovalStore.open(beside), ledger)
     channel = _channel(asked, desk, Location.parse(beside).beside(".outbox"))
-    return Surroundings(Approvals(desk, channel, owns_channel=_is_named(asked)), open_keyring(beside))
+    return Surroundings(Approvals(desk, channel, owns_channel=_is_named(asked)), open_keyring(beside), RateCounter(place))
 
 
 def _channel(asked: Asked, desk: ApprovalDesk, outbox: Path | None) -> Channel | None:

@@ -1,22 +1,26 @@
 """The steps of the flow and what answers them: what `guardrails.flow` yields and `guardrails.guard` performs.
 
-Append ─▶ Appended      SeekApproval ─▶ ApprovalGrant      Spend ─▶ Spent      Execute, Lookup ─▶ Execution      Notify ─▶ None
+Append ─▶ Appended      Count ─▶ Counted      SeekApproval ─▶ ApprovalGrant      Spend ─▶ Spent
+Execute, Lookup ─▶ Execution      Notify, Uncount ─▶ None
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from guardrails.displaying import Display
 from guardrails.entries import JSON, Private
 from guardrails.errors import GuardrailsError
-from guardrails.model import ApprovalGrant, Decision, Execution, Params, Plan, Receipt, Result, Statement
+from guardrails.model import ApprovalGrant, Decision, Execution, Limits, Params, Plan, Rate, Receipt, Result, Statement
 
 __all__ = [
     "Answer",
     "Append",
     "Appended",
+    "Count",
+    "Counted",
     "Event",
     "Execute",
     "Flow",
@@ -27,6 +31,7 @@ __all__ = [
     "Spend",
     "Spent",
     "Step",
+    "Uncount",
 ]
 
 Stage: TypeAlias = Literal["parse", "decide", "approve", "intent", "execute", "scan", "outcome"]
@@ -38,6 +43,7 @@ class Judgement:
 
     `declared` names the result columns that come from columns which the policy protects or lifts by name: what they show is decided
     there, so the second net leaves them alone. An action is judged by its name and arguments; a plan is how it is carried out.
+    `display` is how the arguments of a tool's call appear; `action` is the name of an action that is not SQL.
     """
 
     statement: Statement
@@ -46,6 +52,8 @@ class Judgement:
     normalised: str | None = None
     declared: frozenset[str] = frozenset()
     is_action: bool = False
+    display: Display | None = None
+    action: str = ""
 
     @property
     def asked(self) -> tuple[str, Params]:
@@ -86,6 +94,15 @@ class Appended:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """Answer to `Count`: whether the call is within its rates; `call` names it when it is, `wait_s` says when to try again else."""
+
+    is_granted: bool
+    call: int = 0
+    wait_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class SeekApproval:
     """Step: get a person's yes for exactly this digest. Answered by a grant; raises ApprovalRequired or Denied otherwise."""
 
@@ -95,7 +112,7 @@ class SeekApproval:
 
 @dataclass(frozen=True, slots=True)
 class Execute:
-    """Step: run the plan (None: call the action). Answered by an `Execution`.
+    """Step: run the plan (None: call the action) within the limits. Answered by an `Execution`.
 
     `outcome` gives the outcome's entry for an execution, where it is to be written in the transaction of the change itself; the
     execution then says where it was recorded.
@@ -103,6 +120,23 @@ class Execute:
 
     plan: Plan | None
     outcome: Callable[[Execution], tuple[dict[str, JSON], Private]] | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Step: count a call of a tool, where all rates have room for it. Answered by a `Counted`."""
+
+    tool: str
+    rates: tuple[Rate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Uncount:
+    """Step: take back a call that was counted and is not made. Answered by None."""
+
+    tool: str
+    call: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +169,6 @@ class Notify:
     event: Event
 
 
-Step: TypeAlias = Append | SeekApproval | Spend | Execute | Lookup | Notify
-Answer: TypeAlias = Appended | ApprovalGrant | Spent | Execution | None
+Step: TypeAlias = Append | Count | Uncount | SeekApproval | Spend | Execute | Lookup | Notify
+Answer: TypeAlias = Appended | Counted | ApprovalGrant | Spent | Execution | None
 Flow: TypeAlias = Generator[Step, Answer, Result]

@@ -40,14 +40,16 @@ def request_digest(
         statement_sql: The regenerated statement.
         params: By name (in any order) or by position.
         policy_digest: Of the policy that asked for approval.
-        context: Its agent, the key that the agent has shown, and purpose.
+        context: Its agent, the key that the agent has shown, its purpose, and the arguments of the call beside the statement.
         database: Where it runs: name, dialect and role; empty for an action that is in none.
 
     Raises:
         UsageError: A value is of a type that cannot be approved (usage.input_invalid).
     """
     given = dict(params) if isinstance(params, Mapping) else list(params)
-    return _digest("statement", principal, context, policy_digest, [dict(database), statement_sql, given])
+    # A tool's other arguments may say where the statement runs.
+    further: list[object] = [dict(context.arguments)] if context.arguments else []
+    return _digest("statement", principal, context, policy_digest, [dict(database), statement_sql, given, *further])
 
 
 def window_digest(

@@ -6,16 +6,14 @@ are imported when their agent is built.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from guardrails.demo.scenes import AgentKind
 from guardrails.errors import UsageError
 from guardrails.guard import Guard
 
-__all__ = ["CLIENTS", "MODEL", "Agent", "Says", "build_agent", "only_loopback"]
+__all__ = ["CLIENTS", "MODEL", "Agent", "Says", "build_agent"]
 
 MODEL = "scripted"
 """The name under which the scripted model is asked for, and recorded."""
@@ -61,36 +59,6 @@ def build_agent(kind: AgentKind, guard: Guard, url: str, says: Says) -> Agent:
         ) from error
 
 
-@contextmanager
-def only_loopback() -> Iterator[None]:
-    """Takes away what would send the clients elsewhere than to loopback: proxies, tracing, vendor accounts. Restored at the end."""
-    names = [name for name in os.environ if name.upper().endswith("_PROXY") or name.startswith(("OPENAI_", "ANTHROPIC_"))]
-    changed = {**dict.fromkeys(names), **_QUIET}
-    before = {name: os.environ.get(name) for name in changed}
-    _set_environment(changed)
-    try:
-        yield
-    finally:
-        _set_environment(before)
-
-
-_QUIET: dict[str, str | None] = {
-    "NO_PROXY": "*",
-    "LANGSMITH_TRACING": "false",
-    "LANGSMITH_TRACING_V2": "false",
-    "LANGCHAIN_TRACING_V2": "false",
-    "OTEL_SDK_DISABLED": "true",
-}
-
-
-def _set_environment(values: Mapping[str, str | None]) -> None:
-    for name, value in values.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-
-
 class _OpenAIAgent:
     """The Responses API, called until no function call is left."""
 
@@ -112,11 +80,11 @@ class _OpenAIAgent:
                 model=MODEL, instructions=_INSTRUCTIONS, input=self._items, tools=self._definitions
             )
             self._items += response.output
-            calls = [item for item in response.output if item.type == "function_call"]
-            if not calls:
+            answers = self._tool.run(response)
+            if not answers:
                 return response.output_text
             self._says(response.output_text)
-            self._items += [self._tool.handle(call) for call in calls]
+            self._items += answers
         raise _endless()
 
 
@@ -142,11 +110,11 @@ class _AnthropicAgent:
             )
             self._messages.append({"role": "assistant", "content": message.content})
             said = "".join(block.text for block in message.content if block.type == "text")
-            calls = [block for block in message.content if block.type == "tool_use"]
-            if not calls:
+            results = self._tool.run(message)
+            if results is None:
                 return said
             self._says(said)
-            self._messages.append({"role": "user", "content": [self._tool.handle(call) for call in calls]})
+            self._messages.append(results)
         raise _endless()
 
 

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
 
-from guardrails.demo.agents import MODEL, Agent, build_agent, only_loopback
+from guardrails.demo.agents import MODEL, Agent, build_agent
 from guardrails.demo.scenes import LEAD, SCENES, AgentKind, Scene
 from guardrails.demo.script import next_turn
 from guardrails.demo.shop import build_shop
@@ -20,7 +20,7 @@ from guardrails.ledger import Ledger
 from guardrails.ledger.merkle import leaf_hash
 from guardrails.ledger.verify import verify
 from guardrails.model import Principal
-from guardrails.testing import ModelServer
+from guardrails.testing import ModelServer, only_loopback
 
 __all__ = ["play"]
 

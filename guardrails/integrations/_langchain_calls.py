@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -52,6 +53,7 @@ class GuardedCall:
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Calls the function behind the guard; raises ToolException with the refusal's text."""
+        args, kwargs = self._copied(args, kwargs)
         arguments, returned = self._arguments(args, kwargs), Returned()
         with refusals(), calling(self._guard):
             if self._sql is None:
@@ -64,6 +66,7 @@ class GuardedCall:
 
     async def arun(self, *args: Any, **kwargs: Any) -> Any:
         """As `run`, without blocking the event loop; the function may be a coroutine function."""
+        args, kwargs = self._copied(args, kwargs)
         arguments, returned = self._arguments(args, kwargs), Returned()
         with refusals(), calling(self._guard):
             if self._sql is None:
@@ -74,6 +77,16 @@ class GuardedCall:
                 return reply_text(await self._guard.aexecute(sql, values, **self._tool()))
             call = self._rewritten(args, returned)
             return returned.together(await self._guard.acall_tool(call, arguments, **self._options()))
+
+    def _copied(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Copies what the model gave: a state that others hold refers to it, and it must not change while somebody is asked."""
+
+        def copied(name: str | None, value: Any) -> Any:
+            return value if name in self._injected else copy.deepcopy(value)
+
+        names: list[str | None] = [*self._positional, *[None] * len(args)]
+        by_position = (copied(name, value) for name, value in zip(names, args, strict=False))
+        return tuple(by_position), {name: copied(name, value) for name, value in kwargs.items()}
 
     def _arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         return dict(zip(self._positional, args, strict=False)) | dict(kwargs)
@@ -108,7 +121,7 @@ class GuardedCall:
         return {"tool": self._name, "tool_call_id": call_id()}
 
     def _options(self) -> dict[str, Any]:
-        return self._tool() | {"sql_argument": self._sql, "params_argument": self._params}
+        return self._tool() | {"sql_argument": self._sql, "params_argument": self._params, "injected": self._injected}
 
 
 class _Refused(ToolException):

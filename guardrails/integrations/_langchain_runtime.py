@@ -1,7 +1,8 @@
 """What LangChain and LangGraph tell of the tool call that runs: conversation, run, agent, the model that asked, and the user.
 
 It is read from the configuration that both keep in a context variable, so neither tools nor their callers do anything for it. The user is
-a `Principal` under `principal` in the context that a LangGraph run was given (``context=``), or in ``config["configurable"]``.
+a `Principal` under `principal` in the context that a LangGraph run was given (``context=``), or in ``config["configurable"]``; a purpose
+may stand beside it.
 """
 
 from __future__ import annotations
@@ -67,15 +68,19 @@ def calling(guard: Guard) -> AbstractContextManager[None]:
     context = getattr(graph, "context", None)
     asked = _asking_message(_MESSAGES.get()) or _asking_message(_messages_of(configurable))
     told = _mapping(getattr(asked, "response_metadata", None))
+    # A caller may send metadata; the message's name is the agent's own doing.
+    agent = metadata.get("lc_agent_name") if asked is None else asked.name
+    # A purpose counts where a principal stands, which nobody can send either.
+    trusted = [held for held in (context, configurable) if principal_in(held) is not None]
     runtime = Runtime(
         "langchain" if graph is None else "langgraph",
-        agent=_text(metadata.get("lc_agent_name")) or _text(getattr(asked, "name", None)),
+        agent=_text(agent),
         model=_text(told.get("model_name")) or _text(told.get("model")),
         conversation_id=_text(configurable.get("thread_id")),
         run_id=_run_id(config, configurable, metadata) or _text(getattr(asked, "id", None)),
-        purpose=purpose_in(context, configurable),
+        purpose=purpose_in(*trusted),
     )
-    return guard.calling(runtime, principal_in(context, configurable))
+    return guard.calling(runtime, principal_in(*trusted))
 
 
 def _run_id(config: Mapping[str, object], *others: Mapping[str, object]) -> str | None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 from typing import Any
 
 from agents import Agent, FunctionTool, Handoff, RunContextWrapper, Tool
@@ -45,7 +46,7 @@ class GuardedAgent(Agent[Any]):
         terms = self._terms()
         tools: list[Tool] = []
         for tool in await super().get_mcp_tools(run_context):
-            guarded = GuardedTool(terms.guard, _function(tool), terms.sql_argument, agent=self.name)
+            guarded = GuardedTool(terms.guard, _function(tool), terms.sql_argument, agent=self)
             terms.server_tools[guarded.name] = guarded
             tools.append(guarded.made())
         return tools
@@ -94,12 +95,18 @@ def guard_agent(
 class _Guarding:
     """Guards agents that refer to each other, each of them once."""
 
-    def __init__(self, guard: Guard, sql_argument: SqlArgument, unseen: frozenset[str]) -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        sql_argument: SqlArgument,
+        unseen: frozenset[str],
+        known: Mapping[int, tuple[Agent[Any], GuardedAgent]] = MappingProxyType({}),
+    ) -> None:
         self._guard = guard
         self._sql_argument = sql_argument
         self._unseen = unseen
         # The agents that were given are kept, so that their identities are not others' meanwhile.
-        self._made: dict[int, tuple[Agent[Any], GuardedAgent]] = {}
+        self._made = dict(known)
 
     def agent(self, agent: Agent[Any]) -> GuardedAgent:
         known = self._made.get(id(agent))
@@ -142,7 +149,9 @@ class _Guarding:
 
     def _handing(self, invoke: Callable[..., Any]) -> Callable[..., Any]:
         async def on_invoke_handoff(context: RunContextWrapper[Any], arguments: str) -> Agent[Any]:
-            return self.agent(await invoke(context, arguments))
+            # An agent that is made at each handoff is not kept.
+            made = _Guarding(self._guard, self._sql_argument, self._unseen, self._made)
+            return made.agent(await invoke(context, arguments))
 
         return on_invoke_handoff
 

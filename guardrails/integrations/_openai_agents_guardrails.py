@@ -131,9 +131,7 @@ class _Judging:
         decision = self._guard.check(text, values)
         obligations = decision.obligations
         is_plain = not (obligations.masks or obligations.row_filters)
-        written = _Written(
-            sql, params, text, dict(arguments).get(params or ""), decision.sql if is_plain else None, obligations.limits.seconds
-        )
+        written = _Written(sql, params, text, dict(arguments).get(params or ""), decision.sql if is_plain else None)
         if decision.effect == "approve" and decision.sql != text:
             raise written.refusal()
         return written
@@ -141,14 +139,13 @@ class _Judging:
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """The statement as the model wrote it: where it stands, its text and values, the guard's text if it may be told, its time limit."""
+    """The statement as the model wrote it: where it stands, its text and values, and the guard's text if it may be told."""
 
     sql_argument: str
     params_argument: str | None
     text: str
     values: object
     told: str | None
-    limit_s: float
 
     def is_regenerated(self, arguments: Mapping[str, Any]) -> bool:
         values = arguments.get(self.params_argument) if self.params_argument else None
@@ -187,11 +184,7 @@ class _Waiting:
     async def run_as_written(self, written: _Written, **arguments: object) -> object:
         if not written.is_regenerated(arguments):
             raise written.refusal()
-        self._reached.set_result(None)
-        try:
-            return await asyncio.wait_for(self.output, written.limit_s)
-        except TimeoutError:
-            raise EngineError("engine.timeout", "The tool did not return in time.") from None
+        return await self.run()
 
 
 def _unknown() -> None:

@@ -92,15 +92,25 @@ def is_guarded(tool: BaseTool) -> bool:
 class _GuardedTool:
     """Mixed into a tool's class: marks it, and remembers a call's id while the tool runs."""
 
-    name: str
-
     def run(self, tool_input: Any, *args: Any, tool_call_id: str | None = None, **kwargs: Any) -> Any:
-        with tool_call(tool_call_id, self.name):
+        with tool_call(tool_call_id, self.name):  # type: ignore[attr-defined]
             return super().run(tool_input, *args, tool_call_id=tool_call_id, **kwargs)  # type: ignore[misc]
 
     async def arun(self, tool_input: Any, *args: Any, tool_call_id: str | None = None, **kwargs: Any) -> Any:
-        with tool_call(tool_call_id, self.name):
+        with tool_call(tool_call_id, self.name):  # type: ignore[attr-defined]
             return await super().arun(tool_input, *args, tool_call_id=tool_call_id, **kwargs)  # type: ignore[misc]
+
+
+class _GuardedStructuredTool(_GuardedTool, StructuredTool):
+    """A guarded tool with a function that takes named arguments."""
+
+
+class _GuardedSingleTool(_GuardedTool, Tool):
+    """A guarded tool with a function that takes one text."""
+
+
+_COMMON: dict[type[BaseTool], type[BaseTool]] = {StructuredTool: _GuardedStructuredTool, Tool: _GuardedSingleTool}
+"""Classes that are made once: making one takes longer than calling a tool."""
 
 
 def _guarded(guard: Guard, tool: BaseTool, sql_argument: SqlArgument) -> BaseTool:
@@ -112,7 +122,7 @@ def _guarded(guard: Guard, tool: BaseTool, sql_argument: SqlArgument) -> BaseToo
             hint="Let its class override only `_run` and `_arun`.",
         )
     changes: dict[str, Any] = {"handle_tool_error": functools.partial(handled, tool.handle_tool_error)}
-    overrides: dict[str, Any] = {"__module__": kind.__module__, "__doc__": kind.__doc__}
+    overrides: dict[str, Any] = {}
     for name, method in (("_run", "run"), ("_arun", "arun")):
         field, function = _behind(tool, name)
         if function is None:
@@ -123,10 +133,14 @@ def _guarded(guard: Guard, tool: BaseTool, sql_argument: SqlArgument) -> BaseToo
             overrides[name] = staticmethod(wrapped)
         else:
             changes[field] = wrapped
-    guarded_kind = types.new_class(kind.__name__, (_GuardedTool, kind), exec_body=lambda space: space.update(overrides))
     guarded = tool.model_copy(update=changes)
-    object.__setattr__(guarded, "__class__", guarded_kind)
+    object.__setattr__(guarded, "__class__", _COMMON.get(kind) or _guarded_kind(kind, overrides))
     return guarded
+
+
+def _guarded_kind(kind: type[BaseTool], overrides: dict[str, Any]) -> type[BaseTool]:
+    body = overrides | {"__module__": kind.__module__, "__doc__": kind.__doc__}
+    return types.new_class(kind.__name__, (_GuardedTool, kind), exec_body=lambda space: space.update(body))
 
 
 def _behind(tool: BaseTool, method: str) -> tuple[str | None, Callable[..., Any] | None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -95,9 +96,20 @@ class GuardMiddleware(AgentMiddleware[Any, Any]):
         try:
             if request.tool is None:
                 raise UsageError("usage.input_invalid", f"There is no tool {call['name'][:60]!r}.")
-            return replace(request, tool=self._guarded_tool(request.tool))
+            return replace(request, tool=self._guarded_tool(request.tool), runtime=self._runtime(request.runtime))
         except UsageError as error:
             return ToolMessage(refusal_text(error), tool_call_id=call["id"], name=call["name"], status="error")
+
+    def _runtime(self, runtime: Any) -> Any:
+        """A tool may call the others that its runtime lists: these are guarded as well, and those that cannot be are left out."""
+        listed = getattr(runtime, "tools", None)
+        if not listed:
+            return runtime
+        guarded = []
+        for tool in listed:
+            with suppress(UsageError):
+                guarded.append(self._guarded_tool(tool))
+        return replace(runtime, tools=guarded)
 
     def _guarded_tool(self, tool: BaseTool) -> BaseTool:
         """The guarded twin of a tool, made once; the least recently used are let go of when tools are made for each call."""
@@ -128,5 +140,6 @@ def _messages(request: ToolCallRequest) -> list[Any]:
 
 
 def _names(tool: dict[str, Any]) -> frozenset[str]:
-    told = (tool.get("name"), tool.get("type"))
+    function = tool.get("function")
+    told = (tool.get("name"), tool.get("type"), function.get("name") if isinstance(function, dict) else None)
     return frozenset(name for name in told if isinstance(name, str))

@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 
 import sqlalchemy as sa
 
-from guardrails.errors import GuardrailsError, UsageError
+from guardrails.errors import Denied, GuardrailsError, UsageError
 from guardrails.guard import Guard
 
 try:
@@ -196,8 +196,12 @@ class GuardedSQLDatabase(SQLDatabase, SelfGuarded):
         if not count or relation.effect != "allow":
             # Nobody is asked for an approval because something is described.
             return text
-        with self._offering():
-            rows = self._rows(sample(relation, count, self._engine.dialect))
+        try:
+            with self._offering():
+                rows = self._rows(sample(relation, count, self._engine.dialect))
+        except Denied:
+            # The policy may ask more of a statement than of a look at the schema.
+            return text
         lines = ["\t".join(str(value)[:_SHOWN_VALUE] for value in row.values()) for row in rows]
         names = "\t".join(column.column.name for column in relation.columns)
         shown = "\n".join([f"{count} rows from {relation.key} table:", names, *lines])

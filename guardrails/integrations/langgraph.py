@@ -8,9 +8,11 @@ is in the store (see `guardrails.integrations._pausing`).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 
 from guardrails.approval import Answer
 from guardrails.errors import UsageError
+from guardrails.guard import Guard
 from guardrails.integrations._pausing import is_pause, pause_facts
 from guardrails.model import ApprovalRequest
 
@@ -22,7 +24,9 @@ except ModuleNotFoundError as missing:
         "usage.extra_missing", "Pausing a graph needs langgraph.", hint="Install guardrails-sql[langgraph]."
     ) from missing
 
-__all__ = ["InterruptChannel", "resume"]
+from guardrails.integrations import _langchain_runtime
+
+__all__ = ["InterruptChannel", "calling", "resume"]
 
 
 class InterruptChannel:
@@ -52,6 +56,23 @@ class InterruptChannel:
             # It returns what earlier resumptions said, in turn. None of them was an answer: the guard has just looked, and the
             # request still waits.
             interrupt(facts)
+
+
+def calling(guard: Guard) -> AbstractContextManager[None]:
+    """Puts in force, in a node that uses the guard itself, what the graph's run tells: its user, thread and purpose; tools do it alone.
+
+    Args:
+        guard: The guard.
+
+    Raises:
+        IdentityError: As `Guard.calling`.
+
+    Example:
+        >>> def count(state: dict[str, object], guard: Guard) -> dict[str, object]:
+        ...     with calling(guard):
+        ...         return {"open": guard.execute("SELECT count(*) FROM orders").rows[0][0]}
+    """
+    return _langchain_runtime.calling(guard)
 
 
 def resume(interrupts: Iterable[Interrupt]) -> Command[tuple[()]]:

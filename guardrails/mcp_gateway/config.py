@@ -17,6 +17,7 @@ from guardrails.errors import PolicyError, UsageError
 from guardrails.policy.document import Document, read_document
 from guardrails.policy.explain import explain
 from guardrails.policy.load import read_policy_text
+from guardrails.tools import params_argument_among
 
 __all__ = ["GatewayConfig", "ToolRule", "UpstreamConfig", "resolved"]
 
@@ -43,13 +44,20 @@ class ToolRule(_Model):
     run: Literal["upstream", "guard"] = "upstream"
     """Who runs a statement: the upstream server, or the guard on its own database, so that the tool itself is never called."""
     arguments: Names = ()
-    """Arguments beside the SQL that are passed on; an approval binds their values. Others are refused."""
+    """Arguments beside the SQL that are passed on; an approval binds their values. Others are refused, and so are parameters of the
+    statement, which would be put in after it was judged."""
     errors: Literal["withhold", "scan"] | None = None
     """What becomes of the text of an error: `withhold`, the default where there is SQL, or `scan`, the default elsewhere."""
     binary: Literal["refuse", "pass"] = "refuse"
     """Whether images, audio and other binary content, which nothing looks through, are passed on."""
     name: Annotated[str, Field(pattern=_TOOL_NAME)] | None = None
     """The name under which the tool is listed."""
+
+    @model_validator(mode="after")
+    def _passes_no_parameters(self) -> Self:
+        if params := params_argument_among(self.arguments):
+            raise ValueError(f"passes on {params}: the guard writes values into the statement, and others must not follow")
+        return self
 
 
 class UpstreamConfig(_Model):
@@ -81,7 +89,7 @@ class UpstreamConfig(_Model):
     """URIs of resources that may be read, with globs; none when not given."""
     prompts: Names = ()
     """Prompts that may be used, with globs; none when not given."""
-    seconds: Seconds = 60
+    seconds: Annotated[Seconds, Field(gt=0)] = 60
     """How long an answer may take; where there is SQL, no longer than the policy's limit."""
 
     @model_validator(mode="after")

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from guardrails.errors import ApprovalRequired, GuardrailsError, UsageError
+from guardrails.errors import ApprovalRequired, GuardrailsError, PolicyError, UsageError
 from guardrails.mcp_server import resources
 from guardrails.mcp_server.calls import Calls
 from guardrails.mcp_server.shapes import ReceiptShown
@@ -56,6 +56,9 @@ _INSTRUCTIONS = (
     "approve first, say so to the user and call again later with the same statement."
 )
 _UNSEEN = "There is no such table or view."
+_RAISED = frozenset({"usage.no_session", "usage.bug"})
+"""Mistakes of the program, which no other call mends."""
+_MOST_ID = 200
 _FAILED = "Refused (usage.bug): The server failed; whoever runs it finds more in its log."
 
 
@@ -76,7 +79,6 @@ def make_server(calls: Calls) -> Server[Any]:
         title="Guarded database",
         instructions=_INSTRUCTIONS,
         lifespan=lifespan,
-        get_tool_input_schema=lambda name: app.tools[name].definition.input_schema if name in app.tools else None,
         on_list_tools=app.list_tools,
         on_call_tool=app.call_tool,
         on_list_resources=app.list_resources,
@@ -87,15 +89,15 @@ def make_server(calls: Calls) -> Server[Any]:
 
 class _App:
     def __init__(self, calls: Calls) -> None:
-        self.tools = guarded_tools(calls.guard, calls.settings.result_bytes)
+        self._tools = guarded_tools(calls.guard, calls.settings.result_bytes)
         self._calls = calls
         self._asking = Asking(calls.guard, calls.settings.console_url, calls.settings.wait_s)
 
     async def list_tools(self, _: ServerRequestContext[Any], __: PaginatedRequestParams | None) -> ListToolsResult:
-        return ListToolsResult(tools=[tool.definition for tool in self.tools.values()])
+        return ListToolsResult(tools=[tool.definition for tool in self._tools.values()])
 
     async def call_tool(self, context: ServerRequestContext[Any], params: CallToolRequestParams) -> Answered:
-        tool = self.tools.get(params.name)
+        tool = self._tools.get(params.name)
         if tool is None:
             raise MCPError(code=INVALID_PARAMS, message="There is no such tool.")
         progress = _Progress(context)
@@ -146,7 +148,7 @@ class _App:
         except NotSeen:
             raise MCPError(code=INVALID_PARAMS, message="Resource not found.") from None
         except GuardrailsError as error:
-            raise MCPError(code=INTERNAL_ERROR, message=error.for_model()) from error
+            raise MCPError(code=INTERNAL_ERROR, message=_text(error)) from error
         except Exception as error:
             logger.exception("A resource could not be read")
             raise MCPError(code=INTERNAL_ERROR, message=_FAILED) from error
@@ -165,17 +167,28 @@ class _Progress:
 
 
 def _call_id(context: ServerRequestContext[Any]) -> str | None:
-    return str(context.request_id) if context.request_id is not None else None
+    """The client's id of its request, which may be any text; what the ledger keeps of it is short."""
+    return str(context.request_id)[:_MOST_ID] if context.request_id is not None else None
 
 
 def _refused(error: GuardrailsError) -> CallToolResult:
     """A refusal for the model, with its code and receipt for the program around it."""
+    if error.code in _RAISED:
+        raise error
     receipt = getattr(error, "receipt", None)
     facts: dict[str, Any] = {"code": error.code}
     if receipt is not None:
         facts["receipt"] = ReceiptShown.of(receipt).model_dump()
-    refused = answer(error.for_model(), is_error=True)
+    refused = answer(_text(error), is_error=True)
     return refused.model_copy(update={"meta": {"guardrails": facts}})
+
+
+def _text(error: GuardrailsError) -> str:
+    if isinstance(error, PolicyError):
+        # It names what the policy names, which is not for every caller.
+        logger.error("%s", error)
+        return f"Refused ({error.code}): The policy does not fit the database or the call; whoever runs the server can mend it."
+    return error.for_model()
 
 
 def _misfit(error: ValidationError) -> str:

@@ -19,12 +19,11 @@ from guardrails.errors import UsageError
 from guardrails.guard import Guard
 from guardrails.identity.agents import AgentKey
 from guardrails.integrations._mcp_asking import Told
+from guardrails.integrations._mcp_runtime import runtime_of
 from guardrails.model import Principal, Runtime
 
 try:
     from mcp.server.context import ServerRequestContext
-    from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
-    from starlette.requests import Request
 except ModuleNotFoundError as missing:
     raise UsageError("usage.extra_missing", "An MCP server needs mcp.", hint="Install guardrails-sql[mcp].") from missing
 
@@ -35,7 +34,6 @@ PrincipalSource: TypeAlias = Callable[[ServerRequestContext[Any, Any]], Principa
 """Says whose a message is."""
 
 _MOST_THREADS = 32
-_SESSION_HEADER = "mcp-session-id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,30 +113,8 @@ class Calls:
             return function()
 
     def _runtime(self, context: ServerRequestContext[Any, Any], principal: Principal) -> Runtime:
-        return Runtime(
-            "mcp",
-            agent=None if principal.actors else self.settings.agent,
-            conversation_id=self._conversation(context),
-            purpose=self.settings.purpose,
-            client=_client(context),
-        )
-
-    def _conversation(self, context: ServerRequestContext[Any, Any]) -> str | None:
-        """The MCP session; over stdio this process is one, and since 2026-07-28 HTTP has none."""
-        request = context.request
-        if not isinstance(request, Request):
-            return self._connection
-        if context.protocol_version not in HANDSHAKE_PROTOCOL_VERSIONS:
-            return None
-        return request.headers.get(_SESSION_HEADER)
-
-
-def _client(context: ServerRequestContext[Any, Any]) -> str | None:
-    params = context.session.client_params
-    if params is None:
-        return None
-    told = f"{params.client_info.name} {params.client_info.version}"
-    return "".join(character if character.isprintable() else " " for character in told).strip() or None
+        agent = None if principal.actors else self.settings.agent
+        return runtime_of(context, agent=agent, purpose=self.settings.purpose, connection=self._connection)
 
 
 def _look_at(future: asyncio.Future[Any]) -> None:

@@ -76,8 +76,8 @@ def _summary(relation: SeenRelation) -> RelationSummary:
 
 def _meant(name: str, relations: Sequence[SeenRelation]) -> SeenRelation | None:
     """The relation that is named so: to the letter, or else the only one in other letters."""
-    wanted = name.strip().replace('"', "").replace("`", "")
     named = [(text, r) for r in relations for text in {r.key, f"{r.relation.schema}.{r.relation.name}"}]
-    exact = [r for text, r in named if text == wanted]
+    wanted = name.strip().replace('"', "").replace("`", "")
+    exact = [r for text, r in named if text == name] or [r for text, r in named if text == wanted]
     loose = [r for text, r in named if text.casefold() == wanted.casefold()]
     return exact[0] if exact else loose[0] if len({r.key for r in loose}) == 1 else None

@@ -9,6 +9,7 @@ Source: Model Context Protocol, transports and authorization in the revisions 20
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -109,8 +110,14 @@ def serve_http(
         raise UsageError("usage.input_invalid", "Without identity the server listens on this machine only.")
     app = http_app(server, settings)
     announce()
+    logging.getLogger("uvicorn.error").addFilter(_without_endings)
     config = uvicorn.Config(app, log_level="warning", lifespan="on", server_header=False, timeout_graceful_shutdown=2)
     EndingServer(config).run(sockets=[listener])
+
+
+def _without_endings(record: logging.LogRecord) -> bool:
+    """That open streams are ended with the server is no error."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 def serve_stdio(server: Server[Any], end: Callable[[], None]) -> None:

@@ -25,7 +25,7 @@ __all__ = [
 
 Scalar: TypeAlias = str | int | float | bool | None
 Cell: TypeAlias = Any
-"""JSON; exact numbers and times are text, bytes base64 (see `guardrails.as_json.json_value`)."""
+"""JSON; exact numbers, times and whole numbers beyond 2^53 are text, bytes base64 (see `guardrails.as_json.json_value`)."""
 
 _MOST_NAME = 400
 

@@ -38,6 +38,7 @@ _DIALECTS: Mapping[DialectName, str] = {"sqlite": "SQLite", "postgres": "Postgre
 _PLACEHOLDERS: Mapping[DialectName, tuple[str, str]] = {"duckdb": ("$name", "?"), "postgres": (":name", "$1")}
 """How values stand in statements, by name and by position."""
 _MOST_NAMES = 200
+_LARGEST = 2**53 - 1
 
 
 class NotSeen(Exception):
@@ -228,12 +229,27 @@ def _fitting(result: Result, most_bytes: int) -> tuple[list[list[object]], bool]
     rows: list[list[object]] = []
     left = most_bytes
     for row in result.rows:
-        cells = [json_value(cell) for cell in row]
+        cells = [_exact(json_value(cell)) for cell in row]
         left -= len(json.dumps(cells, ensure_ascii=False).encode("utf-8", "surrogatepass"))
         if left < 0:
             return rows, True
         rows.append(cells)
     return rows, False
+
+
+def _exact(value: object) -> object:
+    """Whole numbers that many clients' own JSON would round (RFC 8259 section 6) are text."""
+    match value:
+        case bool():
+            return value
+        case int():
+            return value if abs(value) <= _LARGEST else str(value)
+        case list():
+            return [_exact(item) for item in value]
+        case dict():
+            return {name: _exact(item) for name, item in value.items()}
+        case _:
+            return value
 
 
 def _masked(decision: Decision) -> dict[str, str]:

@@ -16,6 +16,7 @@ __all__ = [
     "Mask",
     "MaskExpression",
     "Obligations",
+    "Rate",
     "Reason",
     "RowFilter",
 ]
@@ -96,11 +97,19 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """Obligation: a principal calls a tool at most so many times within any span of so many seconds."""
+
+    calls: int
+    per_s: int
+
+
+@dataclass(frozen=True, slots=True)
 class Obligations:
     """Everything a permit is bound to; one that cannot be fulfilled means deny.
 
     `visible` are the relations, each with its columns, that a statement which reads the schema may tell of; None where none does.
-    `lifted` are the protected columns whose real values the statement reads once it is approved.
+    `lifted` are the protected columns whose real values the statement reads once it is approved. `rates` bound the calls of the tool.
     """
 
     masks: tuple[Mask, ...] = ()
@@ -109,6 +118,7 @@ class Obligations:
     approval: ApprovalTerms | None = None
     visible: tuple[tuple[str, tuple[str, ...]], ...] | None = None
     lifted: tuple[ColumnRef, ...] = ()
+    rates: tuple[Rate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from guardrails.model.values import DialectName, Params, Value, Verification
+from guardrails.model.values import DialectName, Given, Params, Value, Verification
 
 __all__ = ["Actor", "Context", "InTransaction", "Principal", "Runtime", "Statement"]
 
@@ -93,7 +93,8 @@ class Context:
     """Everything about the request that is neither the person nor the statement.
 
     `agent_key` is the fingerprint of the key with which the agent has shown that it is the one that it says, None when it has not.
-    `runtime` is what the framework told of the call, where one made it. `transaction` is the one that the statement is part of, if any.
+    `runtime` is what the framework told of the call, where one made it. `arguments` are those of a tool's call beside its statement.
+    `transaction` is the one that the statement is part of, if any.
     """
 
     agent: str | None = None
@@ -107,4 +108,5 @@ class Context:
     agent_instance: str | None = None
     agent_key: str | None = None
     runtime: Runtime | None = None
+    arguments: Mapping[str, Given] = field(default_factory=dict, hash=False)
     transaction: InTransaction | None = None

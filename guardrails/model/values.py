@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Literal, TypeAlias
@@ -13,9 +14,11 @@ __all__ = [
     "ConstraintKind",
     "DialectName",
     "Effect",
+    "Given",
     "GrantKind",
     "ImpactMode",
     "IndexUse",
+    "Opaque",
     "Params",
     "PredicateMode",
     "RelationKind",
@@ -43,6 +46,20 @@ Value: TypeAlias = (
     | None
 )
 """What a parameter or a result cell may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """Stands for an argument that is no data, such as a connection: nothing can be said of it but its type."""
+
+    type_name: str
+
+    def __repr__(self) -> str:
+        return f"<{self.type_name}>"
+
+
+Given: TypeAlias = Value | Opaque
+"""What an argument of a call may be."""
 Row: TypeAlias = tuple[Value, ...]
 Params: TypeAlias = Mapping[str, Value] | Sequence[Value]
 

@@ -9,6 +9,7 @@ from guardrails.policy.schema import PolicyFile, policy_schema
 from guardrails.policy.seen import SeenColumn, SeenRelation, seen
 from guardrails.policy.stores import require_kept_protection
 from guardrails.policy.tells import require_silence
+from guardrails.policy.tools import treatments_of
 from guardrails.policy.visible import visible
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "seen",
     "stored_mask",
     "terms_of",
+    "treatments_of",
     "visible",
 ]

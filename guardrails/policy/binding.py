@@ -14,7 +14,17 @@ from guardrails.policy.conditions import Condition
 from guardrails.policy.document import Document, Path, raise_all
 from guardrails.policy.names import Names, is_glob, meant, split_column
 from guardrails.policy.reach import Reach
-from guardrails.policy.schema import ACTION_WORDS, ColumnRule, Exemption, PolicyFile, RowRule, Rule, sql_actions
+from guardrails.policy.schema import (
+    ACTION_WORDS,
+    ColumnRule,
+    Exemption,
+    PolicyFile,
+    RateRule,
+    RowRule,
+    Rule,
+    ToolRule,
+    sql_actions,
+)
 from guardrails.sql import check_predicate
 from guardrails.sql.dialects import dialect_of
 
@@ -78,6 +88,8 @@ class BoundPolicy:
     columns: tuple[BoundColumn, ...]
     rows: tuple[BoundRow, ...]
     purposes: frozenset[str]
+    tools: Mapping[str, ToolRule] = field(default_factory=dict)
+    rates: tuple[RateRule, ...] = ()
     reach: Reach = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -141,7 +153,9 @@ def bind(
     rules = tuple(binder.rule(rule, index, conditions.get(rule.id)) for index, rule in enumerate(file.rules))
     columns = [c for name, rule in file.columns.items() for c in binder.column(name, rule)]
     rows = [r for name, rule in file.rows.items() for r in binder.row(name, rule)]
-    bound = BoundPolicy(catalog, digest, limits, rules, tuple(columns), tuple(rows), frozenset(file.purposes))
+    bound = BoundPolicy(
+        catalog, digest, limits, rules, tuple(columns), tuple(rows), frozenset(file.purposes), file.tools, file.rates
+    )
     binder.require_agreement(bound)
     raise_all(binder.problems)
     return bound

@@ -13,18 +13,20 @@ from fnmatch import fnmatchcase
 
 from guardrails.errors import PolicyError
 from guardrails.masking import MASK_KINDS
-from guardrails.policy.conditions import VARIABLES, Condition, ConditionError
+from guardrails.policy.conditions import Condition, ConditionError
 from guardrails.policy.document import Document, Path
 from guardrails.policy.names import ascii_lower, is_column_form, is_glob, is_relation_form, may_mean, meant, split_column
 from guardrails.policy.schema import (
     ACTION_WORDS,
     REVEAL,
     SQL_ACTIONS,
+    ArgumentMask,
     ColumnRule,
     Exemption,
     PolicyFile,
     RowRule,
     Rule,
+    ToolRule,
     minutes,
     sql_actions,
 )
@@ -51,6 +53,11 @@ def check_policy(file: PolicyFile, document: Document) -> Iterator[PolicyError]:
         yield from _column(name, column, file, document)
     for name, row in file.rows.items():
         yield from _row(name, row, file, document)
+    for name, tool in file.tools.items():
+        yield from _tool(name, tool, file, document)
+    for index, rate in enumerate(file.rates):
+        for number, name in enumerate(rate.tools):
+            yield from _tool_name(name, file, document, ("rates", index, "tools", number))
     yield from _twice(file.columns, "columns", document)
     yield from _twice(file.rows, "rows", document)
 
@@ -62,9 +69,8 @@ def compile_conditions(file: PolicyFile, document: Document) -> tuple[dict[str, 
     for index, rule in enumerate(file.rules):
         if rule.when is None:
             continue
-        is_for_tools = not sql_actions(rule.actions)
         try:
-            conditions[rule.id] = Condition(rule.when, VARIABLES | {"arguments"} if is_for_tools else VARIABLES)
+            conditions[rule.id] = Condition(rule.when)
         except ConditionError as error:
             message = f"The condition of `{rule.id}` {error}."
             path = ("rules", index, "when")
@@ -306,6 +312,39 @@ def _row(name: str, row: RowRule, file: PolicyFile, document: Document) -> Itera
     except ValueError as error:
         place = (*path, "predicate") if (*path, "predicate") in document.values else path
         yield document.error("policy.row_filter_invalid", f"The row filter of `{name}` {error}.", place)
+
+
+def _tool(name: str, tool: ToolRule, file: PolicyFile, document: Document) -> Iterator[PolicyError]:
+    path: Path = ("tools", name)
+    yield from _tool_name(name, file, document, path, of_key=True)
+    if not tool.arguments and tool.seconds is None:
+        yield document.error("policy.contradiction", f"Nothing is said of `{name}`.", path, of_key=True, hint="Leave it out.")
+    for argument, treatment in tool.arguments.items():
+        if not isinstance(treatment, ArgumentMask):
+            continue
+        taken, given = dict(MASK_KINDS[treatment.mask].options), dict(treatment.options())
+        for option in given:
+            if option not in taken:
+                takes = f"it takes {', '.join(taken)}" if taken else "it takes none"
+                message = f"The mask `{treatment.mask}` has no option `{option}`; {takes}."
+                yield document.error("policy.mask_invalid", message, (*path, "arguments", argument, option), of_key=True)
+        for option, default in taken.items():
+            if default is None and option not in given:
+                message = f"The mask `{treatment.mask}` needs the option `{option}`."
+                yield document.error("policy.mask_invalid", message, (*path, "arguments", argument, "mask"))
+
+
+def _tool_name(name: str, file: PolicyFile, document: Document, path: Path, *, of_key: bool = False) -> Iterator[PolicyError]:
+    """A tool's name or glob; one that is nearly the name of a tool that a rule speaks of is a slip, and would hold for nothing."""
+    if name in ACTION_WORDS or not _TOOL.fullmatch(name):
+        yield document.error("policy.invalid", f"`{name}` is not the name of a tool.", path, of_key=of_key)
+        return
+    known = {action for rule in file.rules for action in rule.actions if action not in ACTION_WORDS}
+    if not is_glob(name) and not any(fnmatchcase(name, action) for action in known):
+        near = meant(name, {action for action in known if not is_glob(action)}, likeness=0.8)
+        if near:
+            message = f"No rule speaks of a tool `{name}`.{near}"
+            yield document.error("policy.invalid", message, path, of_key=of_key, hint="Check the spelling.")
 
 
 def _twice(section: Mapping[str, object], key: str, document: Document) -> Iterator[PolicyError]:

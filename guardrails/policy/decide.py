@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
-from guardrails.model import Access, ColumnRef, Context, Decision, Mask, Obligations, Principal, Reason, RelationUse, Value
+from guardrails.model import Access, ColumnRef, Context, Decision, Given, Mask, Obligations, Principal, Reason, RelationUse
 from guardrails.policy.binding import BoundPolicy, BoundRule
-from guardrails.policy.conditions import ConditionError, cel_values, variables_of
+from guardrails.policy.conditions import CelArguments, ConditionError, variables_of
 from guardrails.policy.names import Names
 from guardrails.policy.obligations import (
     approval_terms,
@@ -26,6 +26,7 @@ from guardrails.policy.obligations import (
     row_filters_for,
 )
 from guardrails.policy.schema import REVEAL, SQL_ACTIONS, Rule
+from guardrails.policy.tools import limits_of, rates_of
 
 __all__ = ["decide", "decide_action", "decide_reveal"]
 
@@ -58,7 +59,7 @@ def decide_reveal(
     `access` is of a SELECT of the column; `reason` is for the conditions of rules about the action `reveal` alone. The answer is as
     that of `decide`, without masks: what comes back is the real value.
     """
-    arguments = cel_values({"column": str(column), "reason": reason})
+    arguments = CelArguments.of({"column": str(column), "reason": reason})
     court = _Court(policy, principal, context, variables_of(principal, context) | {"arguments": arguments})
     mask = revealed_mask(column, policy, principal, context)
     if mask is None:
@@ -71,24 +72,24 @@ def decide_reveal(
 
 
 def decide_action(
-    name: str, arguments: Mapping[str, Value], policy: BoundPolicy, principal: Principal, context: Context
+    name: str, arguments: Mapping[str, Given], policy: BoundPolicy, principal: Principal, context: Context
 ) -> Decision:
     """Decides about an action that is not SQL, by its name; nothing matched is a deny.
 
     Args:
         name: Such as ``email.send``; rules may name it with globs.
-        arguments: The call's arguments, for the conditions of rules that are about tools alone.
+        arguments: The call's arguments, for the conditions of rules.
         policy: The bound policy.
         principal: On whose behalf.
         context: Agent, session, purpose.
 
     Returns:
-        As `decide`, with no other obligations than limits and approval.
+        As `decide`, with no other obligations than limits, rates and approval.
     """
-    variables = variables_of(principal, context) | {"arguments": cel_values(arguments)}
+    variables = variables_of(principal, context) | {"arguments": CelArguments.of(arguments)}
     court = _Court(policy, principal, context, variables)
     court.judge_tool(name)
-    return court.decision(Obligations(limits=policy.limits), Access("other", (name,)))
+    return court.decision(Obligations(limits=limits_of(policy, name), rates=rates_of(policy, name)), Access("other", (name,)))
 
 
 def _direct(use: RelationUse, access: Access) -> str | None:
@@ -123,6 +124,7 @@ class _Court:
             if use.via is None or _direct(use, access) is None:
                 self.require_grant(use, access)
         self.require_all_judged(access)
+        self.restrict_tool()
         who = self.policy, self.principal, self.context
         masks = masks_for(access, *who)
         lifted = lifted_columns(access, masks, self.approvals.values())
@@ -136,7 +138,19 @@ class _Court:
             self.deny_lacking("rows", name)
         for name in lacking_for(masks):
             self.deny_lacking("values", name)
-        return Obligations(masks, filters, self.policy.limits, lifted=lifted)
+        tool = self.context.tool
+        limits, rates = limits_of(self.policy, tool), rates_of(self.policy, tool)
+        return Obligations(masks, filters, limits, lifted=lifted, rates=rates)
+
+    def restrict_tool(self) -> None:
+        """Applies what refuses or asks about the tool that a statement comes through; that it is allowed is said of what it does."""
+        tool = self.context.tool
+        if tool is None or tool in SQL_ACTIONS:
+            return
+        for bound in self.policy.rules:
+            is_about = any(fnmatchcase(tool, pattern) for pattern in bound.tools)
+            if bound.rule.effect != "allow" and is_about and self._holds(bound, tool, ""):
+                self._apply(bound, f"the tool {tool[:80]}")
 
     def judge_reveal(self, column: ColumnRef, mask: Mask) -> None:
         """Judges the resolving of a token; that it is allowed is said at the column, and rules can ask for approval or deny."""

@@ -18,7 +18,7 @@ from guardrails.policy.checks import check_policy, compile_conditions
 from guardrails.policy.conditions import Condition
 from guardrails.policy.document import MAX_BYTES, Document, raise_all, read_document
 from guardrails.policy.explain import explain
-from guardrails.policy.schema import ColumnRule, LimitRules, PolicyFile, PurposeRule, RowRule, Rule
+from guardrails.policy.schema import ColumnRule, LimitRules, PolicyFile, PurposeRule, RateRule, RowRule, Rule, ToolRule
 
 __all__ = ["Policy", "read_policy_text"]
 
@@ -37,6 +37,8 @@ class Policy:
         columns: Protected columns by `relation.column`.
         rows: Row filters by relation.
         limits: Ceilings.
+        tools: What holds for tools and actions by name.
+        rates: How often tools may be called.
         version: Of the form.
 
     Raises:
@@ -58,11 +60,14 @@ class Policy:
         columns: Mapping[str, ColumnRule | Mapping[str, Any]] | None = None,
         rows: Mapping[str, RowRule | Mapping[str, Any] | str] | None = None,
         limits: LimitRules | Mapping[str, Any] | None = None,
+        tools: Mapping[str, ToolRule | Mapping[str, Any]] | None = None,
+        rates: Sequence[RateRule | Mapping[str, Any]] | None = None,
         version: int = 1,
     ) -> None:
         data: dict[str, object] = {"version": version, "rules": list(rules)}
-        given = {"purposes": purposes, "columns": columns, "rows": rows, "limits": limits}
+        given = {"purposes": purposes, "columns": columns, "rows": rows, "limits": limits, "tools": tools}
         data |= {name: value for name, value in given.items() if value is not None}
+        data |= {"rates": list(rates)} if rates is not None else {}
         self._validate(Document(data))
 
     @classmethod
@@ -94,7 +99,10 @@ class Policy:
             raise PolicyError("policy.invalid", "The policy does not fit its schema.", source=document.source) from None
         conditions, problems = compile_conditions(file, document)
         raise_all([*islice(check_policy(file, document), _MOST_PROBLEMS), *problems])
-        canonical = json.dumps(file.model_dump(mode="json", by_alias=True), sort_keys=True, separators=(",", ":"))
+        content = file.model_dump(mode="json", by_alias=True)
+        # A policy that says nothing of tools keeps the digest that it had before they could be spoken of.
+        content = {key: value for key, value in content.items() if value or key not in ("tools", "rates")}
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         self._canonical = canonical
         self._file = file
         self._document = document

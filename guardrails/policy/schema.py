@@ -18,6 +18,7 @@ __all__ = [
     "REVEAL",
     "SQL_ACTIONS",
     "ApprovalRule",
+    "ArgumentMask",
     "BreakGlassRule",
     "ColumnRule",
     "Exemption",
@@ -26,8 +27,10 @@ __all__ = [
     "PolicyFile",
     "PrincipalMatch",
     "PurposeRule",
+    "RateRule",
     "RowRule",
     "Rule",
+    "ToolRule",
     "minutes",
     "policy_schema",
     "sql_actions",
@@ -95,6 +98,8 @@ _DURATION_INPUT = int | Annotated[str, Field(pattern=r"^[0-9]{1,7}\s*[smhd]?$")]
 MaskName = Literal[
     "full", "null", "fixed", "partial", "hash", "pseudonym", "email", "date", "bucket", "round", "shift", "noise", "deny"
 ]
+
+ArgumentMaskName = Literal["full", "null", "partial", "hash", "pseudonym", "email", "date", "bucket", "round"]
 
 
 def _only_options_of_the_mask(schema: dict[str, JsonValue]) -> None:
@@ -203,7 +208,7 @@ class Rule(_Model):
     purposes: Names = ()
     """Declared purposes that the rule is for; any, and none, when not given."""
     when: Expression | None = None
-    """A CEL expression over principal, agent, purpose, action, relation and session; one that fails denies."""
+    """A CEL expression over principal, agent, purpose, action, relation, session and arguments; one that fails denies."""
     where: Literal["required", "optional"] = "required"
     """Whether UPDATE and DELETE need a WHERE that can be false."""
     approval: ApprovalRule | None = None
@@ -293,6 +298,49 @@ class PurposeRule(_Model):
     """What the purpose is."""
 
 
+class ArgumentMask(_Model):
+    """A mask over an argument; one that does not fit the value shows nothing of it."""
+
+    mask: Annotated[ArgumentMaskName, BeforeValidator(_mask, json_schema_input_type=ArgumentMaskName | None)]
+    """The mask, as in `columns`."""
+    first: Annotated[Whole, Field(ge=0, le=1000)] | None = None
+    """Of partial: characters kept at the start; 0 when not given."""
+    last: Annotated[Whole, Field(ge=0, le=1000)] | None = None
+    """Of partial: characters kept at the end; 0 when not given."""
+    to: Literal["year", "quarter", "month", "week", "day", "hour"] | None = None
+    """Of date: the period to whose start dates go back; year when not given."""
+    size: Annotated[Whole, Field(ge=1, le=10**12)] | None = None
+    """Of bucket: width of the range that numbers go down to the start of."""
+    digits: Annotated[Whole, Field(ge=-15, le=15)] | None = None
+    """Of round: decimals kept, negative for tens and more; 0 when not given."""
+
+    def options(self) -> tuple[tuple[str, str | int], ...]:
+        """Returns the mask's options that were given, sorted by name."""
+        return tuple(sorted((name, value) for name in _OPTIONS if (value := getattr(self, name, None)) is not None))
+
+
+class ToolRule(_Model):
+    """What holds for a tool or an action, whoever calls it."""
+
+    arguments: dict[Name, Literal["show", "hide"] | ArgumentMask] = {}
+    """By name, how an argument appears in the ledger and to approvers: `show`, `hide`, or under a mask."""
+    seconds: Annotated[float, Strict(), Field(gt=0, le=86400, allow_inf_nan=False)] | None = None
+    """Seconds of run time, instead of those in `limits`."""
+
+
+class RateRule(_Model):
+    """How often one principal may call a tool."""
+
+    tools: Names
+    """Names of tools and actions, with globs; each is counted by itself."""
+    calls: Annotated[Whole, Field(ge=1, le=1_000_000)]
+    """Most calls."""
+    per: Annotated[
+        int, BeforeValidator(_duration_s, json_schema_input_type=_DURATION_INPUT), Strict(), Field(gt=0, le=30 * 86400)
+    ]
+    """Within any span of this time: seconds, or a number with s, m, h or d such as 1h."""
+
+
 class LimitRules(_Model):
     """Ceilings that always hold."""
 
@@ -321,7 +369,7 @@ class LimitRules(_Model):
 
 
 class PolicyFile(_Model):
-    """A policy: rules, the purposes that they name, protected columns, row filters and limits."""
+    """A policy: rules, the purposes that they name, protected columns, row filters, limits, and what holds for tools."""
 
     model_config = ConfigDict(title="guardrails policy")
 
@@ -337,6 +385,10 @@ class PolicyFile(_Model):
     """Row filters by relation: a predicate, or a predicate and who is exempt."""
     limits: LimitRules = LimitRules()
     """Ceilings; what is not given has its default."""
+    tools: dict[Name, ToolRule] = {}
+    """What holds for tools and actions by name, with globs: which arguments are shown, and how long they may run."""
+    rates: Annotated[tuple[RateRule, ...], Field(max_length=1000)] = ()
+    """How often one principal may call tools and actions."""
 
 
 def policy_schema() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from guardrails.testing.conversation import Conversation, Failure, ToolCall, Turn, refusal_code
 from guardrails.testing.follow import Script, Step, follow
+from guardrails.testing.loopback import only_loopback
 from guardrails.testing.server import ModelServer, Request
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "ToolCall",
     "Turn",
     "follow",
+    "only_loopback",
     "refusal_code",
 ]

@@ -15,7 +15,7 @@ from guardrails.policy import PolicyFile
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = runpy.run_path(str(ROOT / "tools" / "generate_docs.py"))["PAGES"]
-CODE = re.compile(r'"((?:usage|sql|policy|mask|approval|identity|install|engine|ledger|preview|mcp)\.[a-z_]+)"')
+CODE = re.compile(r'"((?:usage|sql|policy|mask|approval|identity|install|engine|limit|ledger|preview|mcp)\.[a-z_]+)"')
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from guardrails.cli import main as root
-from guardrails.demo.agents import CLIENTS, only_loopback
+from guardrails.demo.agents import CLIENTS
 from guardrails.demo.play import play
 from guardrails.demo.scenes import SCENES, AgentKind
 from guardrails.demo.screen import ScreenTeller
@@ -24,6 +24,7 @@ from guardrails.demo.story import JsonTeller, Step
 from guardrails.ledger import Ledger
 from guardrails.ledger.verify import verify
 from guardrails.model import Decision, Reason
+from guardrails.testing import only_loopback
 
 # Whatever these point to must not be reached, and their being set must not matter.
 HOSTILE = {

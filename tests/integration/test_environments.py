@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import importlib
 import os
+from pathlib import Path
 
 import pytest
 
 from guardrails import UsageError
 from tests.support.environments import Environment, EnvironmentMissing, run_tests
+
+_TESTS = Path(__file__).parent
+
+
+def _named(*patterns: str) -> tuple[str, ...]:
+    """Returns the files of this folder whose names fit, without `test_` and `.py`."""
+    return tuple(sorted(str(path) for pattern in patterns for path in _TESTS.glob(f"test_{pattern}.py")))
+
 
 APART = Environment(
     "apart",
@@ -20,8 +29,72 @@ APART = Environment(
     variables={"CREWAI_DISABLE_TELEMETRY": "true", "CREWAI_DISABLE_VERSION_CHECK": "true", "CREWAI_TESTING": "true"},
 )
 
+LOWEST = [
+    Environment(
+        "lowest",
+        requirements=("openai==2.0.0", "anthropic==1.0.0", "mcp==2.0.0", "sqlalchemy[asyncio]==2.0.40", "pandas"),
+        tests=_named(
+            "openai_answers",
+            "openai_story",
+            "anthropic_*",
+            "integration_openai",
+            "integration_anthropic",
+            "mcp_server_*",
+            "pause_mcp",
+            "mcp_gateway_failures",
+            "integration_sqlalchemy",
+        ),
+        has_fixtures=True,
+    ),
+    Environment(
+        "lowest-langchain",
+        requirements=(
+            "langchain==1.2.12",
+            "langchain-core==1.2.10",
+            "langgraph==1.1.5",
+            "langgraph-prebuilt==1.0.10",
+            "langgraph-checkpoint-sqlite==3.1.2",
+            "langchain-openai==1.1.8",
+            "langchain-anthropic==1.3.2",
+            "langchain-community==0.4",
+        ),
+        tests=_named("integration_langchain", "langchain_*", "pause_langgraph"),
+        has_fixtures=True,
+    ),
+    Environment(
+        "lowest-langchain-core",
+        requirements=(
+            "langchain-core==1.0.0",
+            "langchain==1.0.0",
+            "langgraph==1.0.0",
+            "langgraph-prebuilt==1.0.0",
+            "langchain-openai==1.0.0",
+            "openai<3",
+        ),
+        tests=_named("integration_langchain"),
+        has_fixtures=True,
+    ),
+    Environment(
+        "lowest-pydantic-ai",
+        # The version handed clients of httpx to Anthropic's, which took them until then.
+        requirements=("pydantic-ai-slim[openai,anthropic]==2.16.0", "anthropic==0.108.0", "llama-index-core==0.14.7"),
+        tests=_named(
+            "integration_pydantic_ai", "pause_pydantic_ai", "story_pydantic_ai", "integration_llama_index", "story_llama_index"
+        ),
+        has_fixtures=True,
+    ),
+    Environment(
+        "lowest-agents",
+        requirements=("openai-agents==0.19.2", "openai==2.54.0", "mcp==1.30.0"),
+        tests=_named("openai_agents*"),
+        has_fixtures=True,
+    ),
+]
+"""Each framework at the lowest version that is supported, with the suite's own tests of it."""
 
-@pytest.mark.parametrize("environment", [APART], ids=lambda environment: environment.name)
+
+@pytest.mark.apart
+@pytest.mark.parametrize("environment", [APART, *LOWEST], ids=lambda environment: environment.name)
 def test_in_an_environment_of_its_own(environment: Environment) -> None:
     try:
         done = run_tests(environment)

@@ -106,6 +106,8 @@ def test_only_included_tables_are_there(story: Story) -> None:
         "SELECT * FROM orders JOIN customers ON customers.id = customer_id",
         "WITH c AS (SELECT * FROM main.customers) SELECT * FROM c",
         "SELECT name FROM sqlite_master",
+        "EXPLAIN SELECT * FROM customers",
+        "INSERT INTO orders SELECT 9, 1, 1, name, region, '' FROM customers",
         "SELECT name FROM pragma_table_info('customers')",
     ]
     with story.guard.session(principal=story.ana):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,10 +28,10 @@ from pydantic import BaseModel
 from guardrails import Sql, UsageError
 from guardrails.integrations.openai_agents import guard_tools, open_requests, proceed, sql_tool
 from guardrails.testing import ModelServer, ToolCall
-from tests.support.agents_runs import QUIET, Wire, agent, answers, run, served
+from tests.support.agents_runs import QUIET, Wire, agent, answers, outcome_recorded, run, served
 from tests.support.never_runs import FORBIDDEN, Recorder, check_never_intended, nothing_runs
 from tests.support.paused_shop import loopback
-from tests.support.story import QUESTION, READ, Story, signed
+from tests.support.story import DELETE, POLICY, QUESTION, READ, Story, signed
 
 
 @pytest.fixture
@@ -68,23 +69,22 @@ def test_run_sync(story: Story) -> None:
         story.check_masked(done.final_output)
 
 
-@pytest.mark.parametrize("sql", FORBIDDEN.values(), ids=FORBIDDEN)
-async def test_what_is_refused_never_reaches_a_tool(story: Story, sql: str) -> None:
+async def test_what_is_refused_never_reaches_a_tool(story: Story) -> None:
     recorder = Recorder(story.database)
-    tools = guard_tools(story.guard, [recorder.run_sql, function_tool(recorder.run_sql, name_override="other")])
-    with (
-        nothing_runs(story.database),
-        served(ToolCall("a", "run_sql", {"sql": sql}), ToolCall("b", "other", {"sql": sql})) as server,
-    ):
-        result = await run(agent(server, tools), "Go.", {"principal": story.ana})
+    tools = [*guard_tools(story.guard, [recorder.run_sql]), sql_tool(story.guard)]
+    wanted = [ToolCall(f"{name}-{tool.name}", tool.name, {"sql": sql}) for name, sql in FORBIDDEN.items() for tool in tools]
+    with nothing_runs(story.database), served(*wanted) as server:
+        bot = agent(server, tools)
+        result = await run(bot, "Go.", {"principal": story.ana})
+        assert result.interruptions
         state = result.to_state()
         for item in result.interruptions:
             state.approve(item, always_approve=True)
-        if result.interruptions:
-            result = await run(agent(server, tools), state, {"principal": story.ana})
-        assert all(text.startswith("Refused (") for text in answers(result).values())
+        told = answers(await run(bot, state))
+    assert set(told) == {call.id for call in wanted}
+    assert [name for name, text in told.items() if not text.startswith("Refused (")] == []
     assert recorder.seen == []
-    check_never_intended(story.guard, "a", "b")
+    check_never_intended(story.guard, *told)
 
 
 class Note(BaseModel):
@@ -100,7 +100,7 @@ async def test_a_tool_keeps_what_it_is(story: Story) -> None:
         return ToolGuardrailFunctionOutput.allow()
 
     def on_failure(_: RunContextWrapper[Any], error: Exception) -> str:
-        return f"Sorry: {type(error).__name__}"
+        return f"Sorry: {error}"
 
     async def is_on(context: RunContextWrapper[Any], asking: Any) -> bool:
         return bool(asking.name == "bot" and context.context["on"])
@@ -122,7 +122,7 @@ async def test_a_tool_keeps_what_it_is(story: Story) -> None:
         """
         seen.append((context.tool_call_id, context.context["on"], to, body))
         if to == "nobody":
-            raise ValueError("secret")
+            raise ValueError("bo@example.com is not there")
         return "sent to ada@example.com"
 
     (made,) = guard_tools(story.guard, [send_mail])
@@ -135,7 +135,7 @@ async def test_a_tool_keeps_what_it_is(story: Story) -> None:
     (made,) = guard_tools(story.guard, [send_mail])
     with served(ToolCall("a", "mail", {"to": "bo"}), ToolCall("b", "mail", {"to": "nobody"})) as server:
         result = await run(agent(server, [made]), "Go.", context)
-        assert answers(result) == {"a": "sent to [email]", "b": "Sorry: ValueError"}
+        assert answers(result) == {"a": "sent to [email]", "b": "Sorry: [email] is not there"}
         assert ("a", True, "bo", "hello") in seen
         assert seen.count("guardrail") == 2
     assert {(e["tool"], e["tool_call"]) for e in story.entries("intent")} == {("mail", "a"), ("mail", "b")}
@@ -146,7 +146,6 @@ async def test_a_tool_keeps_what_it_is(story: Story) -> None:
 
 def story_policy(story: Story, *actions: str) -> None:
     """Lets Ana do some more actions."""
-    story.policy += ""
     story.policy = story.policy.replace("actions: [send_mail]", f"actions: [send_mail, {', '.join(actions)}]")
     story.reopen()
 
@@ -217,6 +216,27 @@ async def test_what_a_tool_returns_is_looked_through(story: Story) -> None:
     assert "iVBORw0KGgo=" in sent
 
 
+async def test_an_output_schema_holds_for_what_a_tool_returns_not_for_refusals(story: Story) -> None:
+    @function_tool(output_type=Note, allowed_callers=["direct", "programmatic"])
+    def send_mail(to: str) -> Note:
+        """Sends a mail."""
+        return Note(text=f"sent to {to}")
+
+    @function_tool(output_type=Note, allowed_callers=["direct", "programmatic"])
+    def run_sql(sql: str) -> Note:
+        """Runs a statement."""
+        raise ValueError("ada@example.com")
+
+    wanted = [ToolCall("a", "send_mail", {"to": "ada@example.com"})]
+    wanted += [ToolCall(name, "run_sql", {"sql": sql}) for name, sql in (("b", "SELECT 1"), ("c", "DROP TABLE orders"))]
+    with served(*wanted) as server:
+        tools = guard_tools(story.guard, [send_mail, run_sql])
+        told = answers(await run(agent(server, tools), "Go.", {"principal": story.ana}))
+    assert told["a"] == "text='sent to [email]'"
+    assert told["b"].startswith("Refused (engine.failed)")
+    assert told["c"].startswith("Refused (policy.no_rule)")
+
+
 async def test_a_tools_error_does_not_leave(story: Story) -> None:
     def run_sql(sql: str) -> str:
         raise ValueError("ada@example.com")
@@ -253,12 +273,27 @@ async def test_malformed_arguments_are_told_to_the_model(story: Story) -> None:
     with served(*wanted) as server:
         bot = agent(server, tools)
         result = await run(bot, "Go.", {"principal": story.ana})
-        state = result.to_state()
-        assert proceed(state)
-        assert open_requests(result) == {}
-        result = await run(bot, state, {"principal": story.ana})
+        if result.interruptions:  # by the SDK, which asks no tool about arguments that it cannot read
+            state = result.to_state()
+            assert proceed(state)
+            assert open_requests(result) == {}
+            result = await run(bot, state)
         told = answers(result)
     assert {key: told[key].startswith("Refused (usage.input_invalid)") for key in "abd"} == dict.fromkeys("abd", True)
+
+
+async def test_without_a_rule_that_asks_nothing_pauses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loopback(monkeypatch)
+    (tmp_path / "quiet").mkdir()
+    policy = re.sub(r"(?m),? *approval: \{.*?\}", "", POLICY.replace("effect: approve", "effect: deny"))
+    with Story.open(tmp_path / "quiet", policy=policy) as story:
+        tool = sql_tool(story.guard)
+        assert (tool.needs_approval, tool.is_enabled) == (False, True)
+        with served(ToolCall("a", "query_database", "{"), ToolCall("b", "query_database", {"sql": DELETE})) as server:
+            told = answers(await run(agent(server, [tool]), "Go.", {"principal": story.ana}))
+    assert told["a"].startswith("Refused (usage.input_invalid)")
+    assert told["b"].startswith("Refused (policy.denied)")
+    assert story.orders_left() == 4
 
 
 async def test_who_asks(story: Story) -> None:
@@ -284,9 +319,47 @@ def test_what_cannot_be_guarded_is_refused(story: Story) -> None:
     for tools, options in (
         ([run_sql, run_sql], {}),
         ([run_sql], {"sql_argument": {"run_sql": "text"}}),
+        ([run_sql], {"sql_argument": {"run_sqll": "sql"}}),
         ([inner], {}),
         ([object()], {}),
     ):
         with pytest.raises(UsageError):
             guard_tools(story.guard, tools, **options)  # type: ignore[arg-type]
     assert made[0].name == "run_sql"
+
+
+@pytest.mark.parametrize("how", ["cancelled", "timeout"])
+async def test_an_outcome_follows_whatever_the_sdk_gives_up(story: Story, how: str) -> None:
+    began, goes_on, recorded = asyncio.Event(), asyncio.Event(), outcome_recorded(story)
+
+    async def send_mail(to: str) -> str:
+        """Takes its time."""
+        began.set()
+        await goes_on.wait()
+        return to
+
+    tool = function_tool(send_mail, timeout=0.05 if how == "timeout" else 60)
+    with served(ToolCall("a", "send_mail", {"to": "bo"})) as server:
+        running = asyncio.ensure_future(run(agent(server, guard_tools(story.guard, [tool])), "Go.", {"principal": story.ana}))
+        await began.wait()
+        if how == "timeout":
+            assert "timed out" in (await running).final_output
+        else:
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+        goes_on.set()
+        await asyncio.wait_for(recorded.wait(), 10)
+    assert [entry["status"] for entry in story.entries("outcome")] == ["ok"]
+
+
+async def test_limits_hold_for_tools_that_never_heard_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loopback(monkeypatch)
+    (tmp_path / "limited").mkdir()
+    with Story.open(tmp_path / "limited", policy=POLICY + "limits: {rows: 2}\n") as story:
+        tools = [*guard_tools(story.guard, [Recorder(story.database).run_sql]), sql_tool(story.guard)]
+        read = {"sql": "SELECT id FROM orders"}
+        with served(ToolCall("a", "run_sql", read), ToolCall("b", "query_database", read)) as server:
+            told = answers(await run(agent(server, tools), "Go.", {"principal": story.ana}))
+    assert told["a"].startswith("Refused (limit.rows)")
+    assert json.loads(told["b"])["truncated"]

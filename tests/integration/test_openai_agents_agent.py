@@ -25,14 +25,18 @@ from agents.mcp import MCPServerStdio
 from guardrails import UsageError
 from guardrails.integrations.openai_agents import GuardedAgent, guard_agent, guard_tools, open_requests, proceed, sql_tool
 from guardrails.testing import Conversation, ModelServer, ToolCall, Turn
-from tests.support.agents_runs import agent, answers, model, run, served
+from tests.support.agents_runs import Shop, agent, answers, model, run, served
 from tests.support.never_runs import Recorder, check_never_intended, nothing_runs
 from tests.support.paused_shop import loopback
 from tests.support.story import DELETE, READ, Story
 
 _MCP_SERVER = """
 import sqlite3, sys
-from mcp.server.mcpserver import MCPServer
+
+try:
+    from mcp.server.mcpserver import MCPServer
+except ModuleNotFoundError:
+    from mcp.server.fastmcp import FastMCP as MCPServer
 
 server = MCPServer("files")
 
@@ -79,7 +83,7 @@ async def test_who_acts_after_a_handoff(story: Story, is_object: bool) -> None:
         first = agent(server, [function_tool(recorder.run_sql)], handoffs=[handoff(second) if is_object else second])
         second.handoffs = [first]
         guarded = guard_agent(story.guard, first)
-        result = await run(guarded, "Go.", story.ana)
+        result = await run(guarded, "Go.", Shop(story.ana))
         assert isinstance(result.last_agent, GuardedAgent)
         assert result.last_agent.name == "second"
     assert first.tools[0].on_invoke_tool is not guarded.tools[0].on_invoke_tool  # type: ignore[union-attr]
@@ -101,11 +105,11 @@ async def test_a_handoff_waits_in_a_kept_state(story: Story) -> None:
             second = Agent("second", model=model(server), tools=[sql_tool(story.guard)])
             return guard_agent(story.guard, agent(server, [], handoffs=[handoff(second)]))
 
-        paused = await run(made(), "Go.", story.ana)
+        paused = await run(made(), "Go.", Shop(story.ana))
         kept = json.dumps(paused.to_state().to_json())
         story.reopen()
         bot = made()
-        state = await RunState.from_json(bot, json.loads(kept), context_override=RunContextWrapper(story.ana))
+        state = await RunState.from_json(bot, json.loads(kept), context_override=RunContextWrapper(Shop(story.ana)))
         (request,) = open_requests(state).values()
         assert request.agent == "second"
         story.approve()
@@ -128,7 +132,7 @@ async def test_mcp_servers_are_guarded(story: Story, tmp_path: Path) -> None:
         with served(*wanted) as server:
             bot = guard_agent(story.guard, agent(server, [], mcp_servers=[files]))
             with nothing_runs(story.database):
-                paused = await run(bot, "Go.", story.ana)
+                paused = await run(bot, "Go.", Shop(story.ana))
                 assert set(open_requests(paused)) == {"delete"}
                 state = paused.to_state()
                 assert not proceed(state)
@@ -181,10 +185,10 @@ async def test_what_is_added_later_is_refused(story: Story) -> None:
         bot = guard_agent(story.guard, agent(server, [sql_tool(story.guard)]))
         bot.tools.append(function_tool(recorder.run_sql))
         with pytest.raises(UsageError, match="run_sql"):
-            await run(bot, "Go.", story.ana)
+            await run(bot, "Go.", Shop(story.ana))
         bare = bot.clone(guarding=None)
         with pytest.raises(UsageError):
-            await run(bare, "Go.", story.ana)
+            await run(bare, "Go.", Shop(story.ana))
     assert recorder.seen == []
 
 

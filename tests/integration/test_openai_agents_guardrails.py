@@ -11,14 +11,12 @@ from typing import Any
 import pytest
 from agents import function_tool
 
-from guardrails import Guard, Policy
-from guardrails.flow import Event
 from guardrails.integrations.openai_agents import tool_guardrails
 from guardrails.testing import Conversation, ModelServer, ToolCall, Turn
-from tests.support.agents_runs import agent, answers, run, served
+from tests.support.agents_runs import Shop, agent, answers, outcome_recorded, run, served
 from tests.support.never_runs import FORBIDDEN, Recorder, check_never_intended, nothing_runs
 from tests.support.paused_shop import loopback
-from tests.support.story import DELETE, READ, Story
+from tests.support.story import DELETE, POLICY, READ, Story
 
 PLAIN = "SELECT count(*) FROM orders"
 
@@ -47,23 +45,23 @@ async def test_the_model_is_told_what_to_send_and_only_that_runs(story: Story) -
         return Turn(told.last)
 
     with ModelServer(script) as server:
-        result = await run(agent(server, [_tool(story, recorder.run_sql)]), "Go.", story.ana)
+        result = await run(agent(server, [_tool(story, recorder.run_sql)]), "Go.", Shop(story.ana))
     assert result.final_output == "[(4,)]"
     assert len(recorder.seen) == 1
     assert [(e["tool_call"], e["agent"]["name"]) for e in story.entries("intent")] == [("first", "bot"), ("second", "bot")]
     assert [e["status"] for e in story.entries("outcome")] == ["error", "ok"]
 
 
-@pytest.mark.parametrize("sql", [*FORBIDDEN.values(), READ, "SELECT 1 -- x"], ids=[*FORBIDDEN, "masked", "comment"])
-async def test_what_may_not_run_as_it_stands_does_not_run(story: Story, sql: str) -> None:
+async def test_what_may_not_run_as_it_stands_does_not_run(story: Story) -> None:
     recorder = Recorder(story.database)
-    with nothing_runs(story.database), served(ToolCall("a", "run_sql", {"sql": sql})) as server:
-        result = await run(agent(server, [_tool(story, recorder.run_sql)]), "Go.", story.ana)
-        sent = json.dumps([request.body for request in server.requests])
-    assert result.final_output.startswith("Refused (")
+    statements = {**FORBIDDEN, "masked": READ, "comment": "SELECT 1 -- x"}
+    wanted = [ToolCall(name, "run_sql", {"sql": sql}) for name, sql in statements.items()]
+    with nothing_runs(story.database), served(*wanted) as server:
+        told = answers(await run(agent(server, [_tool(story, recorder.run_sql)]), "Go.", Shop(story.ana)))
+    assert set(told) == set(statements)
+    assert [name for name, text in told.items() if not text.startswith("Refused (")] == []
     assert recorder.seen == []
-    if sql == READ:
-        assert "Send exactly" not in sent
+    assert "Send exactly" not in told["masked"]
 
 
 async def test_a_yes_is_used_once(story: Story) -> None:
@@ -71,10 +69,10 @@ async def test_a_yes_is_used_once(story: Story) -> None:
     regenerated = story_text(story, DELETE)
     with served(ToolCall("a", "run_sql", {"sql": regenerated})) as server:
         bot = agent(server, [_tool(story, recorder.run_sql)])
-        assert (await run(bot, "Go.", story.ana)).final_output.startswith("Refused (approval.required)")
+        assert (await run(bot, "Go.", Shop(story.ana))).final_output.startswith("Refused (approval.required)")
         story.approve()
-        assert (await run(bot, "Go.", story.ana)).final_output == "[]"
-        assert (await run(bot, "Go.", story.ana)).final_output.startswith("Refused (approval.required)")
+        assert (await run(bot, "Go.", Shop(story.ana))).final_output in ("[]", "")
+        assert (await run(bot, "Go.", Shop(story.ana))).final_output.startswith("Refused (approval.required)")
     assert story.orders_left() == 3
     assert len(recorder.seen) == 1
 
@@ -103,7 +101,7 @@ async def test_actions_are_judged_and_their_results_looked_through(story: Story)
         ToolCall("c", "erase", {"what": "all"}),
     ]
     with served(*wanted) as server:
-        told = answers(await run(agent(server, tools), "Go.", story.ana))
+        told = answers(await run(agent(server, tools), "Go.", Shop(story.ana)))
     assert json.loads(told["a"]) == {"sent": "[email]"}
     assert told["b"] == "{'sent': 'yes'}"
     assert told["c"].startswith("Refused (policy.no_rule)")
@@ -118,27 +116,35 @@ async def test_half_of_a_pair_gives_nothing_away(story: Story) -> None:
     pair = tool_guardrails(story.guard)
     tool = function_tool(send_mail, tool_output_guardrails=[pair.output])
     with served(ToolCall("a", "send_mail", {"to": "ada"})) as server:
-        assert (await run(agent(server, [tool]), "Go.", story.ana)).final_output.startswith("Refused (usage.tool_unguardable)")
+        assert (await run(agent(server, [tool]), "Go.", Shop(story.ana))).final_output.startswith(
+            "Refused (usage.tool_unguardable)"
+        )
 
 
 async def test_a_tool_that_never_comes_back_has_failed(story: Story) -> None:
     def send_mail(to: str) -> str:
         raise ValueError("ada@example.com")
 
-    recorded = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def observe(event: Event) -> None:
-        if event.stage == "outcome":
-            loop.call_soon_threadsafe(recorded.set)
-
-    story.guard.close()
-    database, ledger = f"sqlite:///{story.database}", f"sqlite:///{story.folder / 'audit.db'}"
-    story.guard = Guard.open(Policy.from_text(story.policy), database=database, ledger=ledger, observer=observe)
+    recorded = outcome_recorded(story)
     with served(ToolCall("a", "send_mail", {"to": "ada"})) as server:
         bot = agent(server, [_tool(story, send_mail, failure_error_function=None)])
         with pytest.raises(Exception, match="send_mail"):
-            await run(bot, "Go.", story.ana)
+            await run(bot, "Go.", Shop(story.ana))
         await asyncio.wait_for(recorded.wait(), 10)
     assert [e["status"] for e in story.entries("outcome")] == ["error"]
     assert len(story.entries("intent")) == 1
+
+
+async def test_what_takes_too_long_is_withheld(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loopback(monkeypatch)
+    (tmp_path / "limited").mkdir()
+    with Story.open(tmp_path / "limited", policy=POLICY + "limits: {seconds: 0.2}\n") as story:
+        recorded = outcome_recorded(story)
+
+        async def send_mail(to: str) -> str:
+            await recorded.wait()
+            return to
+
+        with served(ToolCall("a", "send_mail", {"to": "bo"})) as server:
+            result = await run(agent(server, [_tool(story, send_mail)]), "Go.", Shop(story.ana))
+    assert result.final_output.startswith("Refused (engine.")

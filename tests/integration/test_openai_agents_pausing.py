@@ -15,10 +15,10 @@ from guardrails.approval import Answer, CallbackChannel
 from guardrails.integrations.openai_agents import guard_agent, guard_tools, open_requests, proceed, sql_tool
 from guardrails.model import ApprovalRequest
 from guardrails.testing import Conversation, Failure, ModelServer, ToolCall, Turn, follow
-from tests.support.agents_runs import agent, answers, run, served
+from tests.support.agents_runs import Shop, agent, answers, run, served
 from tests.support.never_runs import Recorder, check_never_intended, nothing_runs
 from tests.support.paused_shop import loopback
-from tests.support.story import DELETE, READ, Story
+from tests.support.story import DELETE, READ, Story, signed
 
 DELETES = ToolCall("call_delete", "query_database", {"sql": DELETE})
 
@@ -32,11 +32,11 @@ def story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Story]:
 
 async def test_a_kept_state_goes_on_in_another_process(story: Story) -> None:
     with served(DELETES) as server:
-        paused = await run(agent(server, [sql_tool(story.guard)]), "Go.", story.ana)
+        paused = await run(agent(server, [sql_tool(story.guard)]), "Go.", Shop(story.ana))
         kept = json.dumps(paused.to_state().to_json())
         story.reopen()
         bot = agent(server, [sql_tool(story.guard)])
-        context = story.ana
+        context = Shop(story.ana)
         state = await RunState.from_json(bot, json.loads(kept), context_override=RunContextWrapper(context))
         (request,) = open_requests(state).values()
         assert open_requests(state, context=context) == {"call_delete": request}
@@ -53,13 +53,13 @@ async def test_a_kept_state_goes_on_in_another_process(story: Story) -> None:
 async def test_a_no_is_told_to_the_model(story: Story) -> None:
     with served(DELETES) as server:
         bot = agent(server, [sql_tool(story.guard)])
-        paused = await run(bot, "Go.", story.ana)
+        paused = await run(bot, "Go.", Shop(story.ana))
         story.deny()
         state = paused.to_state()
         assert proceed(state)
         done = await run(bot, state)
         assert done.final_output.startswith("Refused (approval.denied)")
-        again = await run(bot, "Go.", story.ana)
+        again = await run(bot, "Go.", Shop(story.ana))
         assert again.interruptions == []
         assert again.final_output.startswith("Refused (approval.denied)")
     assert story.orders_left() == 4
@@ -69,7 +69,7 @@ async def test_the_sdks_own_yes_permits_nothing(story: Story) -> None:
     others = [ToolCall(f"call_{n}", "query_database", {"sql": f"DELETE FROM orders WHERE id = {n}"}) for n in (1, 2)]
     with nothing_runs(story.database), ModelServer(_one_by_one(DELETES, *others)) as server:
         bot = agent(server, [sql_tool(story.guard)])
-        paused = await run(bot, "Go.", story.ana)
+        paused = await run(bot, "Go.", Shop(story.ana))
         state = paused.to_state()
         for item in paused.interruptions:
             state.approve(item, always_approve=True)
@@ -83,7 +83,7 @@ async def test_the_sdks_own_yes_permits_nothing(story: Story) -> None:
 async def test_the_sdks_own_no_needs_no_answer(story: Story) -> None:
     with served(DELETES) as server:
         bot = agent(server, [sql_tool(story.guard)])
-        paused = await run(bot, "Go.", story.ana)
+        paused = await run(bot, "Go.", Shop(story.ana))
         state = paused.to_state()
         state.reject(paused.interruptions[0])
         story.approve()
@@ -95,11 +95,11 @@ async def test_the_sdks_own_no_needs_no_answer(story: Story) -> None:
 async def test_edited_arguments_are_judged_anew(story: Story, other: str) -> None:
     with nothing_runs(story.database), served(DELETES) as server:
         bot = agent(server, [sql_tool(story.guard)])
-        paused = await run(bot, "Go.", story.ana)
+        paused = await run(bot, "Go.", Shop(story.ana))
         story.approve()
         kept = json.loads(json.dumps(paused.to_state().to_json()).replace(DELETE, other))
         kept["context"]["tool_invocations"] = {}  # in which the SDK itself holds on to the arguments
-        edited = await RunState.from_json(bot, kept, context_override=RunContextWrapper(story.ana))
+        edited = await RunState.from_json(bot, kept, context_override=RunContextWrapper(Shop(story.ana)))
         (item,) = edited.get_interruptions()
         edited.approve(item)
         told = answers(await run(bot, edited))["call_delete"]
@@ -116,7 +116,7 @@ async def test_parallel_calls_one_yes_one_no_one_allowed(story: Story) -> None:
     ]
     with served(*wanted) as server:
         bot = agent(server, [sql_tool(story.guard)])
-        paused = await run(bot, "Go.", story.ana)
+        paused = await run(bot, "Go.", Shop(story.ana))
         requests = open_requests(paused)
         assert set(requests) == {"call_1", "call_2"}
         story.guard.approve(requests["call_1"].id, by=story.lead, reason="fine")
@@ -140,7 +140,7 @@ async def test_one_yes_is_for_one_of_two_equal_calls(story: Story) -> None:
     twins = [ToolCall(name, "query_database", {"sql": DELETE}) for name in ("one", "two")]
     with served(*twins) as server:
         bot = agent(server, [sql_tool(story.guard)])
-        paused = await run(bot, "Go.", story.ana)
+        paused = await run(bot, "Go.", Shop(story.ana))
         assert len(paused.interruptions) == 2
         story.approve()
         state = paused.to_state()
@@ -154,12 +154,12 @@ async def test_one_yes_is_for_one_of_two_equal_calls(story: Story) -> None:
 async def test_a_state_that_is_resumed_twice_runs_once(story: Story) -> None:
     with served(DELETES) as server:
         bot = agent(server, [sql_tool(story.guard)])
-        paused = await run(bot, "Go.", story.ana)
+        paused = await run(bot, "Go.", Shop(story.ana))
         kept = json.dumps(paused.to_state().to_json())
         story.approve()
         told: list[str] = []
         for _ in range(3):
-            state = await RunState.from_json(bot, json.loads(kept), context_override=RunContextWrapper(story.ana))
+            state = await RunState.from_json(bot, json.loads(kept), context_override=RunContextWrapper(Shop(story.ana)))
             for item in state.get_interruptions():
                 state.approve(item)
             told.extend(answers(await run(bot, state)).values())
@@ -171,7 +171,7 @@ async def test_a_state_that_is_resumed_twice_runs_once(story: Story) -> None:
 async def test_requests_are_filed_once_and_name_the_agent(story: Story) -> None:
     with served(DELETES) as server:
         bot = agent(server, [sql_tool(story.guard)])
-        results = await asyncio.gather(*(run(bot, "Go.", story.ana) for _ in range(3)))
+        results = await asyncio.gather(*(run(bot, "Go.", Shop(story.ana)) for _ in range(3)))
         assert len({request.id for result in results for request in open_requests(result).values()}) == 1
     (request,) = story.guard.pending()
     assert request.agent == "bot"
@@ -190,13 +190,13 @@ async def test_a_yes_that_is_there_does_not_pause_and_is_used_by_the_call_alone(
     tool.tool_input_guardrails = [gate]
     with served(DELETES) as server:
         bot = agent(server, [tool])
-        await run(bot, "Go.", story.ana)
+        await run(bot, "Go.", Shop(story.ana))
         story.approve()
         with nothing_runs(story.database):
-            assert (await run(bot, "Go.", story.ana)).final_output == "not like this"
+            assert (await run(bot, "Go.", Shop(story.ana))).final_output == "not like this"
         assert story.entries("intent", "approval.used") == []
         rejecting = False
-        done = await run(bot, "Go.", story.ana)
+        done = await run(bot, "Go.", Shop(story.ana))
         assert json.loads(done.final_output) == {"rows_changed": 1}
 
 
@@ -204,7 +204,7 @@ async def test_the_model_failing_in_between_runs_nothing_twice(story: Story) -> 
     steps = [Turn("", (DELETES,)), Failure(500), Failure(429), Turn("Done.")]
     with ModelServer(follow(steps)) as server:
         bot = agent(server, [sql_tool(story.guard)])
-        paused = await run(bot, "Go.", story.ana)
+        paused = await run(bot, "Go.", Shop(story.ana))
         story.approve()
         state = paused.to_state()
         assert proceed(state)
@@ -224,7 +224,7 @@ async def test_actions_wait_too(story: Story) -> None:
 
     with served(ToolCall("a", "refund", {"order": 3})) as server:
         bot = agent(server, guard_tools(story.guard, [refund]))
-        paused = await run(bot, "Go.", story.ana)
+        paused = await run(bot, "Go.", Shop(story.ana))
         assert paid == []
         story.approve()
         state = paused.to_state()
@@ -248,7 +248,7 @@ async def test_a_tool_that_asks_itself_waits_for_both(story: Story) -> None:
     ]
     with served(*wanted) as server:
         bot = agent(server, tools)
-        paused = await run(bot, "Go.", story.ana)
+        paused = await run(bot, "Go.", Shop(story.ana))
         assert [item.name for item in paused.interruptions] == ["always", "sometimes"]
         assert set(open_requests(paused)) == {"b"}
         story.approve()
@@ -268,7 +268,7 @@ async def test_a_channel_that_answers_lets_nothing_pause(story: Story) -> None:
 
     story.reopen(CallbackChannel(answer))
     with served(DELETES) as server:
-        done = await run(agent(server, [sql_tool(story.guard)]), "Go.", story.ana)
+        done = await run(agent(server, [sql_tool(story.guard)]), "Go.", Shop(story.ana))
         assert json.loads(done.final_output) == {"rows_changed": 1}
     assert len(story.entries("approval.used")) == 1
 
@@ -278,7 +278,7 @@ async def test_an_agent_behind_a_tool_waits_as_well(story: Story) -> None:
     with served(DELETES) as inner, served(outer) as server:
         helper = agent(inner, [sql_tool(story.guard)], handoff_description="helps").clone(name="helper")
         bot = guard_agent(story.guard, agent(server, [guard_agent(story.guard, helper).as_tool("ask", "Asks.")]))
-        paused = await run(bot, "Go.", story.ana)
+        paused = await run(bot, "Go.", Shop(story.ana))
         (request,) = open_requests(paused).values()
         assert request.agent == "helper"
         state = paused.to_state()
@@ -298,3 +298,36 @@ def _one_by_one(*wanted: ToolCall) -> Any:
         return Turn("", (wanted[done],)) if done < len(wanted) else Turn(told.last)
 
     return script
+
+
+async def test_somebody_elses_state_does_not_go_on_in_her_name(story: Story) -> None:
+    bo = signed("bo@example.com", "support")
+    with nothing_runs(story.database), served(DELETES) as server:
+        bot = agent(server, [sql_tool(story.guard)])
+        paused = await run(bot, "Go.", Shop(story.ana))
+        kept = paused.to_state().to_json()
+        story.approve()
+        state = await RunState.from_json(bot, kept, context_override=RunContextWrapper(Shop(bo)))
+        proceed(state)
+        done = await run(bot, state)
+    assert done.final_output.startswith("Refused (approval.required)")
+    assert [request.requester for request in story.guard.pending()] == [bo.id]
+
+
+async def test_a_yes_holds_for_all_arguments_of_a_tool(story: Story) -> None:
+    recorder = Recorder(story.database)
+
+    def export(sql: str, to: str) -> str:
+        """Runs a statement and sends what comes back."""
+        return f"{to}: {recorder.run_sql(sql)}"
+
+    tools = guard_tools(story.guard, [export])
+    first, second = (ToolCall(to, "export", {"sql": DELETE, "to": to}) for to in ("ana", "eve"))
+    with served(first) as server:
+        assert len((await run(agent(server, tools), "Go.", Shop(story.ana))).interruptions) == 1
+    story.approve()
+    with nothing_runs(story.database), served(second) as server:
+        assert len((await run(agent(server, tools), "Go.", Shop(story.ana))).interruptions) == 1
+    with served(first) as server:
+        assert (await run(agent(server, tools), "Go.", Shop(story.ana))).final_output == "ana: []"
+    assert len(recorder.seen) == 1

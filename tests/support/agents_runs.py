@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -9,11 +10,23 @@ from typing import Any, Literal
 from agents import Agent, Model, OpenAIChatCompletionsModel, OpenAIResponsesModel, RunConfig, Runner, RunState, Tool
 from openai import AsyncOpenAI
 
+from guardrails import Guard, Policy, Principal
+from guardrails.flow import Event
 from guardrails.testing import Conversation, ModelServer, Script, ToolCall, Turn
+from tests.support.story import Story
 
-__all__ = ["QUIET", "Wire", "agent", "answers", "calls", "model", "run", "served"]
+__all__ = ["QUIET", "Shop", "Wire", "agent", "answers", "calls", "model", "outcome_recorded", "run", "served"]
 
 Wire = Literal["chat", "responses"]
+
+
+class Shop:
+    """What the application hands its runs: who asks. No mapping, so that a kept state leaves it out."""
+
+    def __init__(self, principal: Principal) -> None:
+        self.principal = principal
+
+
 QUIET = RunConfig(tracing_disabled=True, group_id="thread-1", trace_id="trace_1")
 
 
@@ -52,6 +65,20 @@ def answers(result: Any) -> dict[str, str]:
     """What the model was told, by the ids of its calls."""
     items = (item for item in result.new_items if item.type == "tool_call_output_item")
     return {item.raw_item["call_id"]: str(item.output) for item in items}
+
+
+def outcome_recorded(story: Story) -> asyncio.Event:
+    """Opens the story's guard anew; what is returned is set when an outcome has been recorded."""
+    recorded, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def observe(event: Event) -> None:
+        if event.stage == "outcome":
+            loop.call_soon_threadsafe(recorded.set)
+
+    story.guard.close()
+    database, ledger = f"sqlite:///{story.database}", f"sqlite:///{story.folder / 'audit.db'}"
+    story.guard = Guard.open(Policy.from_text(story.policy), database=database, ledger=ledger, observer=observe)
+    return recorded
 
 
 @contextmanager

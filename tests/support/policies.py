@@ -34,4 +34,10 @@ rows:
   orders: "region = principal.region"
   customers: {predicate: "id IN (principal.groups)", except: {groups: [audit]}}
 limits: {rows: 10, rows_changed: 5, seconds: 2.5, statement_bytes: 1000, result_bytes: 1000}
+tools:
+  email.send: {seconds: 3, arguments: {to: {mask: partial, first: 1}, subject: show, body: hide, day: {mask: date, to: month}}}
+  "calendar.*": {arguments: {size: {mask: bucket, size: 10}}}
+rates:
+  - {tools: ["*"], calls: 100, per: 1h}
+  - {tools: [email.send], calls: 2, per: 30}
 """

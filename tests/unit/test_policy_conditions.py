@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from guardrails.model import Context, Principal
-from guardrails.policy.conditions import Condition, ConditionError, cel_values, variables_of
+from guardrails.policy.conditions import CelArguments, Condition, ConditionError, variables_of
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_attributes_of_every_type_can_be_compared() -> None:
 
 
 def test_sets_become_lists_in_a_fixed_order() -> None:
-    assert cel_values({"tags": frozenset({"b", "a"})}) == {"tags": ["a", "b"]}
+    assert CelArguments.of({"tags": frozenset({"b", "a"})}).usable == {"tags": ["a", "b"]}
 
 
 def test_policies_without_conditions_do_not_import_cel() -> None:

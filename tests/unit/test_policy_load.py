@@ -17,6 +17,7 @@ _HEAD = f"version: 1\nrules:\n  - {_RULE}\n"
 
 # `▸` stands just before the place at which the error must point.
 _ASK = _HEAD.replace("allow", "approve").replace("]}", "], approval: {T}}")
+_MAILING = _HEAD.replace("]}", "]}\n  - {id: b, effect: allow, actions: [send_mail]}")
 BROKEN = [
     # Not YAML, or YAML that this form does not have.
     ("policy.syntax", "▸", "empty"),
@@ -137,12 +138,28 @@ BROKEN = [
     ("policy.row_filter_invalid", f"{_HEAD}rows:\n  orders: {{predicate: ▸region = principal.a.b}}\n", "one plain name"),
     ("policy.row_filter_invalid", f"{_HEAD}rows:\n  orders: ▸\"region = 'x\"\n", "not closed"),
     ("policy.row_filter_invalid", f"{_HEAD}rows:\n  orders: ▸x = 1 -- all\n", "comment"),
+    # Tools and rates.
+    ("policy.invalid", f"{_HEAD}tools:\n  ▸select: {{seconds: 1}}\n", "is not the name of a tool"),
+    ("policy.invalid", f"{_HEAD}tools:\n  ▸a b: {{seconds: 1}}\n", "is not the name of a tool"),
+    ("policy.contradiction", f"{_HEAD}tools:\n  ▸mail: {{}}\n", "Nothing is said"),
+    ("policy.unknown_key", f"{_HEAD}tools:\n  mail: {{▸second: 1}}\n", "seconds"),
+    ("policy.invalid", f"{_HEAD}tools:\n  mail: {{seconds: ▸0}}\n", ""),
+    ("policy.invalid", f"{_HEAD}tools:\n  mail: {{arguments: {{to: ▸shown}}}}\n", ""),
+    ("policy.mask_invalid", f"{_HEAD}tools:\n  mail: {{arguments: {{to: {{mask: email, ▸last: 1}}}}}}\n", "it takes none"),
+    ("policy.mask_invalid", f"{_HEAD}tools:\n  mail: {{arguments: {{to: {{mask: ▸bucket}}}}}}\n", "needs the option"),
+    ("policy.invalid", _MAILING + "rates: [{tools: [▸send_mial], calls: 1, per: 1s}]\n", "Did you mean `send_mail`"),
+    ("policy.invalid", _MAILING + "tools: {▸send_mails: {seconds: 1}}\n", "Did you mean `send_mail`"),
+    ("policy.invalid", f"{_HEAD}rates: [{{tools: ▸[], calls: 1, per: 1s}}]\n", ""),
+    ("policy.invalid", f"{_HEAD}rates: [{{tools: [a.b], calls: ▸0, per: 1s}}]\n", ""),
+    ("policy.invalid", f"{_HEAD}rates: [{{tools: [a.b], calls: 1, per: ▸0}}]\n", ""),
+    ("policy.invalid", f"{_HEAD}rates: [{{tools: [a.b], calls: 1, per: ▸1w}}]\n", "seconds"),
+    ("policy.unknown_key", f"{_HEAD}rates: [{{tools: [a.b], calls: 1, per: 1s, ▸principals: {{}}}}]\n", ""),
     # Conditions.
     ("policy.condition_invalid", _HEAD.replace("]}", "], when: principal.region == ▸}").replace(" ▸}", "▸ }"), "CEL"),
     ("policy.condition_invalid", _HEAD.replace("]}", "], when: ▸principl.region == 'x'}"), "did you mean `principal`"),
     ("policy.condition_invalid", _HEAD.replace("]}", "], when: \"1 == 1 && ▸sizee(agent) == 1\"}"), "did you mean `size`"),
     ("policy.condition_invalid", _HEAD.replace("]}", "], when: ▸1 + 1}"), "true or false"),
-    ("policy.condition_invalid", _HEAD.replace("]}", "], when: ▸arguments.to == 'x'}"), "unknown variable"),
+    ("policy.condition_invalid", _HEAD.replace("]}", "], when: ▸argument.to == 'x'}"), "unknown variable"),
     (
         "policy.condition_invalid",
         "version: 1\nrules:\n  - id: a\n    effect: deny\n    actions: [all]\n    when: |\n      1 == 1 &&\n        agent == 'x' ▸b\n",

@@ -89,11 +89,19 @@ def open_channels(names: str | Channel | Iterable[str | Channel], settings: Chan
     if isinstance(names, str):
         return open_channel(names, settings)
     if not isinstance(names, Iterable):
-        return names
-    opened = [open_channel(name, settings) if isinstance(name, str) else name for name in names]
+        return _required(names)
+    opened = [open_channel(name, settings) if isinstance(name, str) else _required(name) for name in names]
     if not opened:
         raise UsageError("usage.input_invalid", "No approval channel is given.")
     return opened[0] if len(opened) == 1 else ChannelGroup(opened)
+
+
+def _required(given: Channel) -> Channel:
+    """Refuses what nobody could be asked through, before the first call needs it."""
+    if isinstance(given, type) or not callable(getattr(given, "ask", None)):
+        kind = given.__name__ if isinstance(given, type) else type(given).__name__
+        raise UsageError("usage.input_invalid", f"{kind} is no approval channel.", hint="Give a channel, or the name of one.")
+    return given
 
 
 def channel_names() -> tuple[str, ...]:
