@@ -186,6 +186,7 @@ def test_what_inner_middleware_edits_is_judged_as_it_then_stands(story: Story) -
     assert recorder.seen == []
 
 
+@pytest.mark.skipif("tools" not in ToolRuntime.__dataclass_fields__, reason="this LangGraph lists no tools")
 def test_a_tool_that_calls_others_calls_them_guarded(story: Story) -> None:
     recorder = Recorder(story.database)
 
