@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -51,8 +51,14 @@ def plain_graph(guard: Guard, model: Any, checkpointer: Any, _: Story) -> Any:
     return graph_of(model, [sql_tool(guard, "run_sql")], checkpointer)
 
 
-WAYS = {f.__name__: f for f in (ready, wrapped, behind_middleware, both, plain_graph)}
-Way = Callable[[Guard, Any, Any, Story], Any]
+Way: TypeAlias = Callable[[Guard, Any, Any, Story], Any]
+WAYS: dict[str, Way] = {
+    "ready": ready,
+    "wrapped": wrapped,
+    "middleware": behind_middleware,
+    "both": both,
+    "plain_graph": plain_graph,
+}
 
 
 def check_told(story: Story, server: ModelServer, vendor: str, way: str) -> None:
@@ -65,8 +71,15 @@ def check_told(story: Story, server: ModelServer, vendor: str, way: str) -> None
     assert all(runs)
 
 
-@pytest.mark.parametrize("vendor", MODELS)
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("way", "vendor"),
+    [
+        ("ready", "openai"),
+        ("ready", "anthropic"),
+        *((way, "openai") for way in ("wrapped", "both", "plain_graph")),
+        ("middleware", "anthropic"),
+    ],
+)
 def test_the_story(story: Story, tmp_path: Path, way: str, vendor: str) -> None:
     make = WAYS[way]
     with ModelServer(story.script("run_sql")) as server:
@@ -87,8 +100,7 @@ def test_the_story(story: Story, tmp_path: Path, way: str, vendor: str) -> None:
     check_told(story, server, vendor, way)
 
 
-@pytest.mark.parametrize("vendor", MODELS)
-@pytest.mark.parametrize("way", ["ready", "behind_middleware"])
+@pytest.mark.parametrize(("way", "vendor"), [("ready", "anthropic"), ("middleware", "openai")])
 async def test_the_story_streamed(story: Story, tmp_path: Path, way: str, vendor: str) -> None:
     make, events = WAYS[way], []
     with ModelServer(story.script("run_sql")) as server:
