@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
+from langchain.agents import create_agent
+from pydantic import BaseModel, ValidationError
 
-from guardrails import Guard
+from guardrails import Guard, Principal
 from guardrails.integrations.langchain import guard_tools, sql_tool
 from guardrails.integrations.langchain_middleware import GuardMiddleware
 from guardrails.integrations.langgraph import InterruptChannel, resume
@@ -17,7 +19,7 @@ from guardrails.testing import ModelServer
 from tests.support.langchain_agents import AGENT, MODELS, People, agent_of, asaver, asked, chat, graph_of, in_thread, saver
 from tests.support.never_runs import Recorder
 from tests.support.paused_shop import loopback
-from tests.support.story import DELETE, QUESTION, Story
+from tests.support.story import DELETE, QUESTION, READ, Story
 
 THREAD = in_thread("conversation-7")
 
@@ -134,6 +136,21 @@ def test_the_person_may_come_with_the_configuration(story: Story, tmp_path: Path
         stored = b"".join(file.read_bytes() for file in tmp_path.glob("checkpoints.db*"))
         assert story.ana.token_digest.encode() not in stored
         assert story.ana.issuer.encode() not in stored
+
+
+class Checked(BaseModel):
+    principal: Principal
+
+
+def test_a_context_that_pydantic_checks_takes_a_principal_and_nothing_like_one(story: Story) -> None:
+    like_one = {"id": story.ana.id, "groups": ["support"], "issuer": story.ana.issuer, "verified": "jwt"}
+    with ModelServer(story.script("run_sql", [READ])) as server:
+        graph: Any = create_agent(chat("openai", server.url), [sql_tool(story.guard, "run_sql")], context_schema=Checked)
+        with pytest.raises(ValidationError):
+            graph.invoke(asked(QUESTION), context={"principal": like_one})
+        assert story.entries() == []
+        state = graph.invoke(asked(QUESTION), context={"principal": story.ana})
+        story.check_masked(state["messages"][-1].content)
 
 
 def test_what_a_client_sends_names_nobody(story: Story, tmp_path: Path) -> None:
