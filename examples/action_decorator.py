@@ -20,9 +20,14 @@ POLICY = """
 version: 1
 rules:
   - {id: read-shop, effect: allow, actions: [select], relations: [customers, orders], principals: {groups: [support]}}
-  - {id: mail, effect: allow, actions: [email.send], principals: {groups: [support]}}
-columns:
-  customers.email: {mask: pseudonym}
+  - id: mail-inside
+    effect: allow
+    actions: [email.send]
+    when: arguments.to.endsWith("@example.com")
+tools:
+  email.send: {seconds: 20, arguments: {to: {mask: pseudonym}}}
+rates:
+  - {tools: ["email.*"], calls: 2, per: 1m}
 """
 
 
@@ -38,17 +43,15 @@ def main(folder: Path) -> None:
             outbox.append((to, body))
             return "sent"
 
-        @guard.action("payment.refund")
-        def refund(order: int) -> str:
-            raise AssertionError(f"no rule allows refunding {order}, so this is never called")
-
         with guard.session(principal=Principal("ana@example.com", groups={"support"}), agent="support-bot"):
             print(send_email("ada@example.com", body="Your order is on its way."), outbox)
-            try:
-                refund(1)
-            except Denied as refusal:
-                print(refusal.for_model())
-        print([entry["type"] for entry in guard.ledger.entries()])
+            for to in ("ada@elsewhere.example", "bo@example.com", "cy@example.com"):
+                try:
+                    print(send_email(to, body="Hello."))
+                except Denied as refusal:  # another domain, and then one mail too many
+                    print(refusal.for_model())
+        for entry in guard.ledger.entries():
+            print(entry["type"], entry.get("action"))
 
 
 if __name__ == "__main__":

@@ -15,9 +15,8 @@ from agents import Agent, OpenAIResponsesModel, Runner, set_tracing_disabled
 from openai import AsyncOpenAI
 
 from guardrails import Guard, Policy, Principal
-from guardrails.demo.agents import only_loopback
 from guardrails.integrations.openai_agents import guard_agent, open_requests, proceed, sql_tool
-from guardrails.testing import Conversation, ModelServer, ToolCall, Turn
+from guardrails.testing import ModelServer, ToolCall, Turn, follow, only_loopback
 
 SHOP = "CREATE TABLE orders (id INTEGER PRIMARY KEY, status TEXT); INSERT INTO orders VALUES (1, 'open'), (2, 'paid');"
 POLICY = """
@@ -27,12 +26,8 @@ rules:
   - {id: delete, effect: approve, actions: [delete], relations: [orders], approval: {groups: [leads]}}
 """
 STATEMENTS = ("DROP TABLE orders", "SELECT status FROM orders ORDER BY id", "DELETE FROM orders WHERE id = 2")
-
-
-def scripted(told: Conversation) -> Turn:
-    if (done := len(told.results)) == len(STATEMENTS):
-        return Turn(f"Deleted: {told.last}")
-    return Turn("", (ToolCall(f"call_{done}", "query_database", {"sql": STATEMENTS[done]}),))
+CALLS = [Turn("", (ToolCall(f"call_{n}", "query_database", {"sql": sql}),)) for n, sql in enumerate(STATEMENTS)]
+SCRIPT = [*CALLS, lambda told: Turn(f"Deleted: {told.last}")]
 
 
 async def main(folder: Path) -> None:
@@ -41,7 +36,7 @@ async def main(folder: Path) -> None:
     urls = {"database": f"sqlite:///{folder / 'shop.db'}", "ledger": f"sqlite:///{folder / 'audit.db'}"}
     ana, lea = Principal("ana@example.com", groups={"support"}), Principal("lea@example.com", groups={"leads"})
     set_tracing_disabled(True)
-    with only_loopback(), ModelServer(scripted) as server, Guard.open(Policy.from_text(POLICY), **urls) as guard:
+    with only_loopback(), ModelServer(follow(SCRIPT)) as server, Guard.open(Policy.from_text(POLICY), **urls) as guard:
         client = AsyncOpenAI(base_url=f"{server.url}/v1", api_key="demo")
         model = OpenAIResponsesModel("scripted", client)
         agent = guard_agent(guard, Agent("cleaner", model=model, tools=[sql_tool(guard)]))

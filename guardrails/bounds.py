@@ -182,6 +182,8 @@ def _started(function: Callable[[], T]) -> concurrent.futures.Future[T]:
     def work() -> None:
         try:
             result = context.run(function)
+        except StopIteration:  # which no future can carry
+            future.set_exception(RuntimeError("The function raised StopIteration."))
         except BaseException as error:  # noqa: BLE001 - raised again where the result is asked for
             future.set_exception(error)
         else:

@@ -27,6 +27,8 @@ Function: TypeAlias = Callable[..., object]
 _NAME = re.compile(r"[\w./:-]{1,200}")
 _MARK = "__guardrails_guarded__"
 _RECEIVERS = ("self", "cls")
+_NO_RECEIVERS = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict, set, frozenset})
+"""What a method that is called through its class may be given in its receiver's place: data, which is judged."""
 _CALL = "__call__"
 
 
@@ -186,7 +188,7 @@ class _Binder:
         bound = self.signature.bind(*args, **kwargs)
         bound.apply_defaults()
         arguments, receivers = dict(bound.arguments), dict[str, Any]()
-        if self.has_receiver and args:
+        if self.has_receiver and args and type(args[0]) not in _NO_RECEIVERS:
             first = next(iter(self.signature.parameters.values()))
             if first.kind is not inspect.Parameter.VAR_POSITIONAL:
                 receivers[first.name] = arguments.pop(first.name)

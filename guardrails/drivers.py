@@ -48,7 +48,7 @@ def drive(steps: flow.Flow, perform: Perform, runner: Runner) -> Result:
     while not isinstance(step, Result):
         try:
             answer = _execution(runner, step) if isinstance(step, flow.Execute) else perform(step)
-        except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - goes back into the flow, which raises it again
+        except BaseException as error:  # noqa: BLE001 - goes back into the flow, which raises it again
             step = _next(steps, None, error)
         else:
             step = _next(steps, answer, None)
@@ -64,7 +64,7 @@ async def adrive(steps: flow.Flow, perform: Perform, runner: Runner) -> Result:
                 answer: flow.Answer = await _aexecution(runner, step)
             else:
                 answer = await asyncio.to_thread(perform, step)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - goes back into the flow, which raises it again
+        except BaseException as error:  # noqa: BLE001 - goes back into the flow, which raises it again
             step = _next(steps, None, error)
         else:
             step = _next(steps, answer, None)
@@ -73,6 +73,8 @@ async def adrive(steps: flow.Flow, perform: Perform, runner: Runner) -> Result:
 
 def _next(steps: flow.Flow, answer: flow.Answer, error: BaseException | None) -> flow.Step | Result:
     """Sends an answer or throws an error into the flow; returns its next step, or the result when it has ended."""
+    if isinstance(error, GeneratorExit):  # which would close the flow, and nothing would be recorded
+        error = RuntimeError("The function raised GeneratorExit.")
     try:
         return steps.send(answer) if error is None else steps.throw(error)
     except StopIteration as stop:
@@ -91,7 +93,7 @@ def _execution(runner: Runner, step: flow.Execute) -> Execution:
 
     returned = bounds.in_thread(work) if runner.in_thread else work()
     bounds.require_time()
-    return _shaped(returned, started)
+    return _of_value(returned, started)
 
 
 async def _aexecution(runner: Runner, step: flow.Execute) -> Execution:
@@ -107,7 +109,7 @@ async def _aexecution(runner: Runner, step: flow.Execute) -> Execution:
         returned = bounds.held(await bounds.awaited(returned))
     if isinstance(returned, AsyncIterator):
         returned = await bounds.awaited(bounds.aheld(returned))
-    return _shaped(returned, started)
+    return _of_value(returned, started)
 
 
 def _bounds(step: flow.Execute) -> Bounds:
@@ -125,7 +127,15 @@ def _synchronous(returned: object) -> object:
 
 
 def _shaped(returned: object, started: float) -> Execution:
-    elapsed_ms = (time.perf_counter() - started) * 1000
     if isinstance(returned, Execution):
-        return replace(returned, duration_ms=returned.duration_ms or elapsed_ms)
-    return Execution(("value",), ((cast(Value, returned),),), duration_ms=elapsed_ms)
+        return replace(returned, duration_ms=returned.duration_ms or _since(started))
+    return _of_value(returned, started)
+
+
+def _of_value(returned: object, started: float) -> Execution:
+    """What a function returned, whatever it is: only an engine of ours says how a statement was executed."""
+    return Execution(("value",), ((cast(Value, returned),),), duration_ms=_since(started))
+
+
+def _since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000

@@ -302,7 +302,9 @@ def _permitted(
             if not isinstance(spent, Spent) or not spent.is_granted:
                 left = spent.left if isinstance(spent, Spent) else 0
                 yield from _refuse(_over_budget(judgement, left), principal, context, database)
-    except Exception:
+    except GeneratorExit:
+        raise
+    except BaseException:
         if counted is not None:
             yield Uncount(context.tool or "", counted.call)
         raise
@@ -401,7 +403,9 @@ def _perform(judgement: Judgement, plan: Plan | None, intent: Appended, context:
             raise Denied("usage.bug", "The execution gave no result.", decision=decision)
         yield Notify(Event("execute", statement, decision, plan))
         rows, findings = scanned(execution)
-    except (Exception, KeyboardInterrupt, SystemExit) as error:
+    except GeneratorExit:
+        raise  # the flow itself is closed: nobody is there to perform a step
+    except BaseException as error:  # also what interrupts or cancels a caller: an outcome follows always
         entry, private = outcome_entry(intent.entry_id, context, error=error)
         receipt = _receipt(_appended((yield Append(entry, private))), intent)
         known = error if isinstance(error, GuardrailsError) else None

@@ -23,7 +23,6 @@ from weakref import WeakSet
 import sqlalchemy as sa
 
 from guardrails import flow
-from guardrails.adapters.alchemy import guarded_async_engine, guarded_engine, install
 from guardrails.approval import ApprovalDesk
 from guardrails.approval.place import Place
 from guardrails.arguments import Arguments
@@ -306,10 +305,14 @@ class Guard:
         Raises:
             UsageError: The URL is of another database (usage.other_database): open a guard for that one.
         """
+        from guardrails.adapters.alchemy import guarded_engine
+
         return guarded_engine(self, url, tool=tool)
 
     def async_engine(self, url: str | sa.URL | None = None, *, tool: str = "sqlalchemy") -> AsyncEngine:
         """As `engine`, for asyncio."""
+        from guardrails.adapters.alchemy import guarded_async_engine
+
         return guarded_async_engine(self, url, tool=tool)
 
     def install(self, engine: sa.Engine | AsyncEngine, *, tool: str = "sqlalchemy") -> None:
@@ -319,6 +322,8 @@ class Guard:
             UsageError: The engine is of another database (usage.other_database), or connections of it are in use
                 (usage.connections_in_use).
         """
+        from guardrails.adapters.alchemy import install
+
         install(self, engine, tool=tool)
 
     def seen(self) -> tuple[SeenRelation, ...]:
@@ -630,6 +635,11 @@ class Guard:
         if terms is None:
             raise Denied("approval.window", "No rule with this id asks for approval.")
         return self._approvals.ask_ahead(rule, terms, seconds, reason.strip(), self.policy.digest, self._asker(self._current()))
+
+    @property
+    def asks_people(self) -> bool:
+        """Whether the policy has any rule that asks for approval; without one, nothing ever waits."""
+        return any(bound.rule.effect == "approve" for bound in self._bind().rules)
 
     def request_approval(
         self,

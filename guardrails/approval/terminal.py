@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Mapping
 
 from rich.console import Console, Group
 from rich.panel import Panel
@@ -69,7 +70,17 @@ def _shown(request: ApprovalRequest) -> Panel:
         ("purpose", request.purpose or "not declared"),
         ("does", request.summary),
         ("request", request.id),
+        *_values(request),
     ):
         facts.add_row(Text(name, style="dim"), Text(printable(value)))
     statement = Syntax(printable(request.sql), "sql", word_wrap=True, background_color="default")
     return Panel(Group(facts, Text(), statement), title="Approval needed", border_style="yellow")
+
+
+def _values(request: ApprovalRequest) -> Iterator[tuple[str, str]]:
+    """Yields what is bound, and a tool's arguments, as the policy lets approvers see them."""
+    params = request.statement.params if request.statement is not None else {}
+    named = params if isinstance(params, Mapping) else {str(number): value for number, value in enumerate(params, 1)}
+    arguments = request.understood.get("arguments")
+    for name, value in {**named, **(arguments if isinstance(arguments, Mapping) else {})}.items():
+        yield f"with {name}", repr(value)

@@ -10,15 +10,16 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from guardrails.approval.printing import one_line
-from guardrails.cli.identity_options import TokenOptions, asking_principal, identity_options, person_from
+from guardrails.cli.identity_options import TokenOptions, identity_options, person_from
 from guardrails.cli.ledger_options import json_option, ledger_option, opened_for_writing, signer_options
+from guardrails.cli.mcp_options import ServingOptions, require_mcp, serving_options
 from guardrails.errors import EngineError, UsageError
 
 if TYPE_CHECKING:
@@ -45,53 +46,16 @@ def _config_options(command: C) -> C:
 
 @mcp_gateway.command()
 @_config_options
-@click.option("--policy", "policy_path", required=True, metavar="FILE", help="The policy file.")
-@click.option("--database", "database_url", required=True, metavar="URL", help="The database that the servers' SQL is about.")
-@click.option("--ledger", "ledger_url", required=True, metavar="URL", help="sqlite:///audit.db; created when missing.")
-@click.option("--state", metavar="PATH", help="Beside which mask keys lie, for a ledger in a server.")
-@click.option("--principal", "principal_id", metavar="ID", help="Who uses the client; recorded as unverified.")
-@click.option("--group", "groups", multiple=True, metavar="GROUP", help="A group of the principal; may be repeated.")
-@click.option("--principal-json", metavar="JSON", help='The principal as {"id", "groups", "attributes"}.')
-@click.option("--purpose", metavar="NAME", help="The declared purpose.")
-@click.option("--agent", metavar="NAME", help="The agent's name.")
-@click.option("--agent-key", "agent_key_uri", metavar="FILE_OR_URI", help="The agent's key, with which it proves itself.")
-@click.option("--agents", "agents_path", metavar="FILE", help="The agents that may act; each has to show its key.")
-@click.option("--console-url", metavar="URL", help="Where people approve; clients' users are sent there.")
-@click.option("--wait", "wait_s", type=click.FloatRange(0), default=50, show_default=True, help="Seconds for an approval.")
-@identity_options
-def serve(
-    config_path: str,
-    lock_path: str | None,
-    policy_path: str,
-    database_url: str,
-    ledger_url: str,
-    state: str | None,
-    principal_id: str | None,
-    groups: tuple[str, ...],
-    principal_json: str | None,
-    purpose: str | None,
-    agent: str | None,
-    agent_key_uri: str | None,
-    agents_path: str | None,
-    console_url: str | None,
-    wait_s: float,
-    identity: TokenOptions,
-) -> None:
-    """Serve on standard input and output, for the client that starts this command."""
-    from guardrails.guard import Guard
-    from guardrails.identity.agents import AgentKey
+@serving_options
+def serve(config_path: str, lock_path: str | None, serving: ServingOptions) -> None:
+    """Serve the client that starts this command, or, with --http, a network."""
+    config, lock = _opened(config_path, lock_path)
     from guardrails.mcp_gateway import Gateway
     from guardrails.mcp_gateway.serving import serve_stdio
 
-    config, lock = _opened(config_path, lock_path)
-    key = AgentKey.load(agent_key_uri) if agent_key_uri else None
-    thumbprint = key.fingerprint if key else None
-    principal = asking_principal(identity, principal_id, groups, principal_json, thumbprint=thumbprint, is_stdin_taken=True)
-    with ExitStack() as stack:
-        options: dict[str, Any] = {"database": database_url, "ledger": ledger_url, "state": state, "agents": agents_path}
-        guard = stack.enter_context(Guard.open(policy_path, **options))
-        stack.enter_context(guard.session(principal=principal, agent=agent, purpose=purpose, agent_key=key))
-        serve_stdio(Gateway(guard, config, lock, console_url=console_url, wait_s=wait_s), guard.close)
+    with serving.opened() as (guard, principal_of, settings):
+        gateway = Gateway(guard, config, lock, principal_of=principal_of, settings=settings)
+        serving.serve(guard, gateway.server, lambda: serve_stdio(gateway, guard.close))
 
 
 @mcp_gateway.command()
@@ -156,6 +120,7 @@ def accept(
 
 
 def _opened(config_path: str, lock_path: str | None) -> tuple[GatewayConfig, LockFile]:
+    require_mcp()
     from guardrails.mcp_gateway import GatewayConfig, LockFile
 
     return GatewayConfig.load(config_path), LockFile(lock_path or Path(config_path).with_suffix(".lock.json"))

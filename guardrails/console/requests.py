@@ -127,7 +127,7 @@ def view_of(status: ApprovalStatus, viewer: Viewer, now: int) -> RequestView:
         is_complete,
         request.sql if is_complete else tidy(normalised) if isinstance(normalised, str) else "",
         statement.sql if is_complete and statement is not None else "",
-        _values(statement.params) if is_complete and statement is not None else (),
+        _values(statement.params) + _values(_arguments(request)) if is_complete and statement is not None else (),
         viewer.objection(request),
         viewer.is_requester(request),
         any(is_same_person(vote.by, viewer.principal.id) for vote in status.votes),
@@ -141,6 +141,12 @@ def _outside_hours(request: ApprovalRequest, now: int) -> GuardrailsError | None
     except Denied as error:
         return error
     return None
+
+
+def _arguments(request: ApprovalRequest) -> Mapping[str, object]:
+    """A tool's arguments beside its statement, as the policy lets approvers see them."""
+    arguments = request.understood.get("arguments")
+    return arguments if isinstance(arguments, Mapping) else {}
 
 
 def _values(params: Mapping[str, object] | Sequence[object]) -> tuple[tuple[str, str], ...]:

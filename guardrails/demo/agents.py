@@ -80,11 +80,11 @@ class _OpenAIAgent:
                 model=MODEL, instructions=_INSTRUCTIONS, input=self._items, tools=self._definitions
             )
             self._items += response.output
-            calls = [item for item in response.output if item.type == "function_call"]
-            if not calls:
+            answers = self._tool.run(response)
+            if not answers:
                 return response.output_text
             self._says(response.output_text)
-            self._items += [self._tool.handle(call) for call in calls]
+            self._items += answers
         raise _endless()
 
 
@@ -110,11 +110,11 @@ class _AnthropicAgent:
             )
             self._messages.append({"role": "assistant", "content": message.content})
             said = "".join(block.text for block in message.content if block.type == "text")
-            calls = [block for block in message.content if block.type == "tool_use"]
-            if not calls:
+            results = self._tool.run(message)
+            if results is None:
                 return said
             self._says(said)
-            self._messages.append({"role": "user", "content": [self._tool.handle(call) for call in calls]})
+            self._messages.append(results)
         raise _endless()
 
 

@@ -6,10 +6,11 @@ paused (``pause_turn``, ``compaction``) is not finished and goes back as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from guardrails.errors import UsageError
+from guardrails.integrations._anthropic_streams import whole
 from guardrails.integrations._dispatch import Call, cut_off, require_distinct
 from guardrails.integrations._toolbox import Reply
 from guardrails.model import Runtime
@@ -43,8 +44,11 @@ def read_message(message: object) -> tuple[list[Call], Runtime]:
     """Returns a message's calls in order, and what the message tells of itself.
 
     Raises:
-        UsageError: It is no message of a model, or its calls cannot be told apart (``usage.input_invalid``).
+        UsageError: It is no message of a model, or its calls cannot be told apart (``usage.input_invalid``); or the events of a stream
+            without an end (``usage.answer_cut``).
     """
+    if isinstance(message, Sequence) and not isinstance(message, (str, bytes)):
+        message = whole(message)
     content = _get(message, "content")
     if _get(message, "role") != "assistant" or not isinstance(content, (list, tuple, str)):
         raise UsageError("usage.input_invalid", "This is no message of a model of Anthropic's.")

@@ -65,7 +65,7 @@ class WatchedRun:
 
     def call_of(self, given: object) -> tuple[str, Runtime] | None:
         """Returns id and circumstances of the call with this very input; None when this run has asked for no such call."""
-        message = self._item.current_message_snapshot if _is_stream(self._item) else self._item
+        message = _so_far(self._item)
         for block in message.content if message is not None else ():
             if block.type == "tool_use" and block.input is given:
                 told = Runtime(FRAMEWORK, model=message.model, conversation_id=self._conversation_id, run_id=message.id)
@@ -101,7 +101,9 @@ class SyncRun(WatchedRun):
     """A run of the synchronous runner."""
 
     def __iter__(self) -> Iterator[Any]:
-        """Yields what the runner yields, until it ends or a person has to approve."""
+        """Yields what the runner yields, until it ends or a person has to approve; nothing more after that."""
+        if self.results is not None:
+            return
         with self._watches.watching(self):
             for item in self._runner:
                 self._item = item
@@ -129,7 +131,9 @@ class AsyncRun(WatchedRun):
     """A run of the asynchronous runner."""
 
     async def __aiter__(self) -> AsyncIterator[Any]:
-        """Yields what the runner yields, until it ends or a person has to approve."""
+        """Yields what the runner yields, until it ends or a person has to approve; nothing more after that."""
+        if self.results is not None:
+            return
         with self._watches.watching(self):
             async for item in self._runner:
                 self._item = item
@@ -182,6 +186,16 @@ class Watches:
 
 def _said(message: Any) -> dict[str, Any]:
     return {"role": "assistant", "content": message.content}
+
+
+def _so_far(item: Any) -> Any:
+    """The message as far as it has come; None when nothing has: the runs of other threads are asked too."""
+    if not _is_stream(item):
+        return item
+    try:
+        return item.current_message_snapshot
+    except AssertionError:  # the stream's own, before its first event
+        return None
 
 
 def _is_stream(item: object) -> bool:

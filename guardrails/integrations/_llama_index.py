@@ -113,7 +113,9 @@ class Waiting:
         if self.context is None:
             return
         await self.context.store.set(self.key, pause.request.id)
-        shown = InputRequiredEvent.model_validate({"prefix": _PREFIX, **pause_facts(pause.request, pause.console_url)})
+        shown = InputRequiredEvent.model_validate(
+            {"prefix": _PREFIX, "call": self.key, **pause_facts(pause.request, pause.console_url)}
+        )
         await self._wait(self.context, pause.request.id, shown)
 
     async def forget(self) -> None:
@@ -122,9 +124,9 @@ class Waiting:
             await self.context.store.set(self.key, None)
 
     async def _wait(self, context: Context[Any], request: str, shown: InputRequiredEvent | None) -> None:
-        await context.wait_for_event(
-            HumanResponseEvent, shown, waiter_id=f"{self.key}_{request}", requirements={"request": request}, timeout=None
-        )
+        # Two calls may wait for the same request; an answer is for one of them.
+        told = {"request": request, "call": self.key}
+        await context.wait_for_event(HumanResponseEvent, shown, f"{self.key}_{request}", told, None)
 
 
 def _tool_call() -> ToolCall | None:

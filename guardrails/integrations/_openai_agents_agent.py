@@ -46,7 +46,7 @@ class GuardedAgent(Agent[Any]):
         terms = self._terms()
         tools: list[Tool] = []
         for tool in await super().get_mcp_tools(run_context):
-            guarded = GuardedTool(terms.guard, _function(tool), terms.sql_argument, agent=self.name)
+            guarded = GuardedTool(terms.guard, _function(tool), terms.sql_argument, agent=self)
             terms.server_tools[guarded.name] = guarded
             tools.append(guarded.made())
         return tools

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-from agents import ToolGuardrailFunctionOutput, ToolInputGuardrail, ToolOutputGuardrail
+from agents import Agent, FunctionTool, ToolGuardrailFunctionOutput, ToolInputGuardrail, ToolOutputGuardrail
 from agents.tool_context import ToolContext
 from agents.tool_guardrails import ToolInputGuardrailData, ToolOutputGuardrailData
 
@@ -28,6 +28,9 @@ from guardrails.tools import params_argument_among
 
 __all__ = ["GuardrailPair", "tool_guardrails"]
 
+_NOT_FOLLOWED = (
+    "Refused (usage.tool_unguardable): Nobody would look at what the tool returns: it lacks the output guardrail of the pair."
+)
 _NOT_JUDGED = "Refused (usage.tool_unguardable): The call was not judged before it ran, so its result stays here."
 
 
@@ -74,6 +77,8 @@ class _Judging:
 
     async def before(self, data: ToolInputGuardrailData) -> ToolGuardrailFunctionOutput:
         context = data.context
+        if not self._comes_after(data.agent, context.tool_name):
+            return ToolGuardrailFunctionOutput.reject_content(_NOT_FOLLOWED)
         with calling(self._guard, context, data.agent):
             try:
                 self._calls[context] = await self._begun(context)
@@ -97,6 +102,12 @@ class _Judging:
         if scanned == plain:
             return ToolGuardrailFunctionOutput.allow()
         return ToolGuardrailFunctionOutput.reject_content(reply_text(scanned))
+
+    def _comes_after(self, agent: Agent[Any], name: str) -> bool:
+        """Tells whether the tool, or else the MCP servers of which one has it, has the other guardrail of the pair too."""
+        named = [tool for tool in agent.tools if isinstance(tool, FunctionTool) and tool.name == name]
+        after = [owner.tool_output_guardrails or [] for owner in named or agent.mcp_servers]
+        return bool(after) and all(any(one.guardrail_function == self.after for one in listed) for listed in after)
 
     async def _begun(self, context: ToolContext[Any]) -> _Call:
         """Begins the guard's flow of a call, up to where the tool runs.
@@ -131,9 +142,7 @@ class _Judging:
         decision = self._guard.check(text, values)
         obligations = decision.obligations
         is_plain = not (obligations.masks or obligations.row_filters)
-        written = _Written(
-            sql, params, text, dict(arguments).get(params or ""), decision.sql if is_plain else None, obligations.limits.seconds
-        )
+        written = _Written(sql, params, text, dict(arguments).get(params or ""), decision.sql if is_plain else None)
         if decision.effect == "approve" and decision.sql != text:
             raise written.refusal()
         return written
@@ -141,14 +150,13 @@ class _Judging:
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """The statement as the model wrote it: where it stands, its text and values, the guard's text if it may be told, its time limit."""
+    """The statement as the model wrote it: where it stands, its text and values, and the guard's text if it may be told."""
 
     sql_argument: str
     params_argument: str | None
     text: str
     values: object
     told: str | None
-    limit_s: float
 
     def is_regenerated(self, arguments: Mapping[str, Any]) -> bool:
         values = arguments.get(self.params_argument) if self.params_argument else None
@@ -187,11 +195,7 @@ class _Waiting:
     async def run_as_written(self, written: _Written, **arguments: object) -> object:
         if not written.is_regenerated(arguments):
             raise written.refusal()
-        self._reached.set_result(None)
-        try:
-            return await asyncio.wait_for(self.output, written.limit_s)
-        except TimeoutError:
-            raise EngineError("engine.timeout", "The tool did not return in time.") from None
+        return await self.run()
 
 
 def _unknown() -> None:

@@ -19,12 +19,14 @@ from agents import FunctionTool, RunContextWrapper
 from agents.agent import AgentBase
 from agents.tool import maybe_invoke_function_tool_failure_error_function
 from agents.tool_context import ToolContext
+from pydantic import BaseModel, ValidationError
 
 from guardrails.calling import sql_arguments
 from guardrails.errors import EngineError, GuardrailsError, IdentityError, UsageError
 from guardrails.guard import Guard
 from guardrails.integrations._openai_agents_context import calling
 from guardrails.integrations._toolbox import SqlArgument, refusal_text, reply_text, scannable, sql_argument_of
+from guardrails.masking.scan import scan_rows
 from guardrails.model import ApprovalRequest
 from guardrails.tools import is_stub, params_argument_among
 
@@ -40,7 +42,7 @@ class GuardedTool:
         guard: What they go through.
         tool: The tool, which is left as it is.
         sql_argument: Which argument holds SQL.
-        agent: The name of the agent that it belongs to; None when several may use it, which the SDK then says.
+        agent: The agent that it belongs to; None when several may use it, which the SDK then says.
         function: What it was made of; by default what the SDK knows of that.
 
     Raises:
@@ -53,7 +55,7 @@ class GuardedTool:
         tool: FunctionTool,
         sql_argument: SqlArgument,
         *,
-        agent: str | None = None,
+        agent: AgentBase[Any] | None = None,
         function: Callable[..., object] | None = None,
     ) -> None:
         if guarded_tool(tool) is not None:
@@ -73,12 +75,14 @@ class GuardedTool:
         self._runs_here = self._sql is not None and function is not None and is_stub(function)
         self._loud = _with_errors_raised(tool)
         self._agent = agent
-        self._acting: WeakKeyDictionary[RunContextWrapper[Any], str] = WeakKeyDictionary()
+        self._acting: WeakKeyDictionary[RunContextWrapper[Any], AgentBase[Any]] = WeakKeyDictionary()
 
     def made(self) -> FunctionTool:
         """Returns the SDK's tool: the given one, but for what a call does and what it waits for."""
         made = copy.copy(self._given)
         made.on_invoke_tool = self.invoke
+        if not self.guard.asks_people:
+            return made
         made.needs_approval = self.pauses
         if self._agent is None:
             # The SDK says to no call that may have to wait which agent makes it, and to this question, before each turn, it does.
@@ -87,7 +91,7 @@ class GuardedTool:
 
     async def enabled(self, context: RunContextWrapper[Any], agent: AgentBase[Any]) -> bool:
         """Tells what the tool itself tells about being offered, and notes whose turn it is."""
-        self._acting[context] = agent.name
+        self._acting[context] = agent
         own = self._given.is_enabled
         said = own(context, agent) if callable(own) else own
         return bool(await said if inspect.isawaitable(said) else said)
@@ -127,10 +131,10 @@ class GuardedTool:
             except EngineError as error:
                 # A tool's own words about errors may hold data: by default the model reads the guard's.
                 if self._runs_here or error.__cause__ is None or self._given._use_default_failure_error_function:
-                    return refusal_text(error)
+                    return await self._refused(context, error)
                 return await self._failed(context, error)
             except GuardrailsError as error:
-                return refusal_text(error)
+                return await self._refused(context, error)
             except Exception as error:  # noqa: BLE001 - of a tool that is not SQL; it says itself what becomes of its errors
                 return await self._failed(context, error)
 
@@ -150,8 +154,16 @@ class GuardedTool:
         else:
             named = {"sql_argument": self._sql, "params_argument": self._params, "tool": self.name}
             scanned = await self.guard.acall_tool(run, arguments, tool_call_id=call_id, **cast(Any, named))
-        # What the scan left alone stays the object that it was: an image, a model, a file.
-        return returned[0] if scanned == _looked_through(returned[0]) else scanned
+        return _rebuilt(returned[0], scanned)
+
+    async def _refused(self, context: ToolContext[Any], error: GuardrailsError) -> str:
+        text = refusal_text(error)
+        if getattr(self._given, "output_json_schema", None) is not None:
+            # The SDK notes that this is no output of the tool's, for which the schema of its outputs would hold.
+            await maybe_invoke_function_tool_failure_error_function(
+                function_tool=_with_plain_errors(self._given), context=context, error=error
+            )
+        return text
 
     async def _failed(self, context: ToolContext[Any], error: Exception) -> Any:
         if not hasattr(self._given.on_invoke_tool, "__agents_bind_function_tool__"):
@@ -159,7 +171,8 @@ class GuardedTool:
         text = await maybe_invoke_function_tool_failure_error_function(function_tool=self._given, context=context, error=error)
         if text is None:
             raise error
-        return text
+        ((looked_through,),), _ = scan_rows(("error",), ((text,),))
+        return looked_through
 
     async def _wants_to_wait(self, context: RunContextWrapper[Any], arguments: dict[str, Any], call_id: str) -> bool:
         own = self._given.needs_approval
@@ -198,6 +211,13 @@ def _with_errors_raised(tool: FunctionTool) -> FunctionTool:
     return loud
 
 
+def _with_plain_errors(tool: FunctionTool) -> FunctionTool:
+    plain = copy.copy(tool)
+    plain._use_default_failure_error_function = True
+    plain.output_json_schema = None
+    return plain
+
+
 def _handed(context: ToolContext[Any], arguments: Mapping[str, Any]) -> tuple[ToolContext[Any], str]:
     """What the tool is handed: nothing in it is the model's own statement.
 
@@ -219,6 +239,18 @@ def _looked_through(value: object) -> object:
     """What a tool returned, as the scan can look through it; the SDK shows a model everything else as text, too."""
     plain = scannable(value)
     return plain if isinstance(plain, _PLAIN) else str(plain)
+
+
+def _rebuilt(returned: object, scanned: object) -> object:
+    """What the scan left alone, as the object that it was: an image, a model, a file; else a model of the same kind, or plain values."""
+    if scanned == _looked_through(returned):
+        return returned
+    if isinstance(returned, BaseModel):
+        try:
+            return type(returned).model_validate(scanned)
+        except ValidationError:
+            return scanned
+    return scanned
 
 
 def _unknown() -> None:

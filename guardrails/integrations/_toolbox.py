@@ -1,6 +1,6 @@
-"""What all integrations share: dispatching a model's call to a guarded function, and turning what comes back into text.
+"""What all integrations share: guarded functions, and dispatching a model's calls to them.
 
-A model reads text, so a refusal becomes text that says what to change; only the program's own mistakes stay exceptions.
+Only the program's own mistakes stay exceptions; everything else is a reply for the model to read (`_replies`).
 """
 
 from __future__ import annotations
@@ -8,17 +8,23 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, cast, get_type_hints
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from guardrails.as_json import json_value
-from guardrails.errors import ApprovalRequired, GuardrailsError, IdentityError, UsageError
+from guardrails.errors import GuardrailsError, UsageError
 from guardrails.guard import Guard
 from guardrails.integrations._definitions import Definition, define
-from guardrails.model import Result
+from guardrails.integrations._replies import (
+    Reply,
+    misfit_text,
+    query_description,
+    refusal_reply,
+    refusal_text,
+    reply_text,
+    scannable,
+)
 from guardrails.tools import Sql, find_params_argument, find_sql_argument, is_stub
 
 __all__ = [
@@ -27,10 +33,12 @@ __all__ = [
     "Reply",
     "SqlArgument",
     "Toolbox",
+    "guarded_functions",
     "query_description",
     "refusal_reply",
     "refusal_text",
     "reply_text",
+    "require_fitting",
     "scannable",
     "sql_argument_of",
 ]
@@ -40,81 +48,6 @@ SqlArgument: TypeAlias = str | Mapping[str, str | None] | None
 
 QUERY_TOOL = "query_database"
 """The name of the ready-made tool unless another is given."""
-_DIALECTS = {"sqlite": "SQLite", "postgres": "PostgreSQL", "mysql": "MySQL", "duckdb": "DuckDB"}
-_RAISED = frozenset({"usage.no_session", "usage.bug"})
-"""Mistakes of the program around the model, which no other query repairs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What the model gets to read.
-
-    Args:
-        text: The result, or the refusal.
-        is_error: Nothing was done.
-        request_id: The request for approval that the call waits for; None when it waits for none.
-        value: What a tool without SQL returned, scanned, for formats that have more than text; None otherwise.
-    """
-
-    text: str
-    is_error: bool = False
-    request_id: str | None = None
-    value: object = None
-
-
-def query_description(guard: Guard) -> str:
-    """Returns the description of the ready-made tool for a model."""
-    return (
-        f"Runs one {_DIALECTS[guard.database.dialect]} statement on the database and returns its rows as JSON. "
-        "When it answers with a refusal, read the reason and repair the statement."
-    )
-
-
-def refusal_text(error: GuardrailsError) -> str:
-    """Returns a refusal as text for the model.
-
-    Raises:
-        GuardrailsError: `error` itself, when it is the program's mistake rather than a refusal: no session is active, or the session
-            may not go on.
-    """
-    if error.code in _RAISED or isinstance(error, IdentityError):
-        raise error
-    if isinstance(error, ApprovalRequired):
-        waits = "" if error.request.id in error.message else f" The request is {error.request.id}."
-        return f"{error.for_model()}{waits} Nothing has been done yet: it waits for that person."
-    return error.for_model()
-
-
-def refusal_reply(error: GuardrailsError) -> Reply:
-    """Returns a refusal as a reply, with the request that it waits for; raises as `refusal_text`."""
-    request_id = error.request.id if isinstance(error, ApprovalRequired) else None
-    return Reply(refusal_text(error), is_error=True, request_id=request_id)
-
-
-def reply_text(value: object) -> str:
-    """Returns what a tool returned as text: text as it stands, results and everything else as compact JSON.
-
-    Rows are objects by column name; of columns with the same name the later ones get a number. Exact numbers and times are text.
-    """
-    if isinstance(value, str):
-        return value
-    plain = _result_fields(value) if isinstance(value, Result) else json_value(scannable(value))
-    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-
-
-def scannable(value: object) -> Any:
-    """Returns a value with its tuples, sets, models and dataclasses as lists and dictionaries: the scan sees what is inside."""
-    match value:
-        case BaseModel():
-            return scannable(value.model_dump())
-        case Mapping():
-            return {str(key): scannable(item) for key, item in value.items()}
-        case tuple() | list() | set() | frozenset():
-            return [scannable(item) for item in value]
-        case _ if is_dataclass(value) and not isinstance(value, type):
-            return {f.name: scannable(getattr(value, f.name)) for f in fields(value)}
-        case _:
-            return value
 
 
 def sql_argument_of(tool: str, function: Callable[..., object], names: Iterable[str], chosen: SqlArgument) -> str | None:
@@ -138,6 +71,23 @@ def sql_argument_of(tool: str, function: Callable[..., object], names: Iterable[
     if isinstance(chosen, str) and chosen in known:
         return chosen
     return _found_argument(function, known)
+
+
+def require_fitting(chosen: SqlArgument, tools: Mapping[str, Collection[str]]) -> None:
+    """Refuses a slip in what the caller said of SQL arguments, which would leave SQL to rules about a tool's name alone.
+
+    Args:
+        chosen: What the caller said.
+        tools: The tools by name, each with its arguments.
+
+    Raises:
+        UsageError: No tool has the argument, or there is no such tool (``usage.tool_unguardable``).
+    """
+    if isinstance(chosen, str) and tools and not any(chosen in names for names in tools.values()):
+        raise UsageError("usage.tool_unguardable", f"No tool has an argument {chosen!r} that could hold SQL.")
+    unknown = sorted(set(chosen) - set(tools)) if isinstance(chosen, Mapping) else []
+    if unknown:
+        raise UsageError("usage.tool_unguardable", f"There is no tool {unknown[0]!r} whose argument could hold SQL.")
 
 
 def _found_argument(function: Callable[..., object], names: list[str]) -> str | None:
@@ -234,6 +184,15 @@ class GuardedFunction:
         return cast(str, arguments[cast(str, self._sql)]), params if params is not None else {}
 
 
+def guarded_functions(
+    guard: Guard, functions: Iterable[Callable[..., object]], sql_argument: SqlArgument
+) -> list[GuardedFunction]:
+    """Returns functions, guarded. Raises as `GuardedFunction` and `require_fitting`."""
+    made = [GuardedFunction(guard, function, sql_argument) for function in functions]
+    require_fitting(sql_argument, {one.definition.name: one.definition.argument_names for one in made})
+    return made
+
+
 class Toolbox:
     """Guarded functions by name, and the dispatch of a model's calls to them.
 
@@ -272,7 +231,7 @@ class Toolbox:
             found = self._find(name)
             return found.reply(found.call(_parsed(arguments), call_id))
         except ValidationError as error:
-            return Reply(_misfit_text(error), is_error=True)
+            return Reply(misfit_text(error), is_error=True)
         except GuardrailsError as error:
             return refusal_reply(error)
 
@@ -282,7 +241,7 @@ class Toolbox:
             found = self._find(name)
             return found.reply(await found.acall(_parsed(arguments), call_id))
         except ValidationError as error:
-            return Reply(_misfit_text(error), is_error=True)
+            return Reply(misfit_text(error), is_error=True)
         except GuardrailsError as error:
             return refusal_reply(error)
 
@@ -330,12 +289,6 @@ def _no_constant(name: str) -> object:
     raise ValueError(f"{name} is no JSON")
 
 
-def _misfit_text(error: ValidationError) -> str:
-    """Says which arguments do not fit, without repeating their values."""
-    lines = [f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in error.errors(include_input=False)]
-    return f"Refused (usage.input_invalid): The arguments do not fit the tool. {'; '.join(lines)}"
-
-
 def _plain(function: Callable[..., object]) -> Callable[..., object]:
     @functools.wraps(function)
     def call(**arguments: Any) -> object:
@@ -354,27 +307,3 @@ def _aplain(function: Callable[..., Any]) -> Callable[..., object]:
         return scannable(await returned)
 
     return call
-
-
-def _result_fields(result: Result) -> dict[str, Any]:
-    names = _distinct(result.columns)
-    fields: dict[str, Any] = {}
-    if result.columns:
-        rows = [dict(zip(names, map(json_value, row), strict=True)) for row in result.rows]
-        fields = {"columns": names, "rows": rows}
-    if not result.decision.access or not result.decision.access.is_read_only:
-        fields["rows_changed"] = result.rows_changed
-    if result.is_truncated:
-        fields["truncated"] = True
-    return fields
-
-
-def _distinct(columns: Sequence[str]) -> list[str]:
-    names: list[str] = []
-    for column in columns:
-        name, number = column, 1
-        while name in names:
-            number += 1
-            name = f"{column}_{number}"
-        names.append(name)
-    return names

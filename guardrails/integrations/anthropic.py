@@ -16,7 +16,7 @@ from guardrails.guard import Guard
 from guardrails.integrations._anthropic_messages import FRAMEWORK, Results, read_message, read_use, result_block
 from guardrails.integrations._dispatch import Call, acall_all, call_all
 from guardrails.integrations._query import query_function
-from guardrails.integrations._toolbox import QUERY_TOOL, GuardedFunction, Reply, SqlArgument, Toolbox
+from guardrails.integrations._toolbox import QUERY_TOOL, GuardedFunction, Reply, SqlArgument, Toolbox, guarded_functions
 from guardrails.model import Principal, Runtime
 
 __all__ = ["FunctionTools", "Results", "SqlTool", "guard_tools"]
@@ -49,7 +49,7 @@ class FunctionTools:
         that the vendor's own tools have paused: it goes back as it is. What runs at the vendor's is left alone.
 
         Args:
-            message: As the client returns it, also at the end of a stream, or as a dictionary.
+            message: As the client returns it, also at the end of a stream, or as a dictionary; or a list of all events of a stream.
             principal: On whose behalf, where no session is active.
             conversation_id: Your id of the conversation.
             earlier: What an earlier run of the same message returned.
@@ -58,8 +58,8 @@ class FunctionTools:
             The user's message to append; None when the model called nothing here.
 
         Raises:
-            UsageError: It is no message, two of its calls have one id, or a tool is asynchronous (``usage.input_invalid``; nothing has
-                run), or no session is active (``usage.no_session``).
+            UsageError: It is no message, two of its calls have one id, a tool is asynchronous (``usage.input_invalid``), a stream has no
+                end (``usage.answer_cut``), or no session is active (``usage.no_session``). In the first cases nothing has run.
             IdentityError: The session is another person's, or may not go on.
         """
         asked, runtime = read_message(message)
@@ -137,7 +137,7 @@ def guard_tools(guard: Guard, functions: Iterable[Callable[..., object]], *, sql
     Raises:
         UsageError: A function cannot be described or guarded, or two have the same name.
     """
-    return FunctionTools(guard, [GuardedFunction(guard, function, sql_argument) for function in functions])
+    return FunctionTools(guard, guarded_functions(guard, functions, sql_argument))
 
 
 def _left(asked: Iterable[Call], earlier: Results | None) -> list[Call]:

@@ -25,7 +25,7 @@ from guardrails.integrations._anthropic_messages import FRAMEWORK, Results, resu
 from guardrails.integrations._anthropic_runs import AsyncRun, SyncRun, WatchedRun, Watches
 from guardrails.integrations._dispatch import Call, acall_all, call_all
 from guardrails.integrations._query import query_function
-from guardrails.integrations._toolbox import QUERY_TOOL, GuardedFunction, Reply, SqlArgument
+from guardrails.integrations._toolbox import QUERY_TOOL, GuardedFunction, Reply, SqlArgument, require_fitting
 from guardrails.integrations.anthropic import FunctionTools
 from guardrails.model import Principal, Runtime
 
@@ -188,7 +188,9 @@ class _AsyncTool(BetaAsyncBuiltinFunctionTool):
 def _functions(guard: Guard, tools: Sequence[Given], sql_argument: SqlArgument) -> list[GuardedFunction]:
     if not tools:
         return [query_function(guard, QUERY_TOOL, None)]
-    return [_function(guard, tool, sql_argument) for tool in tools]
+    made = [_function(guard, tool, sql_argument) for tool in tools]
+    require_fitting(sql_argument, {one.definition.name: one.definition.argument_names for one in made})
+    return made
 
 
 def _function(guard: Guard, tool: Given, sql_argument: SqlArgument) -> GuardedFunction:

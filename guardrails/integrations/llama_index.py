@@ -113,7 +113,7 @@ def resume(event: InputRequiredEvent) -> HumanResponseEvent:
     Args:
         event: The one that the workflow paused with.
     """
-    return HumanResponseEvent.model_validate({"request": event.get("request")})
+    return HumanResponseEvent.model_validate({name: event.get(name) for name in ("request", "call")})
 
 
 def _query(sql: str) -> str: ...  # type: ignore[empty-body]
@@ -227,7 +227,7 @@ class _GuardedTool(FunctionTool):
         if isinstance(error, IdentityError):
             raise error
         text, given = refusal_text(error), {"args": (), "kwargs": dict(arguments)}
-        return ToolOutput(tool_name=self._name, content=text, raw_input=given, raw_output=text, is_error=True, exception=error)
+        return ToolOutput(tool_name=self._name, content=text, raw_input=given, raw_output=text, is_error=True)
 
     def _text(self, *args: Any, **kwargs: Any) -> str:
         return self.call(*args, **kwargs).content

@@ -6,6 +6,7 @@ When a statement needs a person's yes, the client's user is sent to the console 
 from __future__ import annotations
 
 import functools
+import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -22,6 +23,7 @@ except ModuleNotFoundError as missing:
     raise UsageError("usage.extra_missing", "An MCP server needs mcp.", hint="Install guardrails-sql[mcp].") from missing
 
 from guardrails.integrations._mcp_asking import Asking, answer
+from guardrails.integrations._mcp_runtime import runtime_of
 
 __all__ = ["add_sql_tool"]
 
@@ -51,10 +53,10 @@ def add_sql_tool(
     """
     asking = Asking(guard, console_url, wait_s)
     function = query_function(guard, name, description)
-    opened = session or (lambda _: nullcontext())
+    opened, connection = session or (lambda _: nullcontext()), uuid.uuid4().hex
 
     async def query(sql: str, context: Context[Any, Any]) -> CallToolResult | InputRequiredResult:
-        with opened(context):
+        with opened(context), guard.calling(runtime_of(context.request_context, connection=connection)):
             call = functools.partial(_call, function, sql, context.request_id)
             return await asking.run(call, context.session, context.request_id, context.input_responses)
 

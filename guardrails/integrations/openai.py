@@ -17,7 +17,7 @@ from guardrails.integrations._definitions import Definition
 from guardrails.integrations._dispatch import Answers, Call, acall_all, call_all
 from guardrails.integrations._openai_answers import Asked, read_answer, read_call
 from guardrails.integrations._query import query_function
-from guardrails.integrations._toolbox import QUERY_TOOL, GuardedFunction, Reply, SqlArgument, Toolbox
+from guardrails.integrations._toolbox import QUERY_TOOL, GuardedFunction, Reply, SqlArgument, Toolbox, guarded_functions
 from guardrails.model import Principal, Runtime
 
 __all__ = ["Answers", "FunctionTools", "SqlTool", "guard_tools"]
@@ -155,7 +155,7 @@ def guard_tools(guard: Guard, functions: Iterable[Callable[..., object]], *, sql
     Raises:
         UsageError: A function cannot be described or guarded, or two have the same name.
     """
-    return FunctionTools(guard, [GuardedFunction(guard, function, sql_argument) for function in functions])
+    return FunctionTools(guard, guarded_functions(guard, functions, sql_argument))
 
 
 def _fields(definition: Definition) -> dict[str, Any]:

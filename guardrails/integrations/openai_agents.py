@@ -15,7 +15,7 @@ says nothing: what nobody has approved in the store does not run (see `guardrail
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from guardrails.errors import UsageError
 from guardrails.guard import Guard
@@ -61,11 +61,15 @@ def guard_tools(
         sql_argument: The argument that holds SQL, or by tool name; found by its usual names when None.
 
     Raises:
-        UsageError: A tool cannot be guarded: it is no function tool, it runs an agent, or two have the same name.
+        UsageError: A tool cannot be guarded: it is no function tool, or it runs an agent (usage.tool_unguardable); two have the same name,
+            or `sql_argument` names a tool that is not there (usage.input_invalid).
     """
     made = [_guarded(guard, tool, sql_argument) for tool in tools]
-    if len({tool.name for tool in made}) != len(made):
+    names = {tool.name for tool in made}
+    if len(names) != len(made):
         raise UsageError("usage.input_invalid", "Two tools have the same name.")
+    if isinstance(sql_argument, Mapping) and not names.issuperset(sql_argument):
+        raise UsageError("usage.input_invalid", f"There is no tool {min(set(sql_argument) - names)!r} to have an SQL argument.")
     return made
 
 

@@ -12,7 +12,7 @@ what becomes of it is what the store says (see `guardrails.integrations._pausing
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from guardrails.model import ApprovalRequest
 try:
     from pydantic_ai import ApprovalRequired, DeferredToolRequests, DeferredToolResults, RunContext, Tool, ToolApproved
     from pydantic_ai.capabilities import AbstractCapability, CapabilityOrdering
+    from pydantic_ai.models import ModelRequestContext
     from pydantic_ai.toolsets import AbstractToolset, ToolsetTool, WrapperToolset
 except ModuleNotFoundError as missing:
     raise UsageError(
@@ -37,6 +38,8 @@ __all__ = ["DeferringChannel", "GuardTools", "GuardToolset", "guard_tools", "res
 
 _GUARD = "__guardrails_guard__"
 """The attribute of a guarded tool's function that tells its guard."""
+_HARMLESS = ("tool_search",)
+"""Tools of providers that only tell a model of the agent's own tools."""
 
 
 @dataclass(init=False)
@@ -96,12 +99,13 @@ class GuardToolset(WrapperToolset[Any]):
 class GuardTools(AbstractCapability[Any]):
     """Guards every tool that an agent runs, wherever it comes from; the policy needs a rule for each.
 
-    It is next to the tools: what other capabilities make of a call has been made before the guard judges it. Tools that a provider runs
-    (`NativeTool`) and output tools are not among them.
+    It is next to the tools: what other capabilities make of a call has been made before the guard judges it. A request that offers a tool
+    which the model's provider runs, such as web search, is not sent.
 
     Args:
         guard: What the calls go through.
         sql_argument: As for `GuardToolset`.
+        unsafe_unguarded: Kinds of the provider's tools that may run all the same, such as ``web_search``.
 
     Raises:
         UsageError: It shall be loaded on demand, which would leave the tools unguarded until then (``usage.tool_unguardable``).
@@ -109,6 +113,7 @@ class GuardTools(AbstractCapability[Any]):
 
     guard: Guard
     sql_argument: SqlArgument = None
+    unsafe_unguarded: Collection[str] = ()
 
     def __post_init__(self) -> None:
         if self.defer_loading:
@@ -122,6 +127,25 @@ class GuardTools(AbstractCapability[Any]):
     def get_ordering(self) -> CapabilityOrdering:
         """Says that it stands inside of all others."""
         return CapabilityOrdering(position="innermost")
+
+    async def before_model_request(
+        self,
+        ctx: RunContext[Any],  # noqa: ARG002 - of the base class
+        request_context: ModelRequestContext,
+    ) -> ModelRequestContext:
+        """Looks at what a request offers to the model.
+
+        Raises:
+            UsageError: One of the tools is run by the provider, where no guard is (``usage.tool_unguardable``).
+        """
+        for tool in request_context.model_request_parameters.native_tools:
+            if tool.kind not in (*_HARMLESS, *self.unsafe_unguarded):
+                raise UsageError(
+                    "usage.tool_unguardable",
+                    f"The tool {tool.kind} is run by the model's provider, where its calls do not go through the guard.",
+                    hint="Leave it out, or name it in unsafe_unguarded.",
+                )
+        return request_context
 
     def get_wrapper_toolset(self, toolset: AbstractToolset[Any]) -> AbstractToolset[Any]:
         """Returns the agent's toolset, guarded."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
 
@@ -17,6 +19,7 @@ from guardrails.errors import PolicyError, UsageError
 from guardrails.policy.document import Document, read_document
 from guardrails.policy.explain import explain
 from guardrails.policy.load import read_policy_text
+from guardrails.tools import params_argument_among
 
 __all__ = ["GatewayConfig", "ToolRule", "UpstreamConfig", "resolved"]
 
@@ -43,13 +46,20 @@ class ToolRule(_Model):
     run: Literal["upstream", "guard"] = "upstream"
     """Who runs a statement: the upstream server, or the guard on its own database, so that the tool itself is never called."""
     arguments: Names = ()
-    """Arguments beside the SQL that are passed on; an approval binds their values. Others are refused."""
+    """Arguments beside the SQL that are passed on; an approval binds their values. Others are refused, and so are parameters of the
+    statement, which would be put in after it was judged."""
     errors: Literal["withhold", "scan"] | None = None
     """What becomes of the text of an error: `withhold`, the default where there is SQL, or `scan`, the default elsewhere."""
     binary: Literal["refuse", "pass"] = "refuse"
     """Whether images, audio and other binary content, which nothing looks through, are passed on."""
     name: Annotated[str, Field(pattern=_TOOL_NAME)] | None = None
     """The name under which the tool is listed."""
+
+    @model_validator(mode="after")
+    def _passes_no_parameters(self) -> Self:
+        if params := params_argument_among(self.arguments):
+            raise ValueError(f"passes on {params}: the guard writes values into the statement, and others must not follow")
+        return self
 
 
 class UpstreamConfig(_Model):
@@ -81,7 +91,7 @@ class UpstreamConfig(_Model):
     """URIs of resources that may be read, with globs; none when not given."""
     prompts: Names = ()
     """Prompts that may be used, with globs; none when not given."""
-    seconds: Seconds = 60
+    seconds: Annotated[Seconds, Field(gt=0)] = 60
     """How long an answer may take; where there is SQL, no longer than the policy's limit."""
 
     @model_validator(mode="after")
@@ -95,6 +105,8 @@ class UpstreamConfig(_Model):
         for name, value in self.headers.items():
             if _SECRET_HEADER.search(name) and not _REFERENCE.search(value):
                 raise ValueError(f"has a secret in the header {name}; refer to the environment with ${{NAME}}")
+        if self.headers and urlsplit(self.url or "").scheme == "http" and not _is_loopback(self.url or ""):
+            raise ValueError("sends its headers in clear: the URL has to be https, or on this machine")
         return self
 
 
@@ -141,6 +153,14 @@ class GatewayConfig(_Model):
             raise _invalid([problem]) from None
         except ValidationError as error:
             raise _invalid(list(explain(error, document, cls.model_json_schema))) from None
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def resolved(value: str, environment: Mapping[str, str]) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import re
 import uuid
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -18,13 +20,16 @@ from typing import Any, TypeVar, cast
 from guardrails.errors import ApprovalRequired, Denied, EngineError, GuardrailsError, UsageError
 from guardrails.guard import Guard
 from guardrails.integrations._mcp_asking import Asking, answer
+from guardrails.integrations._mcp_runtime import client_of, conversation_of
 from guardrails.integrations._toolbox import refusal_text
 from guardrails.mcp_gateway.calls import call_tool, get_prompt, read_resource
 from guardrails.mcp_gateway.config import GatewayConfig
+from guardrails.mcp_gateway.definitions import Kind
 from guardrails.mcp_gateway.lock import LockFile
 from guardrails.mcp_gateway.offers import Offer, Offers
 from guardrails.mcp_gateway.upstream import Call, Progress, Upstream
 from guardrails.mcp_gateway.watching import Watch
+from guardrails.mcp_server.calls import PrincipalSource, ServerSettings
 from guardrails.model import Principal, Runtime
 
 try:
@@ -48,7 +53,7 @@ REFUSAL_TYPE = "mcp.refusal"
 """Type of the ledger's entries of calls that were refused before there was anything to judge."""
 _MOST_SESSIONS = 1000
 _GRACE_S = 1.0
-_SESSION_HEADER = "mcp-session-id"
+_LEAVING = re.compile(r"\.\.|\\|%(2e|2f|5c|25|0)", re.IGNORECASE)
 
 
 class Gateway:
@@ -59,9 +64,8 @@ class Gateway:
         config: Which servers, and what is known of their tools.
         lock: Which of their definitions were accepted.
         principal_of: Says whose a message is; None: a session is in force where the server runs.
-        agent: The agent that calls, where neither session nor token names one.
-        console_url: Where people approve; without it nobody is sent there, and what needs a person waits.
-        wait_s: Seconds for which a call waits once its user has been sent to the console.
+        settings: The agent and purpose of calls, and where people approve; the ready server's (`guardrails.mcp_server`), whose name
+            and result size do not count here.
         environment: For the references of the configuration; the process's own when None.
 
     Raises:
@@ -74,20 +78,19 @@ class Gateway:
         config: GatewayConfig,
         lock: LockFile,
         *,
-        principal_of: Callable[[Message], Principal] | None = None,
-        agent: str | None = None,
-        console_url: str | None = None,
-        wait_s: float = 50,
+        principal_of: PrincipalSource | None = None,
+        settings: ServerSettings | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._guard = guard
         self._config = config
         self._principal_of = principal_of
-        self._agent = agent
-        self._asking = Asking(guard, console_url, wait_s)
+        self._settings = settings or ServerSettings()
+        self._asking = Asking(guard, self._settings.console_url, self._settings.wait_s)
         self._connection = uuid.uuid4().hex
         self._upstreams = {
-            name: Upstream(name, upstream, self._heard, environment) for name, upstream in config.upstreams.items()
+            name: Upstream(name, upstream, functools.partial(self._heard, name), environment)
+            for name, upstream in config.upstreams.items()
         }
         self._watch = Watch(config, self._upstreams, lock, guard.ledger, self._tell_clients)
         self._bus = InMemorySubscriptionBus()
@@ -101,7 +104,7 @@ class Gateway:
         self._is_open = True
         for upstream in self._upstreams.values():
             await self._stack.enter_async_context(upstream)
-        offers = await self._watch.offers(is_new=True)
+        offers = await self._watch.offers()
         told = [str(offer.definition.body["text"]) for offer in offers.accepted("instructions")]
         self.server.instructions = "\n\n".join(told) or None
         return self
@@ -119,7 +122,7 @@ class Gateway:
 
     async def offers(self) -> Offers:
         """Returns what the upstreams offer now, accepted or not. Raises as `Watch.offers`."""
-        return await self._watch.offers(is_new=True)
+        return await self._watch.offers()
 
     def _made(self) -> Server[Any]:
         handlers: dict[str, Any] = {
@@ -144,7 +147,7 @@ class Gateway:
 
     async def _list_tools(self, message: Message, _: object) -> types.ListToolsResult:
         self._remember(message)
-        offers = await self._watch.offers(is_new=True)
+        offers = await self._watch.offers()
         return types.ListToolsResult(tools=[_tool(offer) for offer in offers.accepted("tool")])
 
     async def _call_tool(
@@ -177,7 +180,7 @@ class Gateway:
                     found += [
                         types.Resource(uri=r.uri, name=str(r.uri))
                         for r in await upstream.resources()
-                        if _may_read(upstream, r.uri)
+                        if _may_read(upstream, str(r.uri))
                     ]
         return types.ListResourcesResult(resources=found)
 
@@ -194,7 +197,7 @@ class Gateway:
 
     async def _list_prompts(self, message: Message, _: object) -> types.ListPromptsResult:
         self._remember(message)
-        offers = await self._watch.offers(is_new=True)
+        offers = await self._watch.offers()
         bodies = [dict(offer.definition.body) | {"name": offer.shown} for offer in offers.accepted("prompt")]
         return types.ListPromptsResult(prompts=[types.Prompt.model_validate(body) for body in bodies])
 
@@ -214,13 +217,13 @@ class Gateway:
         except GuardrailsError as error:
             raise MCPError(types.INVALID_REQUEST, refusal_text(error)) from error
 
-    async def _accepted(self, message: Message, kind: str, shown: str) -> Offer:
+    async def _accepted(self, message: Message, kind: Kind, shown: str) -> Offer:
         """Returns what a client names, as it was accepted.
 
         Raises:
             Denied: There is no such thing (mcp.tool_unknown), or it is not what was accepted (mcp.tool_changed).
         """
-        offer = (await self._watch.offers()).find(kind, shown)
+        offer = await self._watch.find(kind, shown)
         if offer is not None and offer.state == "accepted":
             return offer
         is_changed = offer is not None and offer.state == "changed"
@@ -240,8 +243,7 @@ class Gateway:
         """Runs in a task of its own, under the message's principal: a client that goes away is passed on, and the rest is recorded."""
         principal = await self._principal(message)
         call = Call(0, _progress(message))
-        runtime = Runtime(FRAMEWORK, self._agent, None, self._conversation(message), _id(message))
-        with self._guard.calling(runtime, principal):
+        with self._guard.calling(self._runtime(message, principal), principal, agent_key=self._settings.agent_key):
             running = asyncio.get_running_loop().create_task(cast("Any", run(call)))
         self._running[running] = call
         running.add_done_callback(self._finished)
@@ -261,9 +263,17 @@ class Gateway:
             return None
         return await asyncio.to_thread(self._principal_of, message)
 
+    def _runtime(self, message: Message, principal: Principal | None) -> Runtime:
+        return Runtime(
+            FRAMEWORK,
+            agent=None if principal is not None and principal.actors else self._settings.agent,
+            conversation_id=self._conversation(message),
+            purpose=self._settings.purpose,
+            client=client_of(message),
+        )
+
     def _conversation(self, message: Message) -> str | None:
-        headers = getattr(message.request, "headers", None)
-        return self._connection if headers is None else headers.get(_SESSION_HEADER)
+        return conversation_of(message, self._connection)
 
     def _remember(self, message: Message) -> None:
         """Keeps who is to be told of changes; clients of the revision of 2026 subscribe instead."""
@@ -274,8 +284,8 @@ class Gateway:
             while len(self._clients) > _MOST_SESSIONS:
                 self._clients.popitem(last=False)
 
-    def _heard(self) -> None:
-        self._watch.heard()
+    def _heard(self, name: str) -> None:
+        self._watch.heard(name)
 
     async def _tell_clients(self) -> None:
         for event in (ToolsListChanged(), PromptsListChanged()):
@@ -318,8 +328,10 @@ def _with_time(call: Call, upstream: Upstream) -> Call:
     return Call(upstream.config.seconds, call.progress, call.cancelled)
 
 
-def _may_read(upstream: Upstream, uri: object) -> bool:
-    return any(fnmatchcase(str(uri), glob) for glob in upstream.config.resources)
+def _may_read(upstream: Upstream, uri: str) -> bool:
+    # What a server takes for the folder above would leave what the glob is about.
+    is_plain = uri.isprintable() and not _LEAVING.search(uri)
+    return is_plain and any(fnmatchcase(uri, glob) for glob in upstream.config.resources)
 
 
 def _id(message: Message) -> str | None:

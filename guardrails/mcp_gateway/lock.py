@@ -27,6 +27,7 @@ __all__ = ["ACCEPTED_TYPE", "Acceptance", "LockFile", "accept"]
 ACCEPTED_TYPE = "mcp.tool.accepted"
 """Type of the ledger's entries that record an acceptance, of whatever kind of definition."""
 _MOST_BYTES = 10_000_000
+_MODE = 0o644
 
 
 class _Locked(BaseModel):
@@ -120,6 +121,8 @@ class LockFile:
         try:
             with os.fdopen(handle, "w", encoding="ascii") as file:
                 file.write(text)
+            # Readable like the configuration that it lies beside.
+            os.chmod(temporary, _MODE)
             os.replace(temporary, self.path)
         except BaseException:
             os.unlink(temporary)

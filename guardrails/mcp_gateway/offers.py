@@ -61,10 +61,9 @@ class Offers:
         found = [offer for offer in self.all if offer.key.kind == kind and offer.state == "accepted"]
         return sorted(found, key=lambda offer: offer.shown)
 
-    def find(self, kind: str, shown: str) -> Offer | None:
-        """Returns what has a name, whether it is offered or not; None when nothing has, or nobody may know."""
-        found = [offer for offer in self.all if offer.key.kind == kind and offer.shown == shown and offer.state != "hidden"]
-        return next((offer for offer in found if offer.state == "accepted"), found[0] if found else None)
+    def named(self, kind: str, shown: str) -> list[Offer]:
+        """Returns what has a name, whether it is offered or not; nothing of what the configuration leaves out."""
+        return [offer for offer in self.all if offer.key.kind == kind and offer.shown == shown and offer.state != "hidden"]
 
     @property
     def digest(self) -> frozenset[tuple[str, str, str]]:

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
-from pydantic import AnyUrl, BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from guardrails.errors import EngineError, GuardrailsError, UsageError
 from guardrails.mcp_gateway.config import UpstreamConfig, resolved
@@ -55,6 +55,7 @@ Progress: TypeAlias = ProgressFnT
 """Told how far an answer is: of how much, and in which words."""
 
 _CONNECT_S = 30.0
+_LIST_S = 10.0
 _MOST_PAGES = 25
 _MOST_LISTED = 1000
 _MOST_LISTED_BYTES = 4_000_000
@@ -120,7 +121,7 @@ class Upstream:
         Raises:
             EngineError: It cannot be reached (``mcp.upstream_down``) or answers wrongly (``mcp.upstream_failed``).
         """
-        return unambiguous(await self._asked_again(self._definitions))
+        return unambiguous(filter(_has_form, await self._asked_again(self._definitions)))
 
     async def resources(self) -> Sequence[Resource]:
         """Returns the resources that the server lists. Raises as `definitions`."""
@@ -144,7 +145,7 @@ class Upstream:
     async def read(self, uri: str, call: Call) -> ReadResourceResult:
         """Reads a resource. Raises as `call`."""
         session = await self._session()
-        return _complete(await self._answer(session.read_resource(str(AnyUrl(uri)), allow_input_required=True), call))
+        return _complete(await self._answer(session.read_resource(uri, allow_input_required=True), call))
 
     async def prompt(self, name: str, arguments: Mapping[str, str], call: Call) -> GetPromptResult:
         """Gets a prompt. Raises as `call`."""
@@ -181,7 +182,7 @@ class Upstream:
 
     async def _asked_again(self, ask: Callable[[ClientSession], Awaitable[T]]) -> T:
         """Asks what changes nothing, so that it may be asked once more of a server that was started anew."""
-        call = Call(min(_CONNECT_S, self.config.seconds))
+        call = Call(min(_LIST_S, self.config.seconds))
         try:
             return await self._answer(ask(await self._session()), call)
         except EngineError as error:
@@ -317,6 +318,14 @@ async def _pages(ask: Callable[[PaginatedRequestParams | None], Awaitable[Any]],
             return found
         params = PaginatedRequestParams(cursor=page.next_cursor)
     raise EngineError("mcp.upstream_failed", "The upstream server lists more than can be looked at.")
+
+
+def _has_form(definition: Definition) -> bool:
+    """Tells whether a definition has a digest; one without is as good as none, and keeps nobody from the others."""
+    try:
+        return bool(definition.digest)
+    except UsageError:
+        return False
 
 
 def _json(model: BaseModel) -> dict[str, Any]:

@@ -15,16 +15,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
+from guardrails.engines.interrupting import Interrupt
 from guardrails.errors import UsageError
 from guardrails.guard import Guard
 from guardrails.identity.agents import AgentKey
 from guardrails.integrations._mcp_asking import Told
+from guardrails.integrations._mcp_runtime import runtime_of
 from guardrails.model import Principal, Runtime
 
 try:
     from mcp.server.context import ServerRequestContext
-    from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
-    from starlette.requests import Request
 except ModuleNotFoundError as missing:
     raise UsageError("usage.extra_missing", "An MCP server needs mcp.", hint="Install guardrails-sql[mcp].") from missing
 
@@ -35,7 +35,6 @@ PrincipalSource: TypeAlias = Callable[[ServerRequestContext[Any, Any]], Principa
 """Says whose a message is."""
 
 _MOST_THREADS = 32
-_SESSION_HEADER = "mcp-session-id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,8 @@ class Calls:
     async def run(self, context: ServerRequestContext[Any, Any], function: Callable[[], T], told: Told | None = None) -> T:
         """Runs a function in a thread, under the message's principal.
 
-        A client that cancels, or goes, gets no answer; a statement that has begun ends in its thread, and its outcome is recorded.
+        A client that cancels, or goes, gets no answer. A read that runs is ended, a change goes on to its end; in its thread, so that
+        the outcome is recorded.
 
         Args:
             context: Of the message.
@@ -97,48 +97,30 @@ class Calls:
             GuardrailsError: The principal is not accepted, or what the function raises.
         """
         principal = await asyncio.to_thread(self._principal_of, context)
-        bound = functools.partial(self._bound, self._runtime(context, principal), principal, function)
-        loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._threads, contextvars.copy_context().run, bound)
+        interrupt = Interrupt()
+        bound = functools.partial(self._bound, self._runtime(context, principal), principal, function, interrupt)
+        job = self._threads.submit(contextvars.copy_context().run, bound)
+        future = asyncio.wrap_future(job)
         future.add_done_callback(_look_at)
         try:
             while not (await asyncio.wait({future}, timeout=self.settings.tell_s))[0]:
                 if told is not None:
                     await told("The statement is running.")
-        except asyncio.CancelledError:
-            future.cancel()
+        except BaseException:
+            # The call was cancelled, or its client cannot be told any more. What has not begun never does; a read that runs is told to
+            # end, which may take the engine a moment.
+            if not job.cancel():
+                asyncio.get_running_loop().run_in_executor(None, interrupt.ask).add_done_callback(_look_at)
             raise
         return future.result()
 
-    def _bound(self, runtime: Runtime, principal: Principal, function: Callable[[], T]) -> T:
-        with self.guard.calling(runtime, principal, agent_key=self.settings.agent_key):
+    def _bound(self, runtime: Runtime, principal: Principal, function: Callable[[], T], interrupt: Interrupt) -> T:
+        with interrupt.in_force(), self.guard.calling(runtime, principal, agent_key=self.settings.agent_key):
             return function()
 
     def _runtime(self, context: ServerRequestContext[Any, Any], principal: Principal) -> Runtime:
-        return Runtime(
-            "mcp",
-            agent=None if principal.actors else self.settings.agent,
-            conversation_id=self._conversation(context),
-            purpose=self.settings.purpose,
-            client=_client(context),
-        )
-
-    def _conversation(self, context: ServerRequestContext[Any, Any]) -> str | None:
-        """The MCP session; over stdio this process is one, and since 2026-07-28 HTTP has none."""
-        request = context.request
-        if not isinstance(request, Request):
-            return self._connection
-        if context.protocol_version not in HANDSHAKE_PROTOCOL_VERSIONS:
-            return None
-        return request.headers.get(_SESSION_HEADER)
-
-
-def _client(context: ServerRequestContext[Any, Any]) -> str | None:
-    params = context.session.client_params
-    if params is None:
-        return None
-    told = f"{params.client_info.name} {params.client_info.version}"
-    return "".join(character if character.isprintable() else " " for character in told).strip() or None
+        agent = None if principal.actors else self.settings.agent
+        return runtime_of(context, agent=agent, purpose=self.settings.purpose, connection=self._connection)
 
 
 def _look_at(future: asyncio.Future[Any]) -> None:

@@ -124,6 +124,7 @@ class _Court:
             if use.via is None or _direct(use, access) is None:
                 self.require_grant(use, access)
         self.require_all_judged(access)
+        self.restrict_tool()
         who = self.policy, self.principal, self.context
         masks = masks_for(access, *who)
         lifted = lifted_columns(access, masks, self.approvals.values())
@@ -140,6 +141,16 @@ class _Court:
         tool = self.context.tool
         limits, rates = limits_of(self.policy, tool), rates_of(self.policy, tool)
         return Obligations(masks, filters, limits, lifted=lifted, rates=rates)
+
+    def restrict_tool(self) -> None:
+        """Applies what refuses or asks about the tool that a statement comes through; that it is allowed is said of what it does."""
+        tool = self.context.tool
+        if tool is None or tool in SQL_ACTIONS:
+            return
+        for bound in self.policy.rules:
+            is_about = any(fnmatchcase(tool, pattern) for pattern in bound.tools)
+            if bound.rule.effect != "allow" and is_about and self._holds(bound, tool, ""):
+                self._apply(bound, f"the tool {tool[:80]}")
 
     def judge_reveal(self, column: ColumnRef, mask: Mask) -> None:
         """Judges the resolving of a token; that it is allowed is said at the column, and rules can ask for approval or deny."""

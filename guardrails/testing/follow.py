@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 from guardrails.errors import UsageError
@@ -29,6 +30,7 @@ def follow(steps: Sequence[Step]) -> Script:
         UsageError: No turn follows a failure (``usage.input_invalid``). The script itself raises it when there is no turn left.
 
     Example:
+        >>> from guardrails.testing import Conversation, ToolCall, Turn
         >>> script = follow([Turn("Looking.", (ToolCall("call_1", "query", {"sql": "SELECT 1"}),)), Turn("Done.")])
         >>> script(Conversation("How many?", results=("1",))).text
         'Done.'
@@ -53,9 +55,19 @@ class _Follower:
     def __call__(self, conversation: Conversation) -> Turn | Failure:
         answered = 0
         for turn, failures in zip(self._turns, self._failures, strict=False):
-            made = turn if isinstance(turn, Turn) else turn(conversation)
+            made = turn if isinstance(turn, Turn) else turn(_as_of(conversation, answered))
             if answered == len(conversation.results):
                 with self._lock:
                     return failures.pop(0) if failures else made
             answered += len(made.calls)
         raise UsageError("usage.input_invalid", f"The script has no turn after {len(conversation.results)} results.")
+
+
+def _as_of(conversation: Conversation, answered: int) -> Conversation:
+    """The conversation when it had so many results: a turn that was made from it is made the same again."""
+    return replace(
+        conversation,
+        results=conversation.results[:answered],
+        errors=conversation.errors[:answered],
+        call_ids=conversation.call_ids[:answered],
+    )

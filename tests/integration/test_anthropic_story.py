@@ -46,8 +46,8 @@ def check(story: Story, *, agent: str | None = None) -> None:
     assert [entry["runtime"]["run"] for entry in story.entries("intent")] == [f"msg_{call}" for call in CALL_IDS[1:]]
 
 
-@pytest.mark.parametrize("is_streamed", [False, True], ids=["whole", "streamed"])
-def test_the_story(story: Story, is_streamed: bool) -> None:
+@pytest.mark.parametrize("way", ["whole", "streamed", "events"])
+def test_the_story(story: Story, way: str) -> None:
     tools, said = SqlTool(story.guard), list(ASKED)
     with (
         ModelServer(story.script("query_database")) as server,
@@ -55,12 +55,15 @@ def test_the_story(story: Story, is_streamed: bool) -> None:
     ):
         while True:
             options = {**OPTIONS, "messages": said, "tools": tools.definitions()}
-            if is_streamed:
+            events: Any = None
+            if way == "events":
+                events = list(client(server).messages.create(**options, stream=True))
+            if way != "whole":
                 with client(server).messages.stream(**options) as stream:
                     message: Any = stream.get_final_message()
             else:
                 message = client(server).messages.create(**options)
-            results = tools.run(message)
+            results = tools.run(events or message)
             if results is None:
                 break
             if results.waiting:
@@ -104,14 +107,14 @@ def said_by_model(*blocks: dict[str, Any], stop: str | None = "tool_use") -> dic
     return {"id": "msg_1", "role": "assistant", "model": "m", "content": list(blocks), "stop_reason": stop}
 
 
-@pytest.mark.parametrize("stop", ["max_tokens", "end_turn", "refusal", "model_context_window_exceeded", None, "new_reason"])
-def test_only_a_message_that_stopped_for_its_tools_runs(story: Story, stop: str | None) -> None:
+def test_only_a_message_that_stopped_for_its_tools_runs(story: Story) -> None:
     with nothing_runs(story.database):
-        results = SqlTool(story.guard).run(said_by_model(use(UPDATE), stop=stop), principal=story.ana)
-    assert results is not None
-    (block,) = results["content"]
-    assert block["is_error"]
-    assert block["content"].startswith("Refused (usage.answer_cut)")
+        for stop in ("max_tokens", "end_turn", "refusal", "model_context_window_exceeded", None, "new_reason"):
+            results = SqlTool(story.guard).run(said_by_model(use(UPDATE), stop=stop), principal=story.ana)
+            assert results is not None
+            (block,) = results["content"]
+            assert block["is_error"]
+            assert block["content"].startswith("Refused (usage.answer_cut)")
     check_never_intended(story.guard, "c")
 
 
@@ -120,7 +123,13 @@ def test_what_is_truncated_on_the_wire_does_not_run(story: Story) -> None:
     with nothing_runs(story.database), ModelServer(follow([turn])) as server:
         with client(server).messages.stream(**OPTIONS, messages=ASKED) as stream:
             message = stream.get_final_message()
-        assert SqlTool(story.guard).run(message, principal=story.ana)["content"][0]["is_error"]  # type: ignore[index]
+        events: Any = list(client(server).messages.create(**OPTIONS, messages=ASKED, stream=True))
+        for answer in (message, events):
+            results = SqlTool(story.guard).run(answer, principal=story.ana)
+            assert results is not None
+            assert results["content"][0]["content"].startswith("Refused (usage.answer_cut)")
+        with pytest.raises(UsageError, match=r"usage\.answer_cut"):
+            SqlTool(story.guard).run(events[:-1], principal=story.ana)
     check_never_intended(story.guard, "c")
 
 
@@ -139,14 +148,17 @@ def test_what_runs_at_the_vendors_is_left_alone(story: Story) -> None:
     check_never_intended(story.guard, "d")
 
 
-@pytest.mark.parametrize(
-    "message",
-    [said_by_model(use(call_id="")), said_by_model(use(), use()), {"role": "user", "content": []}, {}, "text"],
-    ids=["no-id", "same-id", "user", "empty", "text"],
-)
-def test_what_cannot_be_answered_is_a_named_failure(story: Story, message: Any) -> None:
-    with pytest.raises(UsageError, match=r"usage\.input_invalid"):
-        SqlTool(story.guard).run(message, principal=story.ana)
+def test_what_cannot_be_answered_is_a_named_failure(story: Story) -> None:
+    odd: tuple[Any, ...] = (
+        said_by_model(use(call_id="")),
+        said_by_model(use(), use()),
+        {"role": "user", "content": []},
+        {},
+        "text",
+    )
+    for message in odd:
+        with pytest.raises(UsageError, match=r"usage\.input_invalid"):
+            SqlTool(story.guard).run(message, principal=story.ana)
     assert story.entries() == []
 
 
@@ -380,3 +392,6 @@ def test_what_cannot_be_guarded_is_refused(story: Story) -> None:
     for tool in (later, Memory()):
         with pytest.raises(UsageError, match=r"usage\.tool_unguardable"):
             runner_tools(story.guard, [tool])  # type: ignore[list-item]
+    for slip in ("sq1", {"run_sq1": "sql"}, {"run_sql": "sq1"}):
+        with pytest.raises(UsageError, match=r"usage\.tool_unguardable"):
+            runner_tools(story.guard, [Recorder(story.database).run_sql], sql_argument=slip)

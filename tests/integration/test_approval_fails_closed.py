@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -173,3 +174,28 @@ def test_a_decorator_with_mistyped_names_decorates_nothing(sqlite_path: Path, tm
         for mistyped in ({"approval": "console"}, {"approvels": "console"}, {"unsafe_with_scan": True}):
             with pytest.raises(TypeError):
                 Guard.open(policy, database="sqlite://", ledger="sqlite:///:memory:", **mistyped)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("framework", ["openai", "anthropic"])
+@pytest.mark.parametrize(
+    "chosen", ["sqll", "", {"qurey": "text"}, {"query": "tekst"}], ids=["argument", "empty", "tool", "of-a-tool"]
+)
+def test_tools_with_a_mistyped_sql_argument_are_not_made(
+    sqlite_path: Path, tmp_path: Path, framework: str, chosen: Any
+) -> None:
+    guard_tools = importlib.import_module(f"guardrails.integrations.{framework}").guard_tools
+
+    def query(text: str) -> str:
+        """Runs a query."""
+        return text
+
+    def mail(to: str) -> str:
+        """Sends a mail."""
+        return to
+
+    policy = Policy.from_text(f"version: 1\nrules:\n{READ}")
+    with Guard.open(policy, database=f"sqlite:///{sqlite_path}", ledger=f"sqlite:///{tmp_path / 'a.db'}") as guard:
+        with pytest.raises(UsageError):
+            guard_tools(guard, [query, mail], sql_argument=chosen)
+        guard_tools(guard, [query, mail], sql_argument="text")
+        guard_tools(guard, [query, mail], sql_argument={"query": "text", "mail": None})

@@ -7,7 +7,8 @@ import multiprocessing
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -118,20 +119,15 @@ def test_of_many_calls_at_once_exactly_so_many_run(sqlite_path: Path, tmp_path: 
     assert (len(ran), told.count("ok"), told.count("limit.rate")) == (3, 3, 29)
 
 
-def call_often(database: Path, folder: Path, sent: Any) -> None:
+def call_often(database: Path, folder: Path) -> list[str]:
     with function_guard(database, folder, more=RATES) as guard, guard.session(principal=ANA):
-        sent.put([refused(lambda: guard.call_action(lambda: None, {}, name="plain")) for _ in range(4)])
+        return [refused(lambda: guard.call_action(lambda: None, {}, name="plain")) for _ in range(4)]
 
 
 def test_processes_that_share_a_ledger_share_the_rates(sqlite_path: Path, tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    sent = context.Queue()
-    processes = [context.Process(target=call_often, args=(sqlite_path, tmp_path, sent)) for _ in range(2)]
-    for process in processes:
-        process.start()
-    told = [code for _ in processes for code in sent.get(timeout=60)]
-    for process in processes:
-        process.join()
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        elsewhere = pool.submit(call_often, sqlite_path, tmp_path)
+        told = call_often(sqlite_path, tmp_path) + elsewhere.result(timeout=60)
     assert (told.count("ok"), told.count("limit.rate")) == (3, 5)
 
 
@@ -392,3 +388,42 @@ def test_entries_and_approvers_see_of_arguments_what_the_policy_lets_them(guard:
     ]
     files = b"".join(path.read_bytes() for path in tmp_path.glob("audit.db*"))
     assert b"s3cret" not in files
+
+
+class Stop(BaseException):
+    """What some libraries stop with."""
+
+
+@pytest.mark.parametrize(
+    "kind", [Stop, KeyboardInterrupt, SystemExit, GeneratorExit, StopIteration, asyncio.CancelledError, ValueError]
+)
+@pytest.mark.parametrize("how", ["plain", "thread", "async"])
+def test_whatever_a_function_ends_with_an_outcome_follows(guard: Guard, kind: type[BaseException], how: str) -> None:
+    def fails() -> None:
+        raise kind
+
+    with suppress(BaseException):
+        if how == "async":
+            asyncio.run(guard.acall_action(fails, {}, name="plain"))  # type: ignore[arg-type]
+        else:
+            guard.call_action(fails, {}, name="plain", in_thread=how == "thread")
+    intent, outcome = recorded(guard)
+    assert (outcome["type"], outcome["intent"]) == ("outcome", intent["id"])
+    assert outcome["status"] in ("error", "unknown")
+
+
+def test_a_loop_that_is_shut_down_leaves_no_intent_without_outcome(guard: Guard) -> None:
+    begun = threading.Event()
+
+    async def hangs() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        task = asyncio.ensure_future(guard.acall_action(hangs, {}, name="plain"))
+        while not begun.is_set():
+            await asyncio.sleep(0)
+        task.get_name()
+
+    asyncio.run(main())
+    assert [(e["type"], e.get("status")) for e in recorded(guard)] == [("intent", None), ("outcome", "unknown")]

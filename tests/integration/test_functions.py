@@ -93,7 +93,14 @@ def test_methods_are_judged_without_their_receiver(guard: Guard) -> None:
     assert (one.over(4), Shop.over(4), Shop.under(5), one.made(6), Shop.found(7)) == (4, 4, 5, "Shop 6", "Shop 7")
     assert one.query("SELECT count(*) AS n FROM orders") == [{"n": 4}]
     assert asyncio.run(one.later(8)) == "one 8"
-    assert {tuple(e["action"]["arguments"]) for e in recorded(guard, "intent") if "action" in e} == {("order",)}
+    assert Shop.plain.__qualname__.endswith("Shop.plain")
+    with pytest.raises(AttributeError):
+        Shop.plain("text", 9)  # type: ignore[arg-type]
+    assert recorded(guard, "intent")[-1]["action"]["arguments"] == ["order", "self"]  # data is no receiver
+    assert {tuple(e["action"]["arguments"]) for e in recorded(guard, "intent") if "action" in e} == {
+        ("order",),
+        ("order", "self"),
+    }
 
 
 def test_of_a_class_every_public_method_is_an_action(guard: Guard) -> None:

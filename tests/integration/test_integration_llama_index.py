@@ -149,7 +149,7 @@ async def test_protected_values_stay_behind(story: Story) -> None:
 
 @pytest.mark.parametrize("statement", FORBIDDEN.values(), ids=FORBIDDEN)
 async def test_rejected_never_runs(story: Story, recorder: Recorder, statement: str) -> None:
-    """Beside calls that are allowed, in the same turn; what waits is looked at again too early, and twice."""
+    """Beside calls that are allowed, in the same turn; what waits is looked at again too early."""
     regenerated = story.guard.check(NAMES).sql
     tools = [sql_tool(story.guard), *guard_tools(story.guard, [FunctionTool.from_defaults(recorder.run_sql, name="query")])]
     calls = (
@@ -162,7 +162,6 @@ async def test_rejected_never_runs(story: Story, recorder: Recorder, statement: 
         async with Run([Turn("", calls)], tools) as run:
             while (event := await run.pause()) is not None:
                 run.handler.ctx.send_event(resume(event))
-                run.handler.ctx.send_event(resume(event))
             assert {call: output.is_error for call, output in run.outputs.items()} == {c.id: c.id[:3] == "bad" for c in calls}
     assert recorder.seen == [regenerated]
     check_never_intended(story.guard, "bad_1", "bad_2")
@@ -174,7 +173,7 @@ async def test_a_native_yes_is_not_enough(story: Story) -> None:
         with nothing_runs(story.database):
             event = await run.pause()
             assert event is not None
-            yes = {"request": event["request"], "response": "yes", "approved": True}
+            yes = {"request": event["request"], "call": event["call"], "response": "yes", "approved": True}
             run.handler.ctx.send_event(HumanResponseEvent.model_validate(yes))
             event = await run.pause()
         assert event is not None

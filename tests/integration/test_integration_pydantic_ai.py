@@ -24,19 +24,22 @@ from pydantic_ai import (
     ToolDenied,
     ToolReturn,
 )
-from pydantic_ai.capabilities import Hooks
-from pydantic_ai.messages import ModelMessage, ToolReturnPart
+from pydantic_ai.capabilities import Hooks, NativeTool
+from pydantic_ai.messages import ModelMessage
 from pydantic_ai.models import Model
-from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
+from pydantic_ai.native_tools import WebSearchTool
 from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.toolsets import (
     AbstractToolset,
     ApprovalRequiredToolset,
     CombinedToolset,
-    DynamicToolset,
     ExternalToolset,
     FunctionToolset,
 )
+
+# The lowest supported version does not show it in public.
+from pydantic_ai.toolsets._dynamic import DynamicToolset
 
 from guardrails import IdentityError, Sql, UsageError
 from guardrails.integrations.pydantic_ai import DeferringChannel, GuardTools, GuardToolset, guard_tools, resume, sql_tool
@@ -68,15 +71,28 @@ def regenerated(story: Story) -> str:
 
 
 @dataclass
+class Told:
+    """What the model was told of a call."""
+
+    content: Any
+    outcome: str
+    metadata: Any
+
+
+@dataclass
 class Run:
     """A finished run, and what the model was told of each call."""
 
     output: Any
     messages: list[ModelMessage]
 
-    def returned(self, call_id: str) -> ToolReturnPart:
-        parts = (part for message in self.messages for part in message.parts if isinstance(part, ToolReturnPart))
-        return [part for part in parts if part.tool_call_id == call_id][-1]
+    def returned(self, call_id: str) -> Told:
+        """The last answer to a call; earlier versions of Pydantic AI have a part of its own for what shall be tried again."""
+        parts: list[Any] = [part for message in self.messages for part in message.parts]
+        kinds = ("tool-return", "retry-prompt")
+        part = [p for p in parts if p.part_kind in kinds and p.tool_call_id == call_id][-1]
+        outcome = "retried" if part.part_kind == "retry-prompt" else part.outcome
+        return Told(part.content, outcome, getattr(part, "metadata", None))
 
 
 def called(name: str, *given: dict[str, Any] | str) -> list[Turn]:
@@ -133,7 +149,7 @@ async def test_a_tool_receives_the_regenerated_statement(story: Story, regenerat
     tools = guard_tools(story.guard, [Tool(recorder.run_sql, name="query", prepare=only_for_bot, sequential=True)])
     done = await run(story, called("query", "SELECT  name FROM customers -- comment\n ORDER BY id"), tools=tools)
     assert recorder.seen == [regenerated]
-    assert "Ada" in done.returned("call_1").model_response_str()
+    assert "Ada" in str(done.returned("call_1").content)
 
 
 def _as_function(recorder: Recorder) -> AbstractToolset[Any]:
@@ -168,7 +184,7 @@ async def test_every_kind_of_toolset_is_guarded(
     with nothing_runs(story.database):
         done = await run(story, called("query", DROP, NAMES), **guarded)
     assert recorder.seen == [regenerated]
-    assert "Refused (policy.no_rule)" in done.returned("call_1").model_response_str()
+    assert "Refused (policy.no_rule)" in str(done.returned("call_1").content)
     assert story.entries()[1]["tool"] == "query"
 
 
@@ -416,6 +432,17 @@ async def test_tools_that_somebody_else_runs_are_refused(story: Story) -> None:
     elsewhere: ExternalToolset[Any] = ExternalToolset([ToolDefinition(name="query")])
     with pytest.raises(UsageError, match=r"usage\.tool_unguardable"):
         await run(story, called("query", DROP), toolsets=[elsewhere], capabilities=[GuardTools(story.guard)])
+
+
+async def test_tools_that_the_provider_runs_are_refused(story: Story) -> None:
+    capabilities: list[Any] = [GuardTools(story.guard), NativeTool(WebSearchTool())]
+    with pytest.raises(UsageError, match="web_search"):
+        await run(story, [], capabilities=capabilities)
+    allowed = GuardTools(story.guard, unsafe_unguarded=["web_search"])
+    with ModelServer(follow([Turn("Done.")])) as server:
+        responses = OpenAIResponsesModel("gpt-5", provider=OpenAIProvider(base_url=f"{server.url}/v1", api_key="k"))
+        bot: Agent[Any, Any] = Agent(responses, capabilities=[allowed, NativeTool(WebSearchTool())])
+        assert (await bot.run(QUESTION)).output == "Done."
 
 
 async def test_who_acts(story: Story, recorder: Recorder) -> None:

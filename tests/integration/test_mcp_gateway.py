@@ -18,6 +18,8 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import ElicitResult
 
 from guardrails.mcp_gateway import Gateway
+from guardrails.mcp_server import principal_of
+from tests.support.mcp_servers import VERSIONS, connected, running, token
 from tests.support.never_runs import FORBIDDEN, nothing_runs
 from tests.support.paused_shop import CONSOLE, loopback
 from tests.support.story import DELETE, POLICY, READ, SECRETS, Story
@@ -43,7 +45,7 @@ def database_server(story: Story) -> Stranger:
     async def answer(_: str, arguments: dict[str, Any]) -> Any:
         with closing(sqlite3.connect(story.database)) as connection, connection:
             try:
-                rows = connection.execute(arguments["sql"]).fetchall()
+                rows = connection.execute(arguments.get("sql", "SELECT 1")).fetchall()
             except sqlite3.Error as error:
                 return said(f"{error}: {arguments['sql']}", is_error=True)
         return said(json.dumps(rows))
@@ -198,6 +200,23 @@ async def test_row_filters_are_written_out(tmp_path: Path) -> None:
             assert text(result) == {"north": "[[1], [2], [4]]"}.get(region, "[]")
 
 
+async def test_rules_about_a_tool_hold_for_its_statements(tmp_path: Path) -> None:
+    rules = """rules:
+  - {id: closed, effect: deny, actions: ["shop.closed*"]}
+  - {id: asked, effect: approve, actions: [shop.asked], approval: {groups: [leads], reason_required: false}}
+"""
+    with Story.open(tmp_path, policy=POLICY.replace("rules:\n", rules)) as story:
+        stranger = database_server(story)
+        stranger.tools = [sql_tool(name) for name in ("open", "asked", "closed_one")]
+        with stranger.serving() as url:
+            async with through(story, {"shop": url}) as (client, _):
+                results = [text(await client.call_tool(name, {"sql": "SELECT 1"})) for name in ("open", "asked", "closed_one")]
+                story.approve()
+                assert text(await client.call_tool("asked", {"sql": "SELECT 1"})) == "[[1]]"
+    assert results[0] == "[[1]]"
+    assert [result.split(":")[0] for result in results[1:]] == ["Refused (approval.required)", "Refused (policy.denied)"]
+
+
 async def test_an_error_of_the_database_stays_behind(story: Story) -> None:
     async def answer(_: str, __: dict[str, Any]) -> Any:
         return said("duplicate key: (ssn)=(078-05-1120)", is_error=True)
@@ -232,7 +251,7 @@ async def test_other_tools_are_actions_of_the_policy(story: Story) -> None:
 
 
 async def test_the_second_net_looks_through_everything_that_comes_back(story: Story) -> None:
-    hidden = json.dumps({"to": "ada@example.com"}).replace("@", "\\u0040")
+    hidden = "\n".join(['{"to": "ada\\u0040example.com", "kept": "\\\\u0040\\u0022"}'] * 2)
     embedded = types.EmbeddedResource(
         type="resource",
         resource=types.TextResourceContents(uri="memo://1", text="call ada@example.com", _meta={"x": "ada@example.com"}),
@@ -256,6 +275,7 @@ async def test_the_second_net_looks_through_everything_that_comes_back(story: St
             passed = await client.call_tool("send", {})
     assert "ada@example.com" not in looked.model_dump_json()
     assert "4111" not in looked.model_dump_json()
+    assert looked.content[1].text.splitlines() == ['{"to": "[email]", "kept": "\\\\u0040\\u0022"}'] * 2
     assert looked.structured_content == {"[email]": ["[card]"]}
     assert [block.type for block in looked.content] == ["text", "text", "resource", "text", "resource_link"]
     assert passed.content[3] == image
@@ -306,7 +326,14 @@ async def test_resources_and_prompts_are_passed_on_only_where_configured(story: 
             (resource,) = (await client.list_resources()).resources
             assert (resource.uri, resource.name, resource.description) == ("memo://a", "memo://a", None)
             assert (await client.read_resource("memo://a")).contents[0].text == "[email]"
-            for refused in ("file:///etc", "memo:/x"):
+            for refused in (
+                "file:///etc",
+                "memo:/x",
+                "memo://a/../../etc",
+                "memo://%2E%2e/etc",
+                "memo://a\\..\\b",
+                "memo://a\n",
+            ):
                 with pytest.raises(MCPError, match=r"mcp\.tool_unknown"):
                     await client.read_resource(refused)
             assert [p.name for p in (await client.list_prompts()).prompts] == ["greet"]
@@ -334,3 +361,23 @@ async def test_progress_is_passed_on_as_numbers(story: Story) -> None:
         async with through(story, {"shop": url}) as (client, _):
             assert text(await client.call_tool("send", {}, progress_callback=progress)) == "done"
     assert told == [(1, 2, None)]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_over_http_each_request_is_of_who_shows_the_token(story: Story, version: str) -> None:
+    stranger = database_server(story)
+    stranger.tools.append(tool("send"))
+    with stranger.serving() as url:
+        gateway = gateway_of(story.guard, story.folder, {"shop": url}, principal_of=principal_of, agent="bot")
+        with running(story.guard, server=gateway.server) as served:
+            for person, groups in (("ana@example.com", ["support"]), ("eve@example.com", [])):
+                async with connected(served.url, token(person, groups, audience=served.url), version) as client:
+                    read = await client.call_tool("query", {"sql": READ})
+                    sent = await client.call_tool("send", {})
+                    assert [read.is_error, sent.is_error] == [person != "ana@example.com"] * 2
+    assert [(e["principal"]["id"], e["principal"]["verified"]) for e in entries(story, "intent", "refusal")] == [
+        ("ana@example.com", "jwt"), ("ana@example.com", "jwt"), ("eve@example.com", "jwt"), ("eve@example.com", "jwt"),
+    ]  # fmt: skip
+    conversations = {e["conversation"] for e in entries(story, "intent", "refusal")}
+    assert (None in conversations) == (version != "legacy")
+    assert len(conversations) == (2 if version == "legacy" else 1)

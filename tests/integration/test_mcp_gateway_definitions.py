@@ -162,7 +162,7 @@ async def test_a_silent_change_is_found_when_the_time_is_over(story: Story) -> N
             listings = stranger.listings
             assert not (await client.call_tool("send", {})).is_error
             assert stranger.listings == listings
-            gateway._watch._listed_at = -1e9
+            gateway._watch._listings["shop"].listed_at = -1e9
             assert text(await client.call_tool("send", {})).startswith("Refused (mcp.tool_changed)")
 
 
@@ -240,6 +240,18 @@ async def test_lists_say_what_may_be_used(story: Story) -> None:
                 assert text(await client.call_tool(hidden, {})).startswith("Refused (mcp.tool_unknown)")
             assert not (await client.call_tool("mail.send", {})).is_error
     assert [name for name, _ in stranger.calls] == ["send"]
+
+
+async def test_a_definition_without_a_form_keeps_nobody_from_the_others(story: Story) -> None:
+    deep: dict[str, Any] = {"type": "object"}
+    for _ in range(80):
+        deep = {"type": "object", "properties": {"a": deep}}
+    stranger = Stranger(types.Tool(name="deep", input_schema=deep), tool("send"))
+    with stranger.serving() as url:
+        async with through(story, {"shop": url}) as (client, _):
+            assert await names(client) == ["send"]
+            assert (await client.call_tool("deep", {})).is_error
+    assert stranger.calls == []
 
 
 async def test_an_acceptance_can_be_replaced(story: Story, tmp_path: Path) -> None:

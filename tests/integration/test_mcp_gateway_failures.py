@@ -176,6 +176,27 @@ async def test_a_server_that_is_down_takes_no_other_with_it(story: Story) -> Non
             await gateway._upstreams["shop"].definitions()
 
 
+async def test_a_server_that_does_not_answer_keeps_nobody_from_the_others(story: Story) -> None:
+    upstreams = {"shop": raw(seconds=5.0), "mail": raw()}
+    async with through(story, upstreams, recheck=0.0) as (client, gateway):
+        await client.list_tools()
+        never: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        gateway._upstreams["shop"]._asked_again = lambda _: never  # type: ignore[method-assign,assignment,return-value]
+        async with asyncio.timeout(4):
+            assert not (await client.call_tool("mail_send", {})).is_error
+        never.cancel()
+
+
+async def test_a_server_that_went_down_is_said_to_be_down(story: Story) -> None:
+    async with through(story, {"shop": raw(), "mail": raw()}, recheck=0.0) as (client, gateway):
+        upstream = gateway._upstreams["shop"]
+        upstream.config = upstream.config.model_copy(update={"command": "/no/such/program"})
+        await upstream._disconnect()
+        assert text(await client.call_tool("shop_send", {})).startswith("Refused (mcp.upstream_down)")
+        assert text(await client.call_tool("none", {})).startswith("Refused (mcp.tool_unknown)")
+    assert outcomes(story) == []
+
+
 async def test_a_listing_without_end_is_no_listing(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
     stranger = Stranger(sql_tool())

@@ -21,7 +21,9 @@ from tests.support.environments import environment
 from tests.support.never_runs import FORBIDDEN, contents, nothing_runs
 from tests.support.paused_shop import loopback
 from tests.support.story import DELETE, DROP, POLICY, QUESTION, READ, SECRETS, Story
-from tests.support.strangers import gateway_of, text
+from tests.support.strangers import THIRD_PARTY, gateway_of, text
+
+pytestmark = pytest.mark.apart
 
 RULES = "rules:\n  - {id: tools, effect: allow, actions: [shop.list_tables]}\n"
 
@@ -29,7 +31,7 @@ RULES = "rules:\n  - {id: tools, effect: allow, actions: [shop.list_tables]}\n"
 @pytest.fixture(scope="session")
 def program() -> str:
     try:
-        return str(environment("mcp-server-sqlite==2025.4.25", "mcp<2") / "mcp-server-sqlite")
+        return str(environment(*THIRD_PARTY) / "mcp-server-sqlite")
     except RuntimeError as error:
         missing(str(error))
         raise

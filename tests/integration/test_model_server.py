@@ -196,6 +196,12 @@ def test_failures_come_before_their_turn_and_are_retried(server: ModelServer) ->
         assert len(running.requests) == 6
 
 
+def test_a_turn_that_is_made_from_the_conversation_stays_what_it_was() -> None:
+    script = follow([lambda told: Turn("", CALLS[: 1 + len(told.results)]), lambda told: Turn(told.last)])
+    assert script(Conversation("?")) == Turn("", CALLS[:1])
+    assert script(Conversation("?", ("first",))) == Turn("first")
+
+
 def test_a_failure_needs_a_turn_after_it() -> None:
     with pytest.raises(UsageError, match="last failure"):
         follow([Turn("a"), Failure(500)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,7 +31,7 @@ from guardrails.testing import ModelServer, ToolCall
 from tests.support.agents_runs import QUIET, Wire, agent, answers, outcome_recorded, run, served
 from tests.support.never_runs import FORBIDDEN, Recorder, check_never_intended, nothing_runs
 from tests.support.paused_shop import loopback
-from tests.support.story import POLICY, QUESTION, READ, Story, signed
+from tests.support.story import DELETE, POLICY, QUESTION, READ, Story, signed
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ async def test_a_tool_keeps_what_it_is(story: Story) -> None:
         return ToolGuardrailFunctionOutput.allow()
 
     def on_failure(_: RunContextWrapper[Any], error: Exception) -> str:
-        return f"Sorry: {type(error).__name__}"
+        return f"Sorry: {error}"
 
     async def is_on(context: RunContextWrapper[Any], asking: Any) -> bool:
         return bool(asking.name == "bot" and context.context["on"])
@@ -121,7 +122,7 @@ async def test_a_tool_keeps_what_it_is(story: Story) -> None:
         """
         seen.append((context.tool_call_id, context.context["on"], to, body))
         if to == "nobody":
-            raise ValueError("secret")
+            raise ValueError("bo@example.com is not there")
         return "sent to ada@example.com"
 
     (made,) = guard_tools(story.guard, [send_mail])
@@ -134,7 +135,7 @@ async def test_a_tool_keeps_what_it_is(story: Story) -> None:
     (made,) = guard_tools(story.guard, [send_mail])
     with served(ToolCall("a", "mail", {"to": "bo"}), ToolCall("b", "mail", {"to": "nobody"})) as server:
         result = await run(agent(server, [made]), "Go.", context)
-        assert answers(result) == {"a": "sent to [email]", "b": "Sorry: ValueError"}
+        assert answers(result) == {"a": "sent to [email]", "b": "Sorry: [email] is not there"}
         assert ("a", True, "bo", "hello") in seen
         assert seen.count("guardrail") == 2
     assert {(e["tool"], e["tool_call"]) for e in story.entries("intent")} == {("mail", "a"), ("mail", "b")}
@@ -145,7 +146,6 @@ async def test_a_tool_keeps_what_it_is(story: Story) -> None:
 
 def story_policy(story: Story, *actions: str) -> None:
     """Lets Ana do some more actions."""
-    story.policy += ""
     story.policy = story.policy.replace("actions: [send_mail]", f"actions: [send_mail, {', '.join(actions)}]")
     story.reopen()
 
@@ -216,6 +216,27 @@ async def test_what_a_tool_returns_is_looked_through(story: Story) -> None:
     assert "iVBORw0KGgo=" in sent
 
 
+async def test_an_output_schema_holds_for_what_a_tool_returns_not_for_refusals(story: Story) -> None:
+    @function_tool(output_type=Note, allowed_callers=["direct", "programmatic"])
+    def send_mail(to: str) -> Note:
+        """Sends a mail."""
+        return Note(text=f"sent to {to}")
+
+    @function_tool(output_type=Note, allowed_callers=["direct", "programmatic"])
+    def run_sql(sql: str) -> Note:
+        """Runs a statement."""
+        raise ValueError("ada@example.com")
+
+    wanted = [ToolCall("a", "send_mail", {"to": "ada@example.com"})]
+    wanted += [ToolCall(name, "run_sql", {"sql": sql}) for name, sql in (("b", "SELECT 1"), ("c", "DROP TABLE orders"))]
+    with served(*wanted) as server:
+        tools = guard_tools(story.guard, [send_mail, run_sql])
+        told = answers(await run(agent(server, tools), "Go.", {"principal": story.ana}))
+    assert told["a"] == "text='sent to [email]'"
+    assert told["b"].startswith("Refused (engine.failed)")
+    assert told["c"].startswith("Refused (policy.no_rule)")
+
+
 async def test_a_tools_error_does_not_leave(story: Story) -> None:
     def run_sql(sql: str) -> str:
         raise ValueError("ada@example.com")
@@ -261,6 +282,20 @@ async def test_malformed_arguments_are_told_to_the_model(story: Story) -> None:
     assert {key: told[key].startswith("Refused (usage.input_invalid)") for key in "abd"} == dict.fromkeys("abd", True)
 
 
+async def test_without_a_rule_that_asks_nothing_pauses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loopback(monkeypatch)
+    (tmp_path / "quiet").mkdir()
+    policy = re.sub(r"(?m),? *approval: \{.*?\}", "", POLICY.replace("effect: approve", "effect: deny"))
+    with Story.open(tmp_path / "quiet", policy=policy) as story:
+        tool = sql_tool(story.guard)
+        assert (tool.needs_approval, tool.is_enabled) == (False, True)
+        with served(ToolCall("a", "query_database", "{"), ToolCall("b", "query_database", {"sql": DELETE})) as server:
+            told = answers(await run(agent(server, [tool]), "Go.", {"principal": story.ana}))
+    assert told["a"].startswith("Refused (usage.input_invalid)")
+    assert told["b"].startswith("Refused (policy.denied)")
+    assert story.orders_left() == 4
+
+
 async def test_who_asks(story: Story) -> None:
     tools = [sql_tool(story.guard)]
     with served(ToolCall("a", "query_database", {"sql": "SELECT 1"})) as server:
@@ -284,6 +319,7 @@ def test_what_cannot_be_guarded_is_refused(story: Story) -> None:
     for tools, options in (
         ([run_sql, run_sql], {}),
         ([run_sql], {"sql_argument": {"run_sql": "text"}}),
+        ([run_sql], {"sql_argument": {"run_sqll": "sql"}}),
         ([inner], {}),
         ([object()], {}),
     ):

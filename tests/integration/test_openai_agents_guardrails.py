@@ -16,7 +16,7 @@ from guardrails.testing import Conversation, ModelServer, ToolCall, Turn
 from tests.support.agents_runs import Shop, agent, answers, outcome_recorded, run, served
 from tests.support.never_runs import FORBIDDEN, Recorder, check_never_intended, nothing_runs
 from tests.support.paused_shop import loopback
-from tests.support.story import DELETE, READ, Story
+from tests.support.story import DELETE, POLICY, READ, Story
 
 PLAIN = "SELECT count(*) FROM orders"
 
@@ -109,16 +109,20 @@ async def test_actions_are_judged_and_their_results_looked_through(story: Story)
     check_never_intended(story.guard, "c")
 
 
-async def test_half_of_a_pair_gives_nothing_away(story: Story) -> None:
+@pytest.mark.parametrize("half", ["input", "output", "others"])
+async def test_half_of_a_pair_gives_nothing_away(story: Story, half: str) -> None:
     def send_mail(to: str) -> str:
         return "ada@example.com"
 
-    pair = tool_guardrails(story.guard)
-    tool = function_tool(send_mail, tool_output_guardrails=[pair.output])
+    pair, other = tool_guardrails(story.guard), tool_guardrails(story.guard)
+    tool = function_tool(
+        send_mail,
+        tool_input_guardrails=[] if half == "output" else [pair.input],
+        tool_output_guardrails={"input": [], "output": [pair.output], "others": [other.output]}[half],
+    )
     with served(ToolCall("a", "send_mail", {"to": "ada"})) as server:
-        assert (await run(agent(server, [tool]), "Go.", Shop(story.ana))).final_output.startswith(
-            "Refused (usage.tool_unguardable)"
-        )
+        result = await run(agent(server, [tool]), "Go.", Shop(story.ana))
+    assert result.final_output.startswith("Refused (usage.tool_unguardable)")
 
 
 async def test_a_tool_that_never_comes_back_has_failed(story: Story) -> None:
@@ -133,3 +137,18 @@ async def test_a_tool_that_never_comes_back_has_failed(story: Story) -> None:
         await asyncio.wait_for(recorded.wait(), 10)
     assert [e["status"] for e in story.entries("outcome")] == ["error"]
     assert len(story.entries("intent")) == 1
+
+
+async def test_what_takes_too_long_is_withheld(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loopback(monkeypatch)
+    (tmp_path / "limited").mkdir()
+    with Story.open(tmp_path / "limited", policy=POLICY + "limits: {seconds: 0.2}\n") as story:
+        recorded = outcome_recorded(story)
+
+        async def send_mail(to: str) -> str:
+            await recorded.wait()
+            return to
+
+        with served(ToolCall("a", "send_mail", {"to": "bo"})) as server:
+            result = await run(agent(server, [_tool(story, send_mail)]), "Go.", Shop(story.ana))
+    assert result.final_output.startswith("Refused (engine.")

@@ -82,26 +82,26 @@ def test_items_that_run_elsewhere_are_left_alone(guard: Guard) -> None:
     assert SqlTool(guard).run({"status": "completed", "output": [typed]})[0]["caller"] == {"type": "direct"}
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        '{"sql": "SELECT 1", "sql": "SELECT 2"}',
-        '{"sql": NaN}',
-        "{",
-        "[]",
-        '"SELECT 1"',
-        "",
-        '{"sql": 1}',
-        "[" * 100_000,
-        '{"sql": ' + "9" * 5000 + "}",
-    ],
-    ids=["twice", "nan", "half", "list", "text", "empty", "number", "deep", "long"],
-)
-def test_malformed_arguments_are_refused(guard: Guard, arguments: str) -> None:
-    for answer in (called(call(arguments)), responded(item(arguments))):
-        (told,) = SqlTool(guard).run(answer)
-        assert (told.get("content") or told["output"]).startswith("Refused (usage.input_invalid)")
-    assert tool_entries(guard) == []
+MALFORMED = {
+    "twice": '{"sql": "SELECT 1", "sql": "SELECT 2"}',
+    "nan": '{"sql": NaN}',
+    "half": "{",
+    "list": "[]",
+    "text": '"SELECT 1"',
+    "empty": "",
+    "number": '{"sql": 1}',
+    "deep": "[" * 100_000,
+    "long": '{"sql": ' + "9" * 5000 + "}",
+    "surrogate": '{"sql": "SELECT \\ud800"}',
+}
+
+
+def test_malformed_arguments_are_refused(guard: Guard) -> None:
+    for name, arguments in MALFORMED.items():
+        for answer in (called(call(arguments)), responded(item(arguments))):
+            (told,) = SqlTool(guard).run(answer)
+            assert (told.get("content") or told["output"]).startswith("Refused ("), name
+    assert [kind for _, _, kind in tool_entries(guard)].count("intent") == 0
 
 
 def test_nothing_for_no_arguments(guard: Guard) -> None:
@@ -113,71 +113,45 @@ def test_nothing_for_no_arguments(guard: Guard) -> None:
         assert guard_tools(guard, [report]).run(called(call(arguments, name="report")))[0]["content"] == "all well"
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        called(call(call_id="")),
-        called({"type": "function", "function": {"name": "query_database", "arguments": COUNT}}),
-        called(call(), call()),
-        called({"id": "c", "type": "function", "function": {"arguments": COUNT}}),
-        {"choices": [called()["choices"][0], called()["choices"][0]]},
-        {"choices": []},
-        {"role": "user", "content": "hello"},
-        {"role": "assistant", "function_call": {"name": "query_database", "arguments": COUNT}},
-        responded({"type": "function_call", "name": "query_database", "arguments": COUNT}),
-        responded(item(), item()),
-        {},
-        [],
-        "text",
-        [{"type": "response.created"}, {"object": "chat.completion.chunk"}],
-    ],
-    ids=[
-        "empty-id",
-        "no-id",
-        "same-id",
-        "no-name",
-        "two-choices",
-        "no-choice",
-        "user",
-        "legacy",
-        "no-call-id",
-        "same-call-id",
-        "empty",
-        "no-events",
-        "text",
-        "mixed",
-    ],
-)
-def test_what_cannot_be_answered_is_a_named_failure(guard: Guard, answer: Any) -> None:
-    with pytest.raises(UsageError) as refused:
-        SqlTool(guard).run(answer)
-    assert refused.value.code == "usage.input_invalid"
+UNANSWERABLE: dict[str, Any] = {
+    "empty-id": called(call(call_id="")),
+    "no-id": called({"type": "function", "function": {"name": "query_database", "arguments": COUNT}}),
+    "same-id": called(call(), call()),
+    "no-name": called({"id": "c", "type": "function", "function": {"arguments": COUNT}}),
+    "two-choices": {"choices": [called()["choices"][0], called()["choices"][0]]},
+    "no-choice": {"choices": []},
+    "user": {"role": "user", "content": "hello"},
+    "legacy": {"role": "assistant", "function_call": {"name": "query_database", "arguments": COUNT}},
+    "no-call-id": responded({"type": "function_call", "name": "query_database", "arguments": COUNT}),
+    "same-call-id": responded(item(), item()),
+    "empty": {},
+    "no-events": [],
+    "text": "text",
+    "mixed": [{"type": "response.created"}, {"object": "chat.completion.chunk"}],
+}
+
+
+def test_what_cannot_be_answered_is_a_named_failure(guard: Guard) -> None:
+    for name, answer in UNANSWERABLE.items():
+        with pytest.raises(UsageError) as refused:
+            SqlTool(guard).run(answer)
+        assert refused.value.code == "usage.input_invalid", name
     assert tool_entries(guard) == []
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [called(call(), finish=finish) for finish in ("length", "content_filter", None, "new_reason")]
-    + [responded(item(), status=status) for status in ("incomplete", "in_progress", "failed", "cancelled", "queued")]
-    + [{"output": [item()]}, responded(item(status="incomplete")), responded(item(status="in_progress"))],
-    ids=[
-        "length",
-        "filter",
-        "none",
-        "new",
-        "incomplete",
-        "going",
-        "failed",
-        "cancelled",
-        "queued",
-        "no-status",
-        "item",
-        "item-going",
-    ],
+UNFINISHED = (
+    *(called(call(), finish=finish) for finish in ("length", "content_filter", None, "new_reason")),
+    *(responded(item(), status=status) for status in ("incomplete", "in_progress", "failed", "cancelled", "queued")),
+    {"output": [item()]},
+    responded(item(status="incomplete")),
+    responded(item(status="in_progress")),
 )
-def test_only_a_finished_answer_runs(guard: Guard, answer: Any) -> None:
-    (told,) = SqlTool(guard).run(answer)
-    assert (told.get("content") or told["output"]).startswith("Refused (usage.answer_cut)")
+
+
+def test_only_a_finished_answer_runs(guard: Guard) -> None:
+    for answer in UNFINISHED:
+        (told,) = SqlTool(guard).run(answer)
+        assert (told.get("content") or told["output"]).startswith("Refused (usage.answer_cut)"), answer
     assert tool_entries(guard) == []
 
 

@@ -18,7 +18,7 @@ from tests.support.never_runs import FORBIDDEN, Recorder, check_never_intended, 
 from tests.support.paused_shop import loopback
 from tests.support.story import CALL_IDS, DELETE, QUESTION, READ, Story
 
-WAYS = ("chat", "chat-helper", "chat-chunks", "responses", "responses-helper", "responses-events")
+WAYS = ("chat", "chat-helper", "chat-chunks", "responses", "responses-events")
 
 
 @pytest.fixture
@@ -56,10 +56,6 @@ def turn(api: OpenAI, way: str, said: list[Any], tools: Any) -> tuple[Any, list[
         case "responses":
             response: Any = api.responses.create(input=said, **options)
             return response, response.output, response.output_text
-        case "responses-helper":
-            with api.responses.stream(input=said, **options) as events:
-                final = events.get_final_response()
-            return final, final.output, final.output_text
         case _:
             sent: Any = list(api.responses.create(input=said, stream=True, **options))
             return sent, sent[-1].response.output, sent[-1].response.output_text

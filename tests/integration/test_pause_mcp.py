@@ -150,3 +150,5 @@ async def test_a_model_works_through_the_client(guard: Guard) -> None:
     assert json.loads(str(said.content)) == {"rows_changed": 1}
     assert len(user.links) == 1
     assert [kind for _, _, kind in tool_entries(guard)] == ["intent", "refusal", "intent"]
+    runtimes: list[Any] = [entry["runtime"] for entry in guard.ledger.entries() if entry["type"] in ("intent", "refusal")]
+    assert {(runtime["framework"], runtime["client"].split()[0]) for runtime in runtimes} == {("mcp", "mcp")}

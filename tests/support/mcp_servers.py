@@ -16,6 +16,7 @@ import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.server.lowlevel import Server
 
 from guardrails import Guard
 from guardrails.identity import JwtVerifier
@@ -58,13 +59,15 @@ def token(
 
 
 @contextmanager
-def running(guard: Guard, *, scopes: Sequence[str] = (), **options: Any) -> Iterator[Running]:
-    """Serves a guard to whoever shows a token; `options` are those of `ServerSettings`."""
+def running(
+    guard: Guard, *, scopes: Sequence[str] = (), server: Server[Any] | None = None, **options: Any
+) -> Iterator[Running]:
+    """Serves a guard, or another server, to whoever shows a token; `options` are those of `ServerSettings`."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
         verifier = BearerVerifier(JwtVerifier(ISSUER, url, keys={"k": _KEY.public_key()}, leeway_s=0))
-        calls = Calls(guard, principal_of, ServerSettings(**options))
-        app = http_app(make_server(calls), HttpSettings(url, ISSUER, verifier, tuple(scopes)))
+        served = server or make_server(Calls(guard, principal_of, ServerSettings(**options)))
+        app = http_app(served, HttpSettings(url, ISSUER, verifier, tuple(scopes)))
         web = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on", timeout_graceful_shutdown=2))
         thread = threading.Thread(target=web.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

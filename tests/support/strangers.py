@@ -16,11 +16,16 @@ from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ToolsListChanged
 
 from guardrails import Guard, Principal
-from guardrails.mcp_gateway import Gateway, GatewayConfig, LockFile, accept
+from guardrails.ledger import Ledger
+from guardrails.listening import listening
+from guardrails.mcp_gateway import Gateway, GatewayConfig, LockFile, Upstream, accept
+from guardrails.mcp_server import ServerSettings
 
-__all__ = ["ADMIN", "Stranger", "gateway_of", "said", "sql_tool", "text", "tool"]
+__all__ = ["ADMIN", "THIRD_PARTY", "Stranger", "accept_all", "accept_waiting", "gateway_of", "said", "sql_tool", "text", "tool"]
 
 ADMIN = Principal("admin@example.com")
+THIRD_PARTY = ("mcp-server-sqlite==2025.4.25", "mcp-alchemy==2026.8.1.2602", "psycopg[binary]", "mcp<2")
+"""Database servers from the package index, of the first generation of the SDK: they live in an environment of their own."""
 
 Answer = Callable[[str, dict[str, Any]], Awaitable[Any]]
 
@@ -96,19 +101,21 @@ class Stranger:
     @contextmanager
     def serving(self) -> Iterator[str]:
         """Serves over HTTP in a thread; yields the URL."""
-        listening = socket.create_server(("127.0.0.1", 0))
+        with listening("127.0.0.1", 0) as listener:
+            yield from self._served(listener)
+
+    def _served(self, listener: socket.socket) -> Iterator[str]:
         web = uvicorn.Server(uvicorn.Config(self.server.streamable_http_app(), log_level="critical", lifespan="on"))
-        thread = threading.Thread(target=web.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread = threading.Thread(target=web.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:
             while not web.started:
                 assert thread.is_alive()
                 time.sleep(0.01)
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}/mcp"
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
         finally:
             web.should_exit = web.force_exit = True
             thread.join(20)
-            listening.close()
 
 
 def gateway_of(guard: Guard, folder: Path, upstreams: dict[str, Any], *, accepted: bool = True, **options: Any) -> Gateway:
@@ -124,8 +131,9 @@ def gateway_of(guard: Guard, folder: Path, upstreams: dict[str, Any], *, accepte
     known = {name: given if isinstance(given, dict) else {"url": given} for name, given in upstreams.items()}
     settings = {key: options.pop(key) for key in ("prefix", "recheck") if key in options}
     config = GatewayConfig.model_validate({"version": 1, "upstreams": known, **settings})
+    told = ServerSettings(**{key: options.pop(key) for key in ("agent", "console_url", "wait_s") if key in options})
     made = _Accepting if accepted else Gateway
-    return made(guard, config, LockFile(folder / "gateway.lock.json"), **options)
+    return made(guard, config, LockFile(folder / "gateway.lock.json"), settings=told, **options)
 
 
 class _Accepting(Gateway):
@@ -140,3 +148,13 @@ async def accept_all(gateway: Gateway) -> None:
     offers = await gateway.offers()
     waiting = [offer.definition for offer in offers.all if offer.state in ("unknown", "changed")]
     accept(gateway._watch._lock, gateway._guard.ledger, waiting, ADMIN)
+
+
+async def accept_waiting(config: str, lock: str, ledger_url: str) -> None:
+    """Accepts everything that the servers of a configuration file list, in a ledger."""
+    found = []
+    for name, upstream in GatewayConfig.load(config).upstreams.items():
+        async with Upstream(name, upstream) as opened:
+            found += (await opened.definitions()).values()
+    with Ledger.open(ledger_url) as ledger:
+        accept(LockFile(lock), ledger, found, ADMIN)

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from guardrails.approval import Answer, CallbackChannel, ChannelGroup, Notice, PendingChannel, TerminalChannel, ask_channel
 from guardrails.errors import Denied, IdentityError
-from guardrails.model import ApprovalRequest, ApprovalTerms, Principal
+from guardrails.model import ApprovalRequest, ApprovalTerms, Principal, Statement
 
 BO = Principal("bo@example.com")
 REQUEST = ApprovalRequest(
@@ -28,6 +28,8 @@ REQUEST = ApprovalRequest(
     ApprovalTerms(),
     100,
     200,
+    statement=Statement("UPDATE …", {"amount": "5\x1b[2J"}),
+    understood={"arguments": {"target": "production"}},
 )
 PROGRAM = """
 import sys
@@ -73,6 +75,7 @@ def in_terminal(typed: bytes) -> str:
 def test_the_terminal_asks_and_shows_what_would_run(typed: bytes, answer: str) -> None:
     shown = in_terminal(typed)
     assert f"ANSWER {answer}" in shown
+    assert all(text in shown for text in ("with amount", "with target", "'production'"))
     for part in ("ana", "refund-bot", "refunds", "update orders", "r1", "\\x1b[2J"):
         assert part in shown
     assert "\x1b[2J" not in shown
