@@ -26,7 +26,7 @@ from guardrails.model import Column, ColumnRef, DialectName, Given, Mask, Opaque
 from guardrails.policy.schema import ArgumentMask
 from guardrails.policy.tools import Treatment
 
-__all__ = ["Display"]
+__all__ = ["NO_ARGUMENTS", "Display"]
 
 _MOST_SHOWN = 50
 _MOST_CHARACTERS = 200
@@ -94,6 +94,10 @@ class Display:
         except (GuardrailsError, ValueError, ArithmeticError):
             return HIDDEN  # a mask that does not fit the value shows nothing of it
         return HIDDEN if masked is None and treatment.mask != "null" else masked
+
+
+NO_ARGUMENTS = Display({}, {}, b"")
+"""Of what is called without any."""
 
 
 def _scanned(name: str, value: Given) -> Value:

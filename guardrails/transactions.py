@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeAlias, cast
 
-from guardrails.displaying import Display
+from guardrails.displaying import NO_ARGUMENTS
 from guardrails.engines import Engine, TransactionalEngine, Work
 from guardrails.entries import JSON, action_entry, outcome_entry
 from guardrails.errors import EngineError, GuardrailsError, UsageError
@@ -92,7 +92,7 @@ class Transaction:
             self._saved, self._owner = saved, (context.session_id, append)
             plain = replace(context, tool_call_id=None)
             allowed = Decision("allow", policy_digest=decision.policy_digest)
-            self._first = lambda: action_entry("transaction", Display({}, {}, b""), allowed, principal, plain, None)[0]
+            self._first = lambda: action_entry("transaction", NO_ARGUMENTS, allowed, principal, plain, None)[0]
         elif self._owner is None or self._owner[0] != context.session_id:
             raise UsageError("usage.other_session", "The transaction was begun in another session.")
         self._count += 1

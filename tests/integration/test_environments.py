@@ -75,6 +75,15 @@ LOWEST = [
         has_fixtures=True,
     ),
     Environment(
+        "lowest-pydantic-ai",
+        # The version handed clients of httpx to Anthropic's, which took them until then.
+        requirements=("pydantic-ai-slim[openai,anthropic]==2.16.0", "anthropic==0.108.0", "llama-index-core==0.14.7"),
+        tests=_named(
+            "integration_pydantic_ai", "pause_pydantic_ai", "story_pydantic_ai", "integration_llama_index", "story_llama_index"
+        ),
+        has_fixtures=True,
+    ),
+    Environment(
         "lowest-agents",
         requirements=("openai-agents==0.19.2", "openai==2.54.0", "mcp==1.30.0"),
         tests=_named("openai_agents*"),
