@@ -90,16 +90,6 @@ LOWEST = [
         has_fixtures=True,
     ),
     Environment(
-        "lowest-tools",
-        requirements=(
-            "pydantic-ai-slim[openai,anthropic]==2.16.0",
-            # Of that time: the next client of Anthropic's takes no HTTP client of httpx.
-            "anthropic==0.108.0",
-            "llama-index-core==0.14.7",
-        ),
-        tests=_named("*_pydantic_ai", "*_llama_index"),
-    ),
-    Environment(
         "lowest-apart",
         requirements=("crewai==1.15.10", "llama-index-core==0.14.7", "llama-index-llms-openai"),
         tests=("tests/isolated/apart",),
