@@ -99,9 +99,9 @@ class Stranger:
         await self.sessions[-1].send_tool_list_changed()
 
     @contextmanager
-    def serving(self) -> Iterator[str]:
+    def serving(self, port: int = 0) -> Iterator[str]:
         """Serves over HTTP in a thread; yields the URL."""
-        with listening("127.0.0.1", 0) as listener:
+        with listening("127.0.0.1", port) as listener:
             yield from self._served(listener)
 
     def _served(self, listener: socket.socket) -> Iterator[str]:
