@@ -92,6 +92,12 @@ LOWEST = [
         tests=_named("openai_agents*"),
         has_fixtures=True,
     ),
+    Environment(
+        "lowest-apart",
+        requirements=("crewai==1.15.10", "llama-index-core==0.14.7", "llama-index-llms-openai"),
+        tests=("tests/isolated/apart",),
+        variables=APART.variables,
+    ),
 ]
 """Each framework at the lowest version that is supported, with the suite's own tests of it."""
 
