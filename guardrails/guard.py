@@ -825,7 +825,8 @@ class Guard:
         return replace(judgement, display=self._display(session.context.tool, arguments)) if arguments else judgement
 
     def _display(self, tool: str | None, arguments: Mapping[str, Given]) -> Display:
-        return Display(arguments, treatments_of(self._bind(), tool), self._keyring.key)
+        # What the policy says of tools is the same for every version of the schema, which costs a look at the database to know.
+        return Display(arguments, treatments_of(self._bound or self._bind(), tool), self._keyring.key)
 
     def _database(self) -> dict[str, JSON]:
         role = getattr(self.database, "role", None)

@@ -32,7 +32,7 @@ APART = Environment(
 LOWEST = [
     Environment(
         "lowest",
-        requirements=("openai==2.0.0", "anthropic==1.0.0", "mcp==2.0.0", "sqlalchemy[asyncio]==2.0.40", "pandas"),
+        requirements=("openai==2.0.0", "anthropic==1.0.0", "mcp==2.0.0", "sqlalchemy[asyncio]==2.0.40", "pandas==2.2.3"),
         tests=_named(
             "openai_answers",
             "openai_story",
@@ -43,6 +43,9 @@ LOWEST = [
             "pause_mcp",
             "mcp_gateway_failures",
             "integration_sqlalchemy",
+            "sqlalchemy_*",
+            "dbapi_driver",
+            "transactions",
         ),
         has_fixtures=True,
     ),
@@ -88,6 +91,12 @@ LOWEST = [
         requirements=("openai-agents==0.19.2", "openai==2.54.0", "mcp==1.30.0"),
         tests=_named("openai_agents*"),
         has_fixtures=True,
+    ),
+    Environment(
+        "lowest-apart",
+        requirements=("crewai==1.15.10", "llama-index-core==0.14.7", "llama-index-llms-openai"),
+        tests=("tests/isolated/apart",),
+        variables=APART.variables,
     ),
 ]
 """Each framework at the lowest version that is supported, with the suite's own tests of it."""
