@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from guardrails import ApprovalRequired, Denied, EngineError, Guard, IdentityError, LedgerError, Policy, Principal, UsageError
+from guardrails.engines.interrupting import Interrupt
 from guardrails.integrations import dbapi
 from guardrails.ledger.verify import verify
 from guardrails.transactions import Transaction
@@ -199,6 +200,17 @@ def test_approval_inside(guard: Guard, transaction: Transaction) -> None:
     assert guard.execute(delete, transaction=transaction).rows_changed == 1
     transaction.roll_back()
     assert guard.execute("SELECT id FROM orders WHERE id = 4").rows == ((4,),)
+
+
+def test_a_read_inside_can_be_ended(guard: Guard, transaction: Transaction) -> None:
+    """The caller is gone; what was changed before is still there to be kept or taken back."""
+    change(guard, transaction, "a")
+    interrupt = Interrupt()
+    interrupt.ask()
+    with interrupt.in_force(), pytest.raises(EngineError, match=r"engine\.cancelled"):
+        seen(guard, transaction)
+    transaction.commit()
+    assert seen(guard) == "a"
 
 
 def test_an_expired_principal_keeps_nothing(guard: Guard, transaction: Transaction) -> None:
