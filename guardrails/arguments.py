@@ -7,7 +7,6 @@ function gets. What is no data (a connection, a framework's context object) is h
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, time, timedelta
@@ -17,10 +16,9 @@ from pathlib import PurePath
 from typing import Any, cast
 from uuid import UUID
 
-from pydantic import BaseModel
-
 from guardrails.errors import UsageError
 from guardrails.model import Given, Opaque, Value
+from guardrails.records import fields_of
 
 __all__ = ["Arguments"]
 
@@ -70,7 +68,7 @@ def _copied(value: object, level: int) -> Any:
         return kind(_copied(item, level + 1) for item in tuple(cast("list[object]", value)))
     if kind is dict:
         return {key: _copied(item, level + 1) for key, item in tuple(cast("dict[object, object]", value).items())}
-    is_data = isinstance(value, _CONTAINERS) or _fields(value) is not None
+    is_data = isinstance(value, _CONTAINERS) or fields_of(value) is not None
     if is_data and not isinstance(_seen(value, level), Opaque):
         return copy.deepcopy(value)
     return value
@@ -102,7 +100,7 @@ def _seen(value: object, level: int) -> Given:
             return _items(sorted((_seen(item, level + 1) for item in value), key=repr))
         case dict():
             return _members(dict(value), level)
-    fields = _fields(value)
+    fields = fields_of(value)
     return Opaque(type(value).__name__) if fields is None else _members(fields, level)
 
 
@@ -116,14 +114,3 @@ def _members(members: Mapping[Any, object], level: int) -> Given:
         return Opaque("mapping")  # 1 and "1" are two keys that would become one
     seen = dict(zip(names, (_seen(item, level + 1) for item in members.values()), strict=True))
     return next((item for item in seen.values() if isinstance(item, Opaque)), None) or cast("dict[str, Value]", seen)
-
-
-def _fields(value: object) -> dict[str, object] | None:
-    """Returns what a dataclass or a pydantic model holds; None for anything else, and where it holds more than its fields."""
-    if isinstance(value, BaseModel):
-        return None if value.__pydantic_private__ else dict(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in dataclasses.fields(value)]
-        if set(getattr(value, "__dict__", ())) <= set(names):
-            return {name: getattr(value, name, None) for name in names}
-    return None

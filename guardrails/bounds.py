@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from guardrails.errors import EngineError
 from guardrails.model import Limits
+from guardrails.records import fields_of
 
 __all__ = ["Bounds"]
 
@@ -108,7 +109,8 @@ class Bounds:
         return taken.items
 
     def _require_small(self, returned: object) -> None:
-        parts = [returned, *returned.values()] if isinstance(returned, dict) else [returned]
+        members = returned if isinstance(returned, dict) else fields_of(returned) or {}
+        parts = [returned, *members.values()]
         if any(isinstance(part, (list, tuple, set, frozenset)) and len(part) > self.limits.rows for part in parts):
             raise self.too_many()
         if value_bytes(returned, self.limits.result_bytes) > self.limits.result_bytes:
@@ -171,6 +173,7 @@ def value_bytes(value: object, most: int) -> int:
                 left.extend((*part.keys(), *part.values()))
             case _:
                 size += 8
+                left.extend((fields_of(part) or {}).values())
     return size
 
 

@@ -23,7 +23,6 @@ from weakref import WeakSet
 import sqlalchemy as sa
 
 from guardrails import flow
-from guardrails.adapters.alchemy import guarded_async_engine, guarded_engine, install
 from guardrails.approval import ApprovalDesk
 from guardrails.approval.place import Place
 from guardrails.arguments import Arguments
@@ -306,10 +305,14 @@ class Guard:
         Raises:
             UsageError: The URL is of another database (usage.other_database): open a guard for that one.
         """
+        from guardrails.adapters.alchemy import guarded_engine
+
         return guarded_engine(self, url, tool=tool)
 
     def async_engine(self, url: str | sa.URL | None = None, *, tool: str = "sqlalchemy") -> AsyncEngine:
         """As `engine`, for asyncio."""
+        from guardrails.adapters.alchemy import guarded_async_engine
+
         return guarded_async_engine(self, url, tool=tool)
 
     def install(self, engine: sa.Engine | AsyncEngine, *, tool: str = "sqlalchemy") -> None:
@@ -319,6 +322,8 @@ class Guard:
             UsageError: The engine is of another database (usage.other_database), or connections of it are in use
                 (usage.connections_in_use).
         """
+        from guardrails.adapters.alchemy import install
+
         install(self, engine, tool=tool)
 
     def seen(self) -> tuple[SeenRelation, ...]:
@@ -821,7 +826,8 @@ class Guard:
         return replace(judgement, display=self._display(session.context.tool, arguments)) if arguments else judgement
 
     def _display(self, tool: str | None, arguments: Mapping[str, Given]) -> Display:
-        return Display(arguments, treatments_of(self._bind(), tool), self._keyring.key)
+        # What the policy says of tools is the same for every version of the schema, which costs a look at the database to know.
+        return Display(arguments, treatments_of(self._bound or self._bind(), tool), self._keyring.key)
 
     def _database(self) -> dict[str, JSON]:
         role = getattr(self.database, "role", None)

@@ -7,7 +7,7 @@ passes. What the policy knows to be protected belongs under a mask.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -18,6 +18,7 @@ from guardrails.errors import UsageError
 from guardrails.masking.detect import Span, find
 from guardrails.masking.detectors.numbers import is_card
 from guardrails.model import Row, ScanFinding, Value
+from guardrails.records import fields_of, with_fields
 
 __all__ = ["scan_rows"]
 
@@ -35,7 +36,8 @@ def scan_rows(
 ) -> tuple[tuple[Row, ...], tuple[ScanFinding, ...]]:
     """Replaces each finding by its kind in brackets, such as ``[email]``.
 
-    Looked through are texts, texts inside JSON values (keys too), and bytes that are UTF-8. A whole number of 15 or 16 digits that
+    Looked through are texts, texts inside JSON values (keys too) and in the fields of dataclasses and pydantic models, and bytes that
+    are UTF-8. A whole number of 15 or 16 digits that
     is a possible payment card becomes None, since its column holds numbers. JSON nested deeper than 64 levels becomes ``[nested]``
     from there on.
 
@@ -87,12 +89,15 @@ class _ColumnScan:
             # What a tool of somebody else's returns; rows of drivers are tuples with more to them, which plain ones replace.
             items = [self.cell(item, level + 1) for item in self._bounded(other, level)]
             return cast(Value, tuple(items) if isinstance(other, tuple) else set(cast("list[str]", items)))
-        if value is None or isinstance(value, _PLAIN):
-            return value
+        if other is None or isinstance(other, _PLAIN):
+            return cast(Value, other)
+        fields = fields_of(other)
+        if fields is not None:
+            return self._record(cast(Value, other), fields, level)
         raise UsageError(
             "usage.tool_unguardable",
-            f"A result of type {type(value).__name__} cannot be looked through.",
-            hint="Return lists, dictionaries and plain values.",
+            f"A result of type {type(other).__name__} cannot be looked through.",
+            hint="Return plain values, and lists, dictionaries, dataclasses and pydantic models of them.",
         )
 
     def _bounded(self, items: Collection[Value], level: int) -> Collection[Value]:
@@ -129,6 +134,15 @@ class _ColumnScan:
         else:
             items = self._members(value, level)
         return items if self.counts.total() > before else value
+
+    def _record(self, value: Value, fields: Mapping[str, object], level: int) -> Value:
+        """Looks through what a function of somebody else's made; it stays of its kind."""
+        if level == _MOST_LEVELS:
+            self.counts["nested"] += 1
+            return _TOO_DEEP
+        before = self.counts.total()
+        scanned = {name: self.cell(cast(Value, item), level + 1) for name, item in fields.items()}
+        return with_fields(value, scanned) if self.counts.total() > before else value
 
     def _members(self, value: dict[str, Value], level: int) -> dict[str, Value]:
         members: dict[str, Value] = {}

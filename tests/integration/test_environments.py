@@ -39,7 +39,7 @@ MCP = Environment(
 LOWEST = [
     Environment(
         "lowest",
-        requirements=("openai==2.0.0", "anthropic==1.0.0", "mcp==2.0.0", "sqlalchemy[asyncio]==2.0.40", "pandas"),
+        requirements=("openai==2.0.0", "anthropic==1.0.0", "mcp==2.0.0", "sqlalchemy[asyncio]==2.0.40", "pandas==2.2.3"),
         tests=_named(
             "openai_answers",
             "openai_story",
@@ -50,6 +50,9 @@ LOWEST = [
             "pause_mcp",
             "mcp_gateway_failures",
             "integration_sqlalchemy",
+            "sqlalchemy_*",
+            "dbapi_driver",
+            "transactions",
         ),
         has_fixtures=True,
     ),

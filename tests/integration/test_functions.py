@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, PrivateAttr
 
 from guardrails import Denied, Guard
 from guardrails.errors import EngineError, UsageError
@@ -278,6 +278,41 @@ def test_data_of_any_kind_is_judged_by_its_fields_and_copied(guard: Guard) -> No
         mail(object(), [], order, connection)  # type: ignore[arg-type]
     assert caught.value.code == "policy.condition_error"
     assert len(received) == 3
+
+
+def test_results_keep_their_type_and_are_looked_through(guard: Guard) -> None:
+    class Mail(BaseModel):
+        to: str
+        copies: list[str] = []
+
+    @dataclass(frozen=True, slots=True)
+    class Page:
+        mails: list[Mail]
+        note: str = ""
+
+    class Secret(BaseModel):
+        _hidden: str = PrivateAttr("ana@example.org")
+
+    @guard.action("plain")
+    def plain(page: object) -> object:
+        return made
+
+    clean = Page([Mail(to="x")])
+    made: Any = clean
+    assert plain(1) is clean
+    made = Page([Mail(to="ana@example.org", copies=["bo"])], "for bo@example.org")
+    shown: Any = plain(1)
+    assert shown == Page([Mail(to="[email]", copies=["bo"])], "for [email]")
+    assert made.note == "for bo@example.org"
+    made = Secret()
+    with pytest.raises(UsageError):
+        plain(1)
+    made = Page([], "x" * 20_000)
+    with pytest.raises(EngineError, match="bytes"):
+        plain(1)
+    made = Page([Mail(to="x")] * 21)
+    with pytest.raises(EngineError, match="rows"):
+        plain(1)
 
 
 @pytest.mark.parametrize("kind", ["plain", "coroutine", "generator", "asyncgen"])

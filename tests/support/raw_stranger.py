@@ -2,6 +2,7 @@
 
 * {"dies_in": "send"}         the process ends when that tool is called
 * {"silent": "send"}          no answer to that tool, ever
+* {"busy": "send"}            nothing is looked at during a call of that tool, until the file `notes`.free is there
 * {"twice": true}             each answer comes twice, the second time with other text
 * {"late": true}              the answer to each call comes with that of the next one
 * {"garbage": true}           lines that are no JSON, and answers to requests that nobody sent
@@ -14,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from typing import Any
 
 TOOLS = [
@@ -54,6 +56,8 @@ def called(does: dict[str, Any], kept: list[dict[str, Any]], id_: object, name: 
         sys.exit(3)
     if does.get("silent") == name:
         return
+    while does.get("busy") == name and not os.path.exists(does["notes"] + ".free"):
+        time.sleep(0.01)
     if "asks" in does:
         write({"id": "mine", "method": does["asks"], "params": does.get("params", {})})
     text = os.environ.get(arguments.get("name", ""), "unset") if name == "environment" else f"{name} done"
