@@ -11,11 +11,11 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from guardrails import Denied, Guard, Policy, Principal
-from guardrails.integrations.sqlalchemy import guarded_engine
 
 SHOP = """
 CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT, email TEXT);
-CREATE TABLE orders (id INTEGER PRIMARY KEY, customer_id INTEGER, status TEXT);
+CREATE TABLE orders (id INTEGER PRIMARY KEY, customer_id INTEGER REFERENCES customers, status TEXT);
+CREATE TABLE salaries (name TEXT, amount INTEGER);
 INSERT INTO customers VALUES (1, 'Ada', 'ada@example.com'), (2, 'Bo', 'bo@example.com');
 INSERT INTO orders VALUES (1, 1, 'open'), (2, 1, 'paid'), (3, 2, 'open');
 """
@@ -29,18 +29,13 @@ columns:
 
 
 def open_orders(engine: sa.Engine) -> list[tuple[str, int]]:
-    """A tool as it may already exist: it builds its SQL itself."""
-    customers = sa.table("customers", sa.column("id"), sa.column("name"))
-    orders = sa.table("orders", sa.column("customer_id"), sa.column("status"))
-    query = (
-        sa.select(customers.c.name, sa.func.count())
-        .join_from(customers, orders, orders.c.customer_id == customers.c.id)
-        .where(orders.c.status == "open")
-        .group_by(customers.c.name)
-        .order_by(customers.c.name)
-    )
+    """A tool as it may already exist: it looks at the schema and builds its SQL itself."""
+    schema = sa.MetaData()
+    schema.reflect(engine)
+    customers, orders = schema.tables["customers"], schema.tables["orders"]
+    query = sa.select(customers.c.name, sa.func.count()).join_from(customers, orders).where(orders.c.status == "open")
     with engine.connect() as connection:
-        return [(name, count) for name, count in connection.execute(query)]
+        return [tuple(row) for row in connection.execute(query.group_by(customers.c.name).order_by(customers.c.name))]
 
 
 def main(folder: Path) -> None:
@@ -48,9 +43,9 @@ def main(folder: Path) -> None:
         database.executescript(SHOP)
     database_url, ledger_url = f"sqlite:///{folder / 'shop.db'}", f"sqlite:///{folder / 'audit.db'}"
     with Guard.open(Policy.from_text(POLICY), database=database_url, ledger=ledger_url) as guard:
-        engine = guarded_engine(guard)
+        engine = guard.engine()
         with guard.session(principal=Principal("ana@example.com", groups={"support"}), agent="support-bot"):
-            print(open_orders(engine))
+            print(sa.inspect(engine).get_table_names(), open_orders(engine))
             try:
                 with engine.begin() as connection:
                     connection.execute(sa.text("UPDATE orders SET status = 'paid' WHERE id = 1"))

@@ -200,6 +200,7 @@ _IDENTITY = {
 _ENGINE = {
     "engine.failed": Code("The database could not run the statement", "Check types, casts and values, then try again."),
     "engine.timeout": Code("The statement took too long", "Narrow it: add a WHERE clause or aggregate less."),
+    "engine.cancelled": Code("The caller cancelled the statement", "Run it again if it is still wanted."),
     "engine.refused": Code("The engine's own lock refused the statement", "Rewrite it; only the allowed effects may happen."),
     "engine.too_many_rows_changed": Code("More rows would change than allowed", "Narrow the WHERE clause."),
     "engine.row_too_large": Code("A value is larger than the limit", "Select fewer or smaller columns."),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -88,7 +89,7 @@ class GuardedDialect(Reflection, DefaultDialect):
         dbapi_connection.close()
 
     def do_terminate(self, dbapi_connection: Any) -> None:
-        dbapi_connection.terminate()
+        dbapi_connection.close()
 
     def do_savepoint(self, connection: sa.Connection, name: str) -> None:
         _driver_of(connection).save(name)
@@ -153,12 +154,13 @@ class _Exact:
     """Numbers as PostgreSQL's driver gives them: NUMERIC as Decimal, floating point as float."""
 
     asdecimal: bool
+    _effective_decimal_return_scale: int
 
     def bind_processor(self, dialect: Any) -> None:
         return None
 
     def result_processor(self, dialect: Any, coltype: Any) -> Callable[[Any], Any]:
-        return _as_decimal if self.asdecimal else _as_float
+        return partial(_as_decimal, self._effective_decimal_return_scale) if self.asdecimal else _as_float
 
 
 class _Numeric(_Exact, types.Numeric[Any]):
@@ -310,8 +312,10 @@ def _driver_of(connection: sa.Connection) -> Any:
     return connection.connection.dbapi_connection
 
 
-def _as_decimal(value: Any) -> Any:
-    return Decimal(str(value)) if isinstance(value, (int, float)) else value
+def _as_decimal(scale: int, value: Any) -> Any:
+    if isinstance(value, float):
+        return Decimal(f"{value:.{scale}f}")
+    return Decimal(value) if isinstance(value, int) else value
 
 
 def _as_float(value: Any) -> Any:

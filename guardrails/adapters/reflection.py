@@ -43,7 +43,6 @@ class Reflection(DefaultDialect):
     get_multi_check_constraints = DefaultDialect.get_multi_check_constraints
     get_multi_table_comment = DefaultDialect.get_multi_table_comment
     get_multi_table_options = DefaultDialect.get_multi_table_options
-    has_multi_table = DefaultDialect.has_multi_table
     has_index = DefaultDialect.has_index
 
     def get_schema_names(self, connection: Any, **kw: Any) -> list[str]:
@@ -89,6 +88,9 @@ class Reflection(DefaultDialect):
 
     def has_table(self, connection: Any, table_name: str, schema: str | None = None, **kw: Any) -> bool:
         return any(s.relation.name == table_name for s in self._relations(schema))
+
+    def has_multi_table(self, connection: Any, table_names: Any, schema: str | None = None, **kw: Any) -> Any:
+        return [((schema, name), self.has_table(connection, name, schema)) for name in table_names]
 
     def get_columns(self, connection: Any, table_name: str, schema: str | None = None, **kw: Any) -> list[Any]:
         seen = self._relation(table_name, schema)

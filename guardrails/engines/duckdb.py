@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ import duckdb
 from guardrails.catalog import duckdb_digest, read_duckdb, shadowing_macros
 from guardrails.engines.base import RowCollector, require_rehearsable
 from guardrails.engines.duckdb_failures import duckdb_failure
+from guardrails.engines.interrupting import interruptible
 from guardrails.errors import EngineError, UsageError
 from guardrails.model import Catalog, DialectName, Execution, Plan, Row, Value
 from guardrails.sql.duckdb_parser import LOCKED
@@ -115,7 +116,8 @@ class DuckdbEngine:
                     self._check_macros(connection)
                     if plan.catalog_version and duckdb_digest(connection) != plan.catalog_version:
                         raise EngineError("engine.schema_changed", "The schema changed since the statement was judged.")
-                    columns, collected, changed = _run(connection, plan)
+                    with interruptible(connection.interrupt) if plan.is_read_only else nullcontext():
+                        columns, collected, changed = _run(connection, plan)
                     # Past here the commit must go through.
                     clock.cancel()
             finally:

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -22,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from guardrails.catalog import postgres_digest, read_postgres
 from guardrails.engines.base import require_rehearsable
+from guardrails.engines.interrupting import interruptible
 from guardrails.engines.postgres_running import (
     SCAN_SETTINGS,
     commit,
@@ -41,6 +43,7 @@ __all__ = ["SCAN_SETTINGS", "PostgresEngine"]
 
 _OLDEST = 130000
 """First release with `pg_current_xact_id_if_assigned`."""
+_CANCEL_S = 5.0
 
 
 class PostgresEngine:
@@ -148,7 +151,8 @@ class PostgresEngine:
                     self._begin(connection, plan)
                     by_relation: tuple[tuple[str, int], ...]
                     if plan.is_read_only:
-                        columns, collected = read(connection, plan, started + plan.limits.seconds)
+                        with interruptible(partial(connection.cancel_safe, timeout=_CANCEL_S)):
+                            columns, collected = read(connection, plan, started + plan.limits.seconds)
                         changed, by_relation = 0, ()
                     else:
                         columns, collected, (changed, by_relation) = write(connection, plan, self._default_schema())

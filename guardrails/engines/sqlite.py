@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
 from sqlalchemy.pool import Pool
@@ -17,6 +17,7 @@ from sqlalchemy.pool import Pool
 from guardrails.catalog import read_sqlite, sqlite_digest
 from guardrails.engines.base import require_rehearsable
 from guardrails.engines.failures import sqlite_failure
+from guardrails.engines.interrupting import interruptible
 from guardrails.engines.sqlite_connections import PooledConnections, UrlConnections
 from guardrails.engines.sqlite_running import DRIVER_ERRORS, PROGRESS_STEPS, changed_by, commit, prepare, run
 from guardrails.engines.sqlite_work import SqliteWork
@@ -115,7 +116,8 @@ class SqliteEngine:
             try:
                 is_kept = not (plan.is_read_only or is_rehearsal)
                 with _transaction(connection, "BEGIN" if plan.is_read_only else "BEGIN IMMEDIATE", is_kept=is_kept):
-                    columns, collected, changed = run(connection, plan)
+                    with interruptible(connection.interrupt) if plan.is_read_only else nullcontext():
+                        columns, collected, changed = run(connection, plan)
                     by_relation = changed_by(connection, plan, changed) if is_rehearsal else ()
             except DRIVER_ERRORS as error:
                 raise sqlite_failure(error) from error

@@ -140,12 +140,13 @@ class Asking:
     def _waits(self, waiting: ApprovalRequired) -> CallToolResult:
         link = request_link(self._console_url, waiting.request.id)
         where = f" People see it at {link}." if link else ""
-        return answer(refusal_text(waiting) + where, is_error=True)
+        return answer(refusal_text(waiting) + where, is_error=True, code=waiting.code, request=waiting.request.id)
 
 
-def answer(text: str, *, is_error: bool = False) -> CallToolResult:
-    """Returns a text as the result of a call."""
-    return CallToolResult(content=[TextContent(type="text", text=text)], is_error=is_error)
+def answer(text: str, *, is_error: bool = False, **facts: object) -> CallToolResult:
+    """Returns a text as the result of a call; `facts` are for the program around the model, under `_meta.guardrails`."""
+    result = CallToolResult(content=[TextContent(type="text", text=text)], is_error=is_error)
+    return result.model_copy(update={"meta": {"guardrails": facts}}) if facts else result
 
 
 def _has_rounds(session: ServerSession) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-from agents import ToolGuardrailFunctionOutput, ToolInputGuardrail, ToolOutputGuardrail
+from agents import Agent, FunctionTool, ToolGuardrailFunctionOutput, ToolInputGuardrail, ToolOutputGuardrail
 from agents.tool_context import ToolContext
 from agents.tool_guardrails import ToolInputGuardrailData, ToolOutputGuardrailData
 
@@ -28,6 +28,9 @@ from guardrails.tools import params_argument_among
 
 __all__ = ["GuardrailPair", "tool_guardrails"]
 
+_NOT_FOLLOWED = (
+    "Refused (usage.tool_unguardable): Nobody would look at what the tool returns: it lacks the output guardrail of the pair."
+)
 _NOT_JUDGED = "Refused (usage.tool_unguardable): The call was not judged before it ran, so its result stays here."
 
 
@@ -74,6 +77,8 @@ class _Judging:
 
     async def before(self, data: ToolInputGuardrailData) -> ToolGuardrailFunctionOutput:
         context = data.context
+        if not self._comes_after(data.agent, context.tool_name):
+            return ToolGuardrailFunctionOutput.reject_content(_NOT_FOLLOWED)
         with calling(self._guard, context, data.agent):
             try:
                 self._calls[context] = await self._begun(context)
@@ -97,6 +102,12 @@ class _Judging:
         if scanned == plain:
             return ToolGuardrailFunctionOutput.allow()
         return ToolGuardrailFunctionOutput.reject_content(reply_text(scanned))
+
+    def _comes_after(self, agent: Agent[Any], name: str) -> bool:
+        """Tells whether the tool, or else the MCP servers of which one has it, has the other guardrail of the pair too."""
+        named = [tool for tool in agent.tools if isinstance(tool, FunctionTool) and tool.name == name]
+        after = [owner.tool_output_guardrails or [] for owner in named or agent.mcp_servers]
+        return bool(after) and all(any(one.guardrail_function == self.after for one in listed) for listed in after)
 
     async def _begun(self, context: ToolContext[Any]) -> _Call:
         """Begins the guard's flow of a call, up to where the tool runs.

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
 
@@ -103,6 +105,8 @@ class UpstreamConfig(_Model):
         for name, value in self.headers.items():
             if _SECRET_HEADER.search(name) and not _REFERENCE.search(value):
                 raise ValueError(f"has a secret in the header {name}; refer to the environment with ${{NAME}}")
+        if self.headers and urlsplit(self.url or "").scheme == "http" and not _is_loopback(self.url or ""):
+            raise ValueError("sends its headers in clear: the URL has to be https, or on this machine")
         return self
 
 
@@ -149,6 +153,14 @@ class GatewayConfig(_Model):
             raise _invalid([problem]) from None
         except ValidationError as error:
             raise _invalid(list(explain(error, document, cls.model_json_schema))) from None
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def resolved(value: str, environment: Mapping[str, str]) -> str:

@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, Strict, ValidationError
 
-from guardrails.errors import GuardrailsError, UsageError
+from guardrails.errors import LedgerError, UsageError
 from guardrails.ledger import Ledger
 from guardrails.mcp_gateway.definitions import Definition, DefinitionKey, Kind
 from guardrails.model import Principal
@@ -28,6 +28,8 @@ ACCEPTED_TYPE = "mcp.tool.accepted"
 """Type of the ledger's entries that record an acceptance, of whatever kind of definition."""
 _MOST_BYTES = 10_000_000
 _MODE = 0o644
+_NOT_THERE = frozenset({"ledger.index_range", "ledger.archived"})
+"""What is not there, or in an archive, has to be accepted again."""
 
 
 class _Locked(BaseModel):
@@ -60,14 +62,19 @@ class Acceptance:
     entry: int
 
     def is_recorded(self, ledger: Ledger) -> bool:
-        """Tells whether the ledger says the same."""
+        """Tells whether the ledger says the same.
+
+        Raises:
+            LedgerError: It cannot be read, or contradicts itself.
+        """
         if self.origin != ledger.origin:
             return False
         try:
             entry = ledger.entry(self.entry)
-        except GuardrailsError:
-            # Not there, or archived: either way it has to be accepted again.
-            return False
+        except LedgerError as error:
+            if error.code in _NOT_THERE:
+                return False
+            raise
         return {name: entry.get(name) for name in _said(self.definition)} == _said(self.definition)
 
 

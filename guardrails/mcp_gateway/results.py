@@ -6,7 +6,7 @@ content only its kind and size are told, unless the configuration passes it on.
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -32,6 +32,9 @@ __all__ = ["Binary", "ToolFailed", "contents_of", "plain_contents", "plain_promp
 
 Binary = dict[int, ContentBlock]
 """Content that nothing looks through, by its place in the answer."""
+
+
+_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\u([0-9a-fA-F]{4})")
 
 
 class ToolFailed(EngineError):
@@ -125,13 +128,14 @@ def _block(fields: Mapping[str, Any]) -> ContentBlock:
 
 
 def _readable(text: str) -> str:
-    """JSON without escapes, behind which it could hide from the second net what it says."""
-    if "\\u" not in text:
-        return text
-    try:
-        return json.dumps(json.loads(text), ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return text
+    """Text without JSON's escapes of characters that need none: behind them it could hide from the second net what it says."""
+    return _ESCAPE.sub(_unescaped, text)
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    character = chr(int(found[2], 16))
+    is_needed = character in '"\\' or "\ud800" <= character <= "\udfff" or not character.isprintable()
+    return found[0] if is_needed else found[1] + character
 
 
 def _scanned(text: str) -> str:

@@ -108,6 +108,7 @@ class Upstream:
         self._client: Client | None = None
         self._holder: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
+        self._under_way = 0
 
     async def __aenter__(self) -> Upstream:
         return self
@@ -140,17 +141,24 @@ class Upstream:
         """
         session = await self._session()
         asked = session.call_tool(tool, dict(arguments), call.seconds, call.progress, allow_input_required=True)
-        return _complete(await self._answer(asked, call))
+        return _complete(await self._carried_out(asked, call))
 
     async def read(self, uri: str, call: Call) -> ReadResourceResult:
         """Reads a resource. Raises as `call`."""
         session = await self._session()
-        return _complete(await self._answer(session.read_resource(uri, allow_input_required=True), call))
+        return _complete(await self._carried_out(session.read_resource(uri, allow_input_required=True), call))
 
     async def prompt(self, name: str, arguments: Mapping[str, str], call: Call) -> GetPromptResult:
         """Gets a prompt. Raises as `call`."""
         session = await self._session()
-        return _complete(await self._answer(session.get_prompt(name, dict(arguments), allow_input_required=True), call))
+        return _complete(await self._carried_out(session.get_prompt(name, dict(arguments), allow_input_required=True), call))
+
+    async def _carried_out(self, asked: Awaitable[T], call: Call) -> T:
+        self._under_way += 1
+        try:
+            return await self._answer(asked, call)
+        finally:
+            self._under_way -= 1
 
     async def _answer(self, asked: Awaitable[T], call: Call) -> T:
         """Waits for an answer until its time is over or nobody wants it; the server is told when it is given up."""
@@ -168,6 +176,11 @@ class Upstream:
             raise self._told(error) from error
         except (ValidationError, RuntimeError, ValueError) as error:
             raise _failed(error) from error
+        except Exception as error:
+            # A transport that fails in its own way: nobody knows how far the call had come.
+            self._client = None
+            message = "The connection to the upstream server failed; it may have carried the call out."
+            raise EngineError("engine.unknown_outcome", message, evidence={"error": type(error).__name__}) from error
         finally:
             await _given_up(answering, unwanted)
 
@@ -181,13 +194,16 @@ class Upstream:
         return _failed(error)
 
     async def _asked_again(self, ask: Callable[[ClientSession], Awaitable[T]]) -> T:
-        """Asks what changes nothing, so that it may be asked once more of a server that was started anew."""
+        """Asks what changes nothing, so that it may be asked once more over a new connection: the server may be another one by now."""
         call = Call(min(_LIST_S, self.config.seconds))
         try:
             return await self._answer(ask(await self._session()), call)
         except EngineError as error:
-            if error.code != "engine.unknown_outcome":
+            if error.code in ("mcp.upstream_down", "mcp.upstream_asks"):
                 raise
+            if self._client is not None and self._under_way:
+                # It may be busy with a call, which a new connection would end.
+                raise self._down() from error
         await self._disconnect()
         try:
             return await self._answer(ask(await self._session()), call)

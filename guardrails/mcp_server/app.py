@@ -55,7 +55,7 @@ _INSTRUCTIONS = (
     "value is no error. A refusal says what to change: repair the statement, do not try to get around it. Where a person has to "
     "approve first, say so to the user and call again later with the same statement."
 )
-_UNSEEN = "There is no such table or view."
+_UNSEEN = "Refused (sql.relation_unknown): There is no such table or view. list_tables names those that there are."
 _RAISED = frozenset({"usage.no_session", "usage.bug"})
 """Mistakes of the program, which no other call mends."""
 _MOST_ID = 200
@@ -106,7 +106,7 @@ class _App:
             return await self._asking.run(call, context.session, context.request_id, params.input_responses, told=progress.tell)
         except Exception:
             logger.exception("The tool %s failed", params.name)
-            return answer(_FAILED, is_error=True)
+            return answer(_FAILED, is_error=True, code="usage.bug")
 
     async def _called(
         self, tool: GuardedTool, context: ServerRequestContext[Any], params: CallToolRequestParams, progress: _Progress
@@ -118,9 +118,9 @@ class _App:
         except ApprovalRequired:
             raise
         except ValidationError as error:
-            return answer(_misfit(error), is_error=True)
+            return answer(_misfit(error), is_error=True, code="usage.input_invalid")
         except NotSeen:
-            return answer(f"Refused (sql.relation_unknown): {_UNSEEN} list_tables names those that there are.", is_error=True)
+            return answer(_UNSEEN, is_error=True, code="sql.relation_unknown")
         except GuardrailsError as error:
             return _refused(error)
         text = TextContent(type="text", text=shown.model_dump_json())
@@ -176,11 +176,8 @@ def _refused(error: GuardrailsError) -> CallToolResult:
     if error.code in _RAISED:
         raise error
     receipt = getattr(error, "receipt", None)
-    facts: dict[str, Any] = {"code": error.code}
-    if receipt is not None:
-        facts["receipt"] = ReceiptShown.of(receipt).model_dump()
-    refused = answer(_text(error), is_error=True)
-    return refused.model_copy(update={"meta": {"guardrails": facts}})
+    facts = {"receipt": ReceiptShown.of(receipt).model_dump()} if receipt is not None else {}
+    return answer(_text(error), is_error=True, code=error.code, **facts)
 
 
 def _text(error: GuardrailsError) -> str:

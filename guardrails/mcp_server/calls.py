@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
+from guardrails.engines.interrupting import Interrupt
 from guardrails.errors import UsageError
 from guardrails.guard import Guard
 from guardrails.identity.agents import AgentKey
@@ -84,7 +85,8 @@ class Calls:
     async def run(self, context: ServerRequestContext[Any, Any], function: Callable[[], T], told: Told | None = None) -> T:
         """Runs a function in a thread, under the message's principal.
 
-        A client that cancels, or goes, gets no answer; a statement that has begun ends in its thread, and its outcome is recorded.
+        A client that cancels, or goes, gets no answer. A read that runs is ended, a change goes on to its end; in its thread, so that
+        the outcome is recorded.
 
         Args:
             context: Of the message.
@@ -95,21 +97,25 @@ class Calls:
             GuardrailsError: The principal is not accepted, or what the function raises.
         """
         principal = await asyncio.to_thread(self._principal_of, context)
-        bound = functools.partial(self._bound, self._runtime(context, principal), principal, function)
-        loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._threads, contextvars.copy_context().run, bound)
+        interrupt = Interrupt()
+        bound = functools.partial(self._bound, self._runtime(context, principal), principal, function, interrupt)
+        job = self._threads.submit(contextvars.copy_context().run, bound)
+        future = asyncio.wrap_future(job)
         future.add_done_callback(_look_at)
         try:
             while not (await asyncio.wait({future}, timeout=self.settings.tell_s))[0]:
                 if told is not None:
                     await told("The statement is running.")
-        except asyncio.CancelledError:
-            future.cancel()
+        except BaseException:
+            # The call was cancelled, or its client cannot be told any more. What has not begun never does; a read that runs is told to
+            # end, which may take the engine a moment.
+            if not job.cancel():
+                asyncio.get_running_loop().run_in_executor(None, interrupt.ask).add_done_callback(_look_at)
             raise
         return future.result()
 
-    def _bound(self, runtime: Runtime, principal: Principal, function: Callable[[], T]) -> T:
-        with self.guard.calling(runtime, principal, agent_key=self.settings.agent_key):
+    def _bound(self, runtime: Runtime, principal: Principal, function: Callable[[], T], interrupt: Interrupt) -> T:
+        with interrupt.in_force(), self.guard.calling(runtime, principal, agent_key=self.settings.agent_key):
             return function()
 
     def _runtime(self, context: ServerRequestContext[Any, Any], principal: Principal) -> Runtime:

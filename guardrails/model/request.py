@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from guardrails.model.values import DialectName, Given, Params, Value, Verification
+
+if TYPE_CHECKING:
+    from pydantic_core import CoreSchema
 
 __all__ = ["Actor", "Context", "InTransaction", "Principal", "Runtime", "Statement"]
 
@@ -54,6 +58,13 @@ class Principal:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "groups", frozenset(self.groups))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> CoreSchema:
+        """In a pydantic model only a principal is one: nobody is established by JSON that a client sends."""
+        from pydantic_core import core_schema
+
+        return core_schema.is_instance_schema(cls)
 
 
 @dataclass(frozen=True, slots=True)

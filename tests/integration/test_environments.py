@@ -29,10 +29,17 @@ APART = Environment(
     variables={"CREWAI_DISABLE_TELEMETRY": "true", "CREWAI_DISABLE_VERSION_CHECK": "true", "CREWAI_TESTING": "true"},
 )
 
+MCP = Environment(
+    "pydantic-ai-mcp",
+    # Its client of MCP servers is a package that nothing else needs.
+    requirements=("pydantic-ai-slim[openai,mcp]",),
+    tests=("tests/isolated/pydantic_mcp",),
+)
+
 LOWEST = [
     Environment(
         "lowest",
-        requirements=("openai==2.0.0", "anthropic==1.0.0", "mcp==2.0.0", "sqlalchemy[asyncio]==2.0.40", "pandas"),
+        requirements=("openai==2.0.0", "anthropic==1.0.0", "mcp==2.0.0", "sqlalchemy[asyncio]==2.0.40", "pandas==2.2.3"),
         tests=_named(
             "openai_answers",
             "openai_story",
@@ -43,6 +50,9 @@ LOWEST = [
             "pause_mcp",
             "mcp_gateway_failures",
             "integration_sqlalchemy",
+            "sqlalchemy_*",
+            "dbapi_driver",
+            "transactions",
         ),
         has_fixtures=True,
     ),
@@ -89,12 +99,18 @@ LOWEST = [
         tests=_named("openai_agents*"),
         has_fixtures=True,
     ),
+    Environment(
+        "lowest-apart",
+        requirements=("crewai==1.15.10", "llama-index-core==0.14.7", "llama-index-llms-openai"),
+        tests=("tests/isolated/apart",),
+        variables=APART.variables,
+    ),
 ]
 """Each framework at the lowest version that is supported, with the suite's own tests of it."""
 
 
 @pytest.mark.apart
-@pytest.mark.parametrize("environment", [APART, *LOWEST], ids=lambda environment: environment.name)
+@pytest.mark.parametrize("environment", [APART, MCP, *LOWEST], ids=lambda environment: environment.name)
 def test_in_an_environment_of_its_own(environment: Environment) -> None:
     try:
         done = run_tests(environment)

@@ -36,7 +36,8 @@ SAYS = {
     "openai_agents.py": ["Refused (policy.no_rule)", "cleaner waits: delete", 'Deleted: {"rows_changed":1}'],
     "mcp_gateway.py": ["Offered before: []", "Offered after: ['run_query']", "Refused (policy.no_rule)", "[('Ada', 'hidden')]"],
     "pydantic_ai_agent.py": ["waits: delete", "Refused (policy.no_rule)", 'Deleted: {"rows_changed":1}'],
-    "sqlalchemy_engine.py": ["[('Ada', 1), ('Bo', 1)]", "Refused (policy.no_rule)"],
+    "sqlalchemy_engine.py": ["['customers', 'orders'] [('Ada', 1), ('Bo', 1)]", "Refused (policy.no_rule)"],
+    "sqlalchemy_install.py": ["Ada\n", "hidden", "guardrails.adapters.dbapi False", "['uncommitted', 'rolled_back']"],
     "tool_decorator.py": ["'name': 'Ada'", "'n': 2", "Refused ("],
 }
 

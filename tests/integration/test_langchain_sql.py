@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from langchain_community.agent_toolkits.sql.toolkit import SQLDatabaseToolkit
 from langchain_community.utilities.sql_database import SQLDatabase
 
-from guardrails import Denied, GuardrailsError, UsageError
+from guardrails import Denied, Guard, GuardrailsError, Policy, UsageError
 from guardrails.integrations.langchain_middleware import GuardMiddleware
 from guardrails.integrations.langchain_sql import GuardedSQLDatabase, guarded_sql_database, guarded_sql_toolkit
 from guardrails.integrations.langgraph import InterruptChannel, resume
@@ -20,7 +20,8 @@ from guardrails.testing import ModelServer, ToolCall, Turn, follow
 from tests.support.langchain_agents import AGENT, MODELS, People, agent_of, asked, chat, in_thread, saver
 from tests.support.never_runs import FORBIDDEN, nothing_runs
 from tests.support.paused_shop import loopback
-from tests.support.story import MASKED, QUESTION, SECRETS, Story, signed
+from tests.support.shop_urls import ENGINES, shop_url
+from tests.support.story import MASKED, POLICY, QUESTION, SECRETS, Story, signed
 
 THREAD = in_thread("conversation-7")
 
@@ -154,6 +155,25 @@ def test_it_is_a_sql_database_for_code_of_ones_own(story: Story) -> None:
         GuardedSQLDatabase.from_uri(f"sqlite:///{story.database}")
     with pytest.raises(UsageError, match="No session"):
         database.run_no_throw("SELECT 1")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_on_every_database(request: pytest.FixtureRequest, tmp_path: Path, engine: str) -> None:
+    policy = Policy.from_text(POLICY)
+    ana = signed("ana@example.com", "support")
+    with Guard.open(policy, database=shop_url(request, engine), ledger=f"sqlite:///{tmp_path / 'audit.db'}") as guard:
+        database = guarded_sql_database(guard, include_tables=["customers"])
+        with guard.session(principal=ana):
+            assert database.get_usable_table_names() == ["customers"]
+            described = database.get_table_info()
+            assert "CREATE TABLE customers" in described
+            assert all(shown in described for shown in MASKED)
+            assert not any(secret in described for secret in SECRETS)
+            assert database.run("SELECT name, email FROM customers WHERE id = 1") == "[('Ada', 'hidden')]"
+            assert database.run_no_throw("SELECT count(*) FROM orders").startswith("Refused (sql.relation_unknown)")
+            assert database.run_no_throw("DROP TABLE customers").startswith("Refused (")
+            cursor = database.run("SELECT email FROM customers", fetch="cursor")
+            assert {row[0] for row in cursor} == {"hidden"}
 
 
 def test_a_custom_description_and_views(story: Story) -> None:

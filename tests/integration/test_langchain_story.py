@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
+from langchain.agents import create_agent
+from pydantic import BaseModel, ValidationError
 
-from guardrails import Guard
+from guardrails import Guard, Principal
 from guardrails.integrations.langchain import guard_tools, sql_tool
 from guardrails.integrations.langchain_middleware import GuardMiddleware
 from guardrails.integrations.langgraph import InterruptChannel, resume
@@ -17,7 +19,7 @@ from guardrails.testing import ModelServer
 from tests.support.langchain_agents import AGENT, MODELS, People, agent_of, asaver, asked, chat, graph_of, in_thread, saver
 from tests.support.never_runs import Recorder
 from tests.support.paused_shop import loopback
-from tests.support.story import DELETE, QUESTION, Story
+from tests.support.story import DELETE, QUESTION, READ, Story
 
 THREAD = in_thread("conversation-7")
 
@@ -51,8 +53,14 @@ def plain_graph(guard: Guard, model: Any, checkpointer: Any, _: Story) -> Any:
     return graph_of(model, [sql_tool(guard, "run_sql")], checkpointer)
 
 
-WAYS = {f.__name__: f for f in (ready, wrapped, behind_middleware, both, plain_graph)}
-Way = Callable[[Guard, Any, Any, Story], Any]
+Way: TypeAlias = Callable[[Guard, Any, Any, Story], Any]
+WAYS: dict[str, Way] = {
+    "ready": ready,
+    "wrapped": wrapped,
+    "middleware": behind_middleware,
+    "both": both,
+    "plain_graph": plain_graph,
+}
 
 
 def check_told(story: Story, server: ModelServer, vendor: str, way: str) -> None:
@@ -65,8 +73,15 @@ def check_told(story: Story, server: ModelServer, vendor: str, way: str) -> None
     assert all(runs)
 
 
-@pytest.mark.parametrize("vendor", MODELS)
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("way", "vendor"),
+    [
+        ("ready", "openai"),
+        ("ready", "anthropic"),
+        *((way, "openai") for way in ("wrapped", "both", "plain_graph")),
+        ("middleware", "anthropic"),
+    ],
+)
 def test_the_story(story: Story, tmp_path: Path, way: str, vendor: str) -> None:
     make = WAYS[way]
     with ModelServer(story.script("run_sql")) as server:
@@ -87,8 +102,7 @@ def test_the_story(story: Story, tmp_path: Path, way: str, vendor: str) -> None:
     check_told(story, server, vendor, way)
 
 
-@pytest.mark.parametrize("vendor", MODELS)
-@pytest.mark.parametrize("way", ["ready", "behind_middleware"])
+@pytest.mark.parametrize(("way", "vendor"), [("ready", "anthropic"), ("middleware", "openai")])
 async def test_the_story_streamed(story: Story, tmp_path: Path, way: str, vendor: str) -> None:
     make, events = WAYS[way], []
     with ModelServer(story.script("run_sql")) as server:
@@ -122,6 +136,21 @@ def test_the_person_may_come_with_the_configuration(story: Story, tmp_path: Path
         stored = b"".join(file.read_bytes() for file in tmp_path.glob("checkpoints.db*"))
         assert story.ana.token_digest.encode() not in stored
         assert story.ana.issuer.encode() not in stored
+
+
+class Checked(BaseModel):
+    principal: Principal
+
+
+def test_a_context_that_pydantic_checks_takes_a_principal_and_nothing_like_one(story: Story) -> None:
+    like_one = {"id": story.ana.id, "groups": ["support"], "issuer": story.ana.issuer, "verified": "jwt"}
+    with ModelServer(story.script("run_sql", [READ])) as server:
+        graph: Any = create_agent(chat("openai", server.url), [sql_tool(story.guard, "run_sql")], context_schema=Checked)
+        with pytest.raises(ValidationError):
+            graph.invoke(asked(QUESTION), context={"principal": like_one})
+        assert story.entries() == []
+        state = graph.invoke(asked(QUESTION), context={"principal": story.ana})
+        story.check_masked(state["messages"][-1].content)
 
 
 def test_what_a_client_sends_names_nobody(story: Story, tmp_path: Path) -> None:

@@ -251,7 +251,7 @@ async def test_other_tools_are_actions_of_the_policy(story: Story) -> None:
 
 
 async def test_the_second_net_looks_through_everything_that_comes_back(story: Story) -> None:
-    hidden = json.dumps({"to": "ada@example.com"}).replace("@", "\\u0040")
+    hidden = "\n".join(['{"to": "ada\\u0040example.com", "kept": "\\\\u0040\\u0022"}'] * 2)
     embedded = types.EmbeddedResource(
         type="resource",
         resource=types.TextResourceContents(uri="memo://1", text="call ada@example.com", _meta={"x": "ada@example.com"}),
@@ -275,6 +275,7 @@ async def test_the_second_net_looks_through_everything_that_comes_back(story: St
             passed = await client.call_tool("send", {})
     assert "ada@example.com" not in looked.model_dump_json()
     assert "4111" not in looked.model_dump_json()
+    assert looked.content[1].text.splitlines() == ['{"to": "[email]", "kept": "\\\\u0040\\u0022"}'] * 2
     assert looked.structured_content == {"[email]": ["[card]"]}
     assert [block.type for block in looked.content] == ["text", "text", "resource", "text", "resource_link"]
     assert passed.content[3] == image

@@ -19,6 +19,8 @@ from tests.support.schema import make_postgres_shop
 from tests.support.story import DELETE, POLICY, READ, SECRETS, signed
 from tests.support.strangers import THIRD_PARTY, gateway_of, text
 
+pytestmark = pytest.mark.apart
+
 ANA, LEA = signed("ana@example.com", "support"), signed("lea@example.com", "leads")
 ROWS = 'rows:\n  customers: "region = principal.region"\n'
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from mcp.shared.exceptions import MCPError
 
 import tests.support.raw_stranger
 from guardrails.errors import EngineError, UsageError
-from guardrails.mcp_gateway import Gateway, Upstream, UpstreamConfig
+from guardrails.mcp_gateway import Call, Gateway, Upstream, UpstreamConfig
 from tests.support.story import POLICY, READ, Story
 from tests.support.strangers import Stranger, gateway_of, sql_tool, text, tool
 
@@ -124,6 +124,40 @@ async def test_an_answer_that_comes_too_late_is_nobodys(story: Story) -> None:
     assert outcomes(story) == [("unknown", "engine.unknown_outcome"), ("ok", None)]
 
 
+MALFORMED: dict[str, Any] = {
+    "text": {"content": "078-05-1120"},
+    "no-content": {"078-05-1120": 1},
+    "unknown-kind": {"content": [{"type": "078-05-1120"}]},
+    "text-that-is-none": {"content": [{"type": "text", "text": ["078-05-1120"]}]},
+    "list": ["078-05-1120"],
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+async def test_an_answer_without_form_tells_nothing(story: Story, name: str) -> None:
+    async with through(story, {"shop": raw(result=MALFORMED[name], seconds=0.5)}) as (client, _):
+        results = [await client.call_tool("send", {}), await client.call_tool("query", {"sql": READ})]
+    assert all(result.is_error for result in results)
+    assert "078" not in "".join(map(text, results))
+    # What is not even a message is nobody's answer.
+    ended = ("unknown", "engine.unknown_outcome") if name == "list" else ("error", "mcp.upstream_failed")
+    assert outcomes(story) == [ended] * 2
+
+
+async def test_a_transport_that_fails_in_its_own_way_leaves_the_outcome_unknown(story: Story) -> None:
+    async def broken(*_: Any, **__: Any) -> Any:
+        raise OSError("078-05-1120")
+
+    async with through(story, {"shop": raw()}) as (client, gateway):
+        await client.list_tools()
+        (await gateway._upstreams["shop"]._session()).call_tool = broken  # type: ignore[method-assign]
+        result = await client.call_tool("send", {})
+        assert text(result).startswith("Refused (engine.unknown_outcome)")
+        assert "078" not in text(result)
+        assert not (await client.call_tool("send", {})).is_error
+    assert outcomes(story) == [("unknown", "engine.unknown_outcome"), ("ok", None)]
+
+
 ASKS = {
     "sampling/createMessage": {"messages": [{"role": "user", "content": {"type": "text", "text": "Hi"}}], "maxTokens": 9},
     "elicitation/create": {"message": "Your password?", "requestedSchema": {"type": "object", "properties": {}}},
@@ -195,6 +229,35 @@ async def test_a_server_that_went_down_is_said_to_be_down(story: Story) -> None:
         assert text(await client.call_tool("shop_send", {})).startswith("Refused (mcp.upstream_down)")
         assert text(await client.call_tool("none", {})).startswith("Refused (mcp.tool_unknown)")
     assert outcomes(story) == []
+
+
+async def test_a_server_that_is_busy_is_let_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guardrails.mcp_gateway.upstream._LIST_S", 0.2)
+    path = tmp_path / "notes"
+    async with Upstream("shop", UpstreamConfig.model_validate(raw(busy="send", notes=str(path)))) as upstream:
+        await upstream.definitions()
+        running = asyncio.create_task(upstream.call("send", {}, Call(10)))
+        await until(lambda: notes(path))
+        with pytest.raises(EngineError, match=r"mcp\.upstream_down"):
+            await upstream.definitions()
+        (tmp_path / "notes.free").touch()
+        assert text(await running) == "send done"
+
+
+@pytest.mark.parametrize("protocol", ["auto", "legacy"])
+async def test_a_server_that_was_started_anew_elsewhere_is_reached_again(
+    story: Story, monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    with ExitStack() as first:
+        url = first.enter_context(Stranger(tool("send")).serving())
+        async with through(story, {"shop": {"url": url, "protocol": protocol}}, recheck=0.0) as (client, _):
+            assert not (await client.call_tool("send", {})).is_error
+            first.close()
+            assert text(await client.call_tool("send", {})).startswith("Refused (mcp.upstream_down)")
+            with Stranger(tool("send")).serving(int(url.split(":")[2].split("/")[0])):
+                assert not (await client.call_tool("send", {})).is_error
+    assert outcomes(story) == [("ok", None)] * 2
 
 
 async def test_a_listing_without_end_is_no_listing(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:

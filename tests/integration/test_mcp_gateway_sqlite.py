@@ -23,6 +23,8 @@ from tests.support.paused_shop import loopback
 from tests.support.story import DELETE, DROP, POLICY, QUESTION, READ, SECRETS, Story
 from tests.support.strangers import THIRD_PARTY, gateway_of, text
 
+pytestmark = pytest.mark.apart
+
 RULES = "rules:\n  - {id: tools, effect: allow, actions: [shop.list_tables]}\n"
 
 

@@ -109,16 +109,20 @@ async def test_actions_are_judged_and_their_results_looked_through(story: Story)
     check_never_intended(story.guard, "c")
 
 
-async def test_half_of_a_pair_gives_nothing_away(story: Story) -> None:
+@pytest.mark.parametrize("half", ["input", "output", "others"])
+async def test_half_of_a_pair_gives_nothing_away(story: Story, half: str) -> None:
     def send_mail(to: str) -> str:
         return "ada@example.com"
 
-    pair = tool_guardrails(story.guard)
-    tool = function_tool(send_mail, tool_output_guardrails=[pair.output])
+    pair, other = tool_guardrails(story.guard), tool_guardrails(story.guard)
+    tool = function_tool(
+        send_mail,
+        tool_input_guardrails=[] if half == "output" else [pair.input],
+        tool_output_guardrails={"input": [], "output": [pair.output], "others": [other.output]}[half],
+    )
     with served(ToolCall("a", "send_mail", {"to": "ada"})) as server:
-        assert (await run(agent(server, [tool]), "Go.", Shop(story.ana))).final_output.startswith(
-            "Refused (usage.tool_unguardable)"
-        )
+        result = await run(agent(server, [tool]), "Go.", Shop(story.ana))
+    assert result.final_output.startswith("Refused (usage.tool_unguardable)")
 
 
 async def test_a_tool_that_never_comes_back_has_failed(story: Story) -> None:

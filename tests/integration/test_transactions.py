@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -14,7 +15,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from guardrails import ApprovalRequired, Denied, EngineError, Guard, LedgerError, Policy, Principal, UsageError
+from guardrails import ApprovalRequired, Denied, EngineError, Guard, IdentityError, LedgerError, Policy, Principal, UsageError
+from guardrails.engines.interrupting import Interrupt
+from guardrails.integrations import dbapi
 from guardrails.ledger.verify import verify
 from guardrails.transactions import Transaction
 from tests.support.guarded_shop import ANA, LEAD, POLICY, open_guard
@@ -88,6 +91,17 @@ def test_taken_back(guard: Guard, transaction: Transaction) -> None:
     transaction.commit()
     assert seen(guard) == "b"
     assert len({e["transaction"]["id"] for e in guard.ledger.entries() if "transaction" in e}) == 2
+
+
+def test_as_a_context(guard: Guard) -> None:
+    begun = guard.begin()
+    assert begun is not None
+    with pytest.raises(Denied), begun:
+        [guard.execute(sql, transaction=begun) for sql in ("UPDATE orders SET status = 'a' WHERE id = 1", "DROP TABLE orders")]
+    assert seen(guard) == "paid"
+    with begun:
+        change(guard, begun, "b")
+    assert seen(guard) == "b"
 
 
 def test_reads_hold_nothing(guard: Guard, transaction: Transaction) -> None:
@@ -186,6 +200,39 @@ def test_approval_inside(guard: Guard, transaction: Transaction) -> None:
     assert guard.execute(delete, transaction=transaction).rows_changed == 1
     transaction.roll_back()
     assert guard.execute("SELECT id FROM orders WHERE id = 4").rows == ((4,),)
+
+
+def test_a_read_inside_can_be_ended(guard: Guard, transaction: Transaction) -> None:
+    """The caller is gone; what was changed before is still there to be kept or taken back."""
+    change(guard, transaction, "a")
+    interrupt = Interrupt()
+    interrupt.ask()
+    with interrupt.in_force(), pytest.raises(EngineError, match=r"engine\.cancelled"):
+        seen(guard, transaction)
+    transaction.commit()
+    assert seen(guard) == "a"
+
+
+def test_an_expired_principal_keeps_nothing(guard: Guard, transaction: Transaction) -> None:
+    principal = Principal("carl@example.com", frozenset({"support"}), expires_at=int(time.time()) + 3_600)
+    with guard.session(principal=principal, agent="a"):
+        change(guard, transaction, "a")
+        # The hour passes.
+        object.__setattr__(principal, "expires_at", 1)
+        with pytest.raises(IdentityError, match="token_expired"):
+            transaction.commit()
+    assert seen(guard) == "paid"
+    assert ends(guard) == ["uncommitted", "rolled_back"]
+
+
+def test_a_connection_that_is_gone_takes_back(guard: Guard) -> None:
+    """Whoever waits for its locks gets them, and the ledger knows how it ended."""
+    connection = dbapi.connect(guard)
+    connection.execute("UPDATE orders SET status = 'lost' WHERE id = 1")
+    del connection
+    assert change(guard, None, "b", 1) == 1
+    assert seen(guard) == "b"
+    assert ends(guard).count("rolled_back") == 1
 
 
 def test_closing_takes_back(database: str, tmp_path: Path) -> None:

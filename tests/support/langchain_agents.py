@@ -57,12 +57,12 @@ def agent_of(model: BaseChatModel, tools: list[Any], **more: Any) -> Any:
     return create_agent(model, tools, name=AGENT, context_schema=People, **more)
 
 
-def graph_of(model: BaseChatModel, tools: list[BaseTool], checkpointer: Any = None) -> Any:
-    """Returns a graph with LangGraph's `ToolNode`, in which each tool call is a step of its own."""
+def graph_of(model: BaseChatModel, tools: list[BaseTool], checkpointer: Any = None, **wraps: Any) -> Any:
+    """Returns a graph with LangGraph's `ToolNode`, in which each tool call is a step of its own; `wraps` are for the node."""
     bound = model.bind_tools(tools)
     graph: Any = StateGraph(MessagesState, context_schema=People)
     graph.add_node("model", lambda state: {"messages": [bound.invoke(state["messages"])]})
-    graph.add_node("tools", ToolNode(tools))
+    graph.add_node("tools", ToolNode(tools, **wraps))
     graph.add_edge(START, "model")
 
     def wanted(state: Any) -> Any:

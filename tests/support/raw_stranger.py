@@ -2,9 +2,11 @@
 
 * {"dies_in": "send"}         the process ends when that tool is called
 * {"silent": "send"}          no answer to that tool, ever
+* {"busy": "send"}            nothing is looked at during a call of that tool, until the file `notes`.free is there
 * {"twice": true}             each answer comes twice, the second time with other text
 * {"late": true}              the answer to each call comes with that of the next one
 * {"garbage": true}           lines that are no JSON, and answers to requests that nobody sent
+* {"result": {…}}              the result of each call
 * {"asks": "sampling/createMessage"}   a request of its own before each answer; the client's reply is written to `notes`
 * {"notes": "path"}           what is called or cancelled is written there, one JSON a line
 """
@@ -14,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from typing import Any
 
 TOOLS = [
@@ -54,10 +57,14 @@ def called(does: dict[str, Any], kept: list[dict[str, Any]], id_: object, name: 
         sys.exit(3)
     if does.get("silent") == name:
         return
+    while does.get("busy") == name and not os.path.exists(does["notes"] + ".free"):
+        time.sleep(0.01)
     if "asks" in does:
         write({"id": "mine", "method": does["asks"], "params": does.get("params", {})})
     text = os.environ.get(arguments.get("name", ""), "unset") if name == "environment" else f"{name} done"
     answer = {"id": id_, "result": {"content": [{"type": "text", "text": text}]}}
+    if "result" in does:
+        answer = {"id": id_, "result": does["result"]}
     if does.get("garbage"):
         sys.stdout.write("this is no JSON\n")
         write({"id": 987654, "result": {"content": [{"type": "text", "text": "nobody asked"}]}})

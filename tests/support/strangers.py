@@ -17,6 +17,7 @@ from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, Too
 
 from guardrails import Guard, Principal
 from guardrails.ledger import Ledger
+from guardrails.listening import listening
 from guardrails.mcp_gateway import Gateway, GatewayConfig, LockFile, Upstream, accept
 from guardrails.mcp_server import ServerSettings
 
@@ -98,21 +99,23 @@ class Stranger:
         await self.sessions[-1].send_tool_list_changed()
 
     @contextmanager
-    def serving(self) -> Iterator[str]:
+    def serving(self, port: int = 0) -> Iterator[str]:
         """Serves over HTTP in a thread; yields the URL."""
-        listening = socket.create_server(("127.0.0.1", 0))
+        with listening("127.0.0.1", port) as listener:
+            yield from self._served(listener)
+
+    def _served(self, listener: socket.socket) -> Iterator[str]:
         web = uvicorn.Server(uvicorn.Config(self.server.streamable_http_app(), log_level="critical", lifespan="on"))
-        thread = threading.Thread(target=web.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread = threading.Thread(target=web.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:
             while not web.started:
                 assert thread.is_alive()
                 time.sleep(0.01)
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}/mcp"
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
         finally:
             web.should_exit = web.force_exit = True
             thread.join(20)
-            listening.close()
 
 
 def gateway_of(guard: Guard, folder: Path, upstreams: dict[str, Any], *, accepted: bool = True, **options: Any) -> Gateway:

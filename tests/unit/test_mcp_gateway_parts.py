@@ -29,6 +29,7 @@ WRONG = {
         HEAD + "    url: http://a/b\n    headers: {Authorization: Bearer abc}\n",
         "4:5: `shop` has a secret in the header",
     ),
+    "in-clear": (HEAD + "    url: http://a/b\n    headers: {X: y}\n", "4:5: `shop` sends its headers in clear"),
     "sql-true": (HEAD + "    command: x\n    tools: {q: {sql: true}}\n", "5:22: `sql` must be"),
     "mistyped-run": (HEAD + "    command: x\n    tools: {q: {run: gard}}\n", "5:22: `run` must be one of upstream, guard"),
     "parameters": (HEAD + "    command: x\n    tools: {q: {arguments: [a, params]}}\n", "5:16: `q` passes on params:"),
@@ -140,3 +141,8 @@ def test_an_acceptance_counts_where_its_entry_says_the_same(tmp_path: Path) -> N
             content["accepted"][0]["entry"] = entry
             lock.path.write_text(json.dumps(content))
             assert not LockFile(lock.path).accepted()[DefinitionKey("s", "tool", "add")].is_recorded(ledger)
+
+
+@pytest.mark.parametrize("url", ["https://a.example/mcp", "http://127.0.0.1:1/mcp", "http://[::1]/mcp", "http://localhost/mcp"])
+def test_headers_go_where_nobody_listens(url: str) -> None:
+    GatewayConfig.from_text(HEAD + f"    url: {url}\n    headers: {{Authorization: 'Bearer ${{TOKEN}}'}}\n")
