@@ -335,7 +335,7 @@ RATES: list[dict[str, Any]] = [
 
 
 @given(rules_of, an_access(), principals, st.sampled_from(("tool.x", "tool.y", "other", None)), st.permutations(RATES))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_every_permit_is_bound_to_the_rates_and_the_time_of_its_tool_and_to_no_others(
     rules: list[Rule], access: Access, principal: Principal, tool: str | None, rates: list[dict[str, Any]]
 ) -> None:
