@@ -17,9 +17,11 @@ from guardrails.integrations._pausing import pause_facts
 from guardrails.integrations._runtime import principal_in, purpose_in
 from guardrails.model import ApprovalRequest, Principal, Runtime
 
-__all__ = ["Caller", "PauseRequested", "Waiting"]
+__all__ = ["OUTSIDE", "Caller", "PauseRequested", "Waiting"]
 
 _FRAMEWORK = "llama-index"
+OUTSIDE = Runtime(_FRAMEWORK)
+"""What is told of a call outside of a workflow."""
 _PREFIX = "A person has to approve this first."
 
 
@@ -54,7 +56,7 @@ class Caller:
     async def of(cls, context: Context[Any] | None) -> Caller:
         """Reads it from the context, None outside of a workflow."""
         if context is None:
-            return cls(Runtime(_FRAMEWORK), None, None)
+            return cls(OUTSIDE, None, None)
         names = ("principal", "purpose", "conversation_id", "current_agent_name")
         stored = {name: await context.store.get(name, default=None) for name in names}
         agent = _agent_of(context, stored["current_agent_name"])

@@ -12,7 +12,6 @@ from guardrails.errors import (
     CatalogError,
     EngineError,
     GuardrailsError,
-    IdentityError,
     LedgerError,
     PolicyError,
     UsageError,
@@ -147,13 +146,11 @@ def _runtime(context: RunContext[Any]) -> Runtime:
 
 
 def _told(error: GuardrailsError, context: RunContext[Any]) -> BaseException:
-    """Returns a refusal as Pydantic AI tells it to the model, or what is not the model's affair as it is."""
+    """Returns a refusal as Pydantic AI tells it to the model; raises what is not the model's affair as it is."""
     cause = error.__cause__
     if isinstance(error, EngineError) and isinstance(cause, _CONTROL_FLOW):
         # The tool itself asked for a pause, which the guard took for a failure of the tool.
         return cause
-    if isinstance(error, IdentityError):
-        return error
     text = refusal_text(error)
     is_repairable = not isinstance(error, _BEYOND_REPAIR) and not error.code.startswith("approval.")
     # A refusal too many would end the run with an exception, as if the model had broken: the last one is an answer instead.

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from guardrails.calling import sql_arguments
-from guardrails.errors import ApprovalRequired, GuardrailsError, IdentityError, UsageError
+from guardrails.errors import ApprovalRequired, GuardrailsError, UsageError
 from guardrails.guard import Guard
 from guardrails.integrations._toolbox import (
     QUERY_TOOL,
@@ -181,8 +181,6 @@ def _never(_arguments: Any = None, _result: Any = None) -> bool:
 
 
 def _failure(error: GuardrailsError) -> ToolFailure:
-    if isinstance(error, IdentityError):
-        raise error
     text = refusal_text(error)
     return ToolFailure(message=text, retryable=isinstance(error, ApprovalRequired), details={"code": error.code})
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from guardrails.approval import Answer
 from guardrails.calling import sql_arguments
-from guardrails.errors import EngineError, GuardrailsError, IdentityError, UsageError
+from guardrails.errors import EngineError, GuardrailsError, UsageError
 from guardrails.guard import Guard
 from guardrails.integrations._toolbox import (
     QUERY_TOOL,
@@ -35,7 +35,7 @@ try:
     from workflows.events import HumanResponseEvent, InputRequiredEvent
     from workflows.runtime.types.results import WaitingForEvent
 
-    from guardrails.integrations._llama_index import Caller, PauseRequested, Waiting
+    from guardrails.integrations._llama_index import OUTSIDE, Caller, PauseRequested, Waiting
 except ModuleNotFoundError as missing:
     raise UsageError(
         "usage.extra_missing", "LlamaIndex's tools need llama-index-core.", hint="Install guardrails-sql[llama-index]."
@@ -145,12 +145,13 @@ class _GuardedTool(FunctionTool):
     def call(self, *args: Any, **kwargs: Any) -> ToolOutput:
         """Calls it, guarded; outside of a workflow, so that only a session tells who acts."""
         arguments, _ = self._bound(args, kwargs)
-        try:
-            return self._called(arguments)
-        except PauseRequested as pause:
-            return self._refused(pause.as_refusal(), arguments)
-        except GuardrailsError as error:
-            return self._refused(error, arguments)
+        with self.guard.calling(OUTSIDE):
+            try:
+                return self._called(arguments)
+            except PauseRequested as pause:
+                return self._refused(pause.as_refusal(), arguments)
+            except GuardrailsError as error:
+                return self._refused(error, arguments)
 
     async def acall(self, *args: Any, **kwargs: Any) -> ToolOutput:
         """Calls it, guarded, for the person and the agent that the workflow's context names."""
@@ -178,7 +179,8 @@ class _GuardedTool(FunctionTool):
 
     def _called(self, arguments: dict[str, Any]) -> ToolOutput:
         if self._sql is not None and self._is_stub:
-            return self._replied(self.guard.execute(*sql_arguments(arguments, self._sql, self._params), tool=self._name))
+            statement = sql_arguments(arguments, self._sql, self._params)
+            return self._replied(self.guard.execute(*statement, tool=self._name), arguments)
         outputs: list[ToolOutput] = []
 
         def run(**given: Any) -> Any:
@@ -192,12 +194,12 @@ class _GuardedTool(FunctionTool):
             scanned = self.guard.call_tool(
                 run, arguments, sql_argument=self._sql, params_argument=self._params, tool=self._name
             )
-        return _given_back(outputs[0], scanned)
+        return _given_back(outputs[0], scanned, arguments)
 
     async def _acalled(self, arguments: dict[str, Any], context: Context[Any] | None, call_id: str | None) -> ToolOutput:
         if self._sql is not None and self._is_stub:
             statement = sql_arguments(arguments, self._sql, self._params)
-            return self._replied(await self.guard.aexecute(*statement, tool=self._name, tool_call_id=call_id))
+            return self._replied(await self.guard.aexecute(*statement, tool=self._name, tool_call_id=call_id), arguments)
         injected = {self._inner_context: context} if self._inner_context is not None and context is not None else {}
         outputs: list[ToolOutput] = []
 
@@ -214,19 +216,18 @@ class _GuardedTool(FunctionTool):
         else:
             argument: dict[str, Any] = {"params_argument": self._params, "tool": self._name, "tool_call_id": call_id}
             scanned = await self.guard.acall_tool(run, arguments, sql_argument=self._sql, **argument)
-        return _given_back(outputs[0], scanned)
+        return _given_back(outputs[0], scanned, arguments)
 
-    def _replied(self, result: object) -> ToolOutput:
+    def _replied(self, result: object, arguments: Mapping[str, Any]) -> ToolOutput:
         text = reply_text(result)
-        return ToolOutput(tool_name=self._name, content=text, raw_input={}, raw_output=text)
+        return ToolOutput(tool_name=self._name, content=text, raw_input=_as_given(arguments), raw_output=text)
 
     def _refused(self, error: GuardrailsError, arguments: Mapping[str, Any]) -> ToolOutput:
         if isinstance(error, EngineError) and isinstance(error.__cause__, WaitingForEvent):
             # The tool itself waits for an event, which the guard took for a failure of the tool.
             raise error.__cause__
-        if isinstance(error, IdentityError):
-            raise error
-        text, given = refusal_text(error), {"args": (), "kwargs": dict(arguments)}
+        text = refusal_text(error)
+        given = _as_given(arguments)
         return ToolOutput(tool_name=self._name, content=text, raw_input=given, raw_output=text, is_error=True)
 
     def _text(self, *args: Any, **kwargs: Any) -> str:
@@ -245,9 +246,15 @@ def _seen_of(output: ToolOutput) -> Any:
     return scannable({"blocks": output.blocks, "raw_output": output.raw_output})
 
 
-def _given_back(output: ToolOutput, scanned: Any) -> ToolOutput:
-    """Returns the tool's own output where the scan left it alone, otherwise a copy with what the scan made of it."""
-    if _seen_of(output) == scanned:
-        return output
-    blocks = [type(block).model_validate(seen) for block, seen in zip(output.blocks, scanned["blocks"], strict=True)]
-    return output.model_copy(update={"blocks": blocks, "raw_output": scanned["raw_output"]})
+def _as_given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a call's arguments as an output tells them."""
+    return {"args": (), "kwargs": dict(arguments)}
+
+
+def _given_back(output: ToolOutput, scanned: Any, arguments: Mapping[str, Any]) -> ToolOutput:
+    """Returns the tool's output with what the scan made of it, and with what the model gave: not the statement that ran in its place."""
+    changes: dict[str, Any] = {"raw_input": _as_given(arguments)}
+    if _seen_of(output) != scanned:
+        blocks = [type(block).model_validate(seen) for block, seen in zip(output.blocks, scanned["blocks"], strict=True)]
+        changes |= {"blocks": blocks, "raw_output": scanned["raw_output"]}
+    return output.model_copy(update=changes)

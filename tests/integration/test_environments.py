@@ -29,6 +29,13 @@ APART = Environment(
     variables={"CREWAI_DISABLE_TELEMETRY": "true", "CREWAI_DISABLE_VERSION_CHECK": "true", "CREWAI_TESTING": "true"},
 )
 
+MCP = Environment(
+    "pydantic-ai-mcp",
+    # Its client of MCP servers is a package that nothing else needs.
+    requirements=("pydantic-ai-slim[openai,mcp]",),
+    tests=("tests/isolated/pydantic_mcp",),
+)
+
 LOWEST = [
     Environment(
         "lowest",
@@ -103,7 +110,7 @@ LOWEST = [
 
 
 @pytest.mark.apart
-@pytest.mark.parametrize("environment", [APART, *LOWEST], ids=lambda environment: environment.name)
+@pytest.mark.parametrize("environment", [APART, MCP, *LOWEST], ids=lambda environment: environment.name)
 def test_in_an_environment_of_its_own(environment: Environment) -> None:
     try:
         done = run_tests(environment)

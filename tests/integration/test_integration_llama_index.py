@@ -119,6 +119,9 @@ async def test_the_tool_runs_the_regenerated_statement(story: Story, recorder: R
     ]
     assert recorder.seen == [regenerated] * 5
     assert all("Ada" in output.content and not output.is_error for output in outputs)
+    # Nobody is told the statement that ran in the place of the model's: it goes into events, and holds what masks are made of.
+    assert [list(output.raw_input["kwargs"].values()) for output in outputs] == [[NAMES]] * 5
+    assert {entry["runtime"]["framework"] for entry in story.entries()} == {"llama-index"}
     refused = search.call(DROP)
     assert (refused.is_error, refused.content[:24]) == (True, "Refused (policy.no_rule)")
     assert query.fn(sql=DROP)[:24] == "Refused (policy.no_rule)"
