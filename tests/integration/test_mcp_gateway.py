@@ -166,6 +166,13 @@ async def test_arguments_beside_the_sql_are_refused_unless_let_through(story: St
         async with through(story, {"shop": url}) as (client, _):
             refused = await client.call_tool("query", {"sql": READ, "database": "other"})
             unclear = await client.call_tool("query", {"sql": [READ]})
+        stranger.tools = [sql_tool(query=True)]
+        async with through(story, {"shop": url}) as (client, _):
+            several = [await client.call_tool("query", {"sql": READ, **more}) for more in ({}, {"query": "DELETE FROM orders"})]
+        async with through(story, {"shop": {"url": url, "tools": {"query": {"sql": "sql"}}}}) as (client, _):
+            more = await client.call_tool("query", {"sql": READ, "query": "DELETE FROM orders"})
+    assert [text(result).split(":")[0] for result in several] == ["Refused (usage.tool_unguardable)"] * 2
+    assert text(more).startswith("Refused (mcp.argument_refused)")
     assert text(refused).startswith("Refused (mcp.argument_refused)")
     assert text(unclear).startswith("Refused (usage.input_invalid)")
     assert stranger.calls == []
