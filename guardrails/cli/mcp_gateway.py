@@ -74,6 +74,8 @@ def tools(config_path: str, lock_path: str | None, url: str, as_json: bool) -> N
     listed = _listed(config)
     with _ledger(url) as ledger:
         offers = _judged(config, lock, ledger, listed)
+    for name in _unknown(config, listed):
+        click.echo(f"Look again: the configuration names {one_line(name, 200)}, which the server does not list.", err=True)
     for offer in offers:
         fields = {"name": str(offer.key), "kind": offer.key.kind, "shown": offer.shown, "state": offer.state}
         click.echo(json.dumps(fields | {"sha256": offer.definition.digest}) if as_json else _line(offer))
@@ -174,6 +176,13 @@ def _listed(config: GatewayConfig) -> list[Definition]:
         raise UsageError(
             error.code, error.message, hint="See that it starts with the command and environment given."
         ) from error
+
+
+def _unknown(config: GatewayConfig, listed: Sequence[Definition]) -> list[str]:
+    """What the configuration says something of and no server lists: most likely a slip."""
+    known = {str(definition.key) for definition in listed if definition.key.kind == "tool"}
+    named = {f"{name}.{tool}" for name, upstream in config.upstreams.items() for tool in upstream.tools}
+    return sorted(named - known)
 
 
 def _judged(config: GatewayConfig, lock: LockFile, ledger: Ledger, listed: Sequence[Definition]) -> list[Offer]:

@@ -95,6 +95,10 @@ def test_a_name_that_nothing_has_and_a_mistake_in_the_file(folder: Path) -> None
         run("accept", "shop.none", "--by", "a", "--yes", catch_exceptions=False)
     with pytest.raises(Exception, match="Say who answers"):
         run("accept", "--yes", catch_exceptions=False)
+    slip = json.loads((folder / "gateway.yaml").read_text())
+    slip["upstreams"]["shop"]["tools"] = {"qury": {"sql": "sql"}}
+    (folder / "gateway.yaml").write_text(json.dumps(slip))
+    assert "the configuration names shop.qury" in run("tools").stderr
     (folder / "gateway.yaml").write_text("version: 1\nupstreams: {shop: {command: /no/such/program}}\n")
     with pytest.raises(Exception, match=r"mcp\.upstream_down"):
         run("tools", catch_exceptions=False)
