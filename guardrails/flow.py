@@ -1,7 +1,7 @@
 """The way of one statement, from text to receipt, top to bottom, without I/O (DESIGN: the one data flow).
 
 `judge` is pure: parse, resolve, decide, rewrite. `run` is a generator that yields what has to happen (a `Step`) and is sent the
-answer; `guardrails.guard` performs the steps, once for synchronous and once for asynchronous callers. So the order that matters
+answer; `guardrails.running` performs the steps, once for synchronous and once for asynchronous callers. So the order that matters
 (the intent is durable before anything runs, an outcome always follows) is written in one place and can be tested without any I/O.
 """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,34 +18,14 @@ from guardrails.arguments import Arguments
 from guardrails.calling import call_with_plan, sql_arguments
 from guardrails.decorating import Calling
 from guardrails.drivers import Runner
-from guardrails.model import Given, Params, Result
-from guardrails.sessions import Session
+from guardrails.model import Result
+from guardrails.running import Running
+from guardrails.sessions import Session, Sessions
 from guardrails.tools import is_stub, name_of
 
-__all__ = ["Driving", "Functions"]
+__all__ = ["Functions"]
 
 Function = Callable[..., object]
-
-
-@dataclass(frozen=True, slots=True)
-class Driving:
-    """What a guard does for a call.
-
-    Args:
-        current: Returns the session in force, with the tool and the call's id.
-        statement_flow: Judges a statement; the last argument tells whether the guard's own engine runs it.
-        action_flow: Judges an action by its name and arguments.
-        engine_runner: Returns what runs a plan on the guard's own engine.
-        drive: Performs the steps of a flow.
-        adrive: The same without blocking the event loop.
-    """
-
-    current: Callable[[str | None, str | None], Session]
-    statement_flow: Callable[[str, Params | None, Session, bool], flow.Flow]
-    action_flow: Callable[[str, Mapping[str, Given], Session], flow.Flow]
-    engine_runner: Callable[[Session], Runner]
-    drive: Callable[[flow.Flow, Session, Runner], Result]
-    adrive: Callable[[flow.Flow, Session, Runner], Awaitable[Result]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +45,13 @@ class Functions:
     """Calls functions for one guard.
 
     Args:
-        guard: What the guard does for a call.
+        sessions: Tell who calls.
+        running: Judges the calls and performs their steps.
     """
 
-    def __init__(self, guard: Driving) -> None:
-        self._guard = guard
+    def __init__(self, sessions: Sessions, running: Running) -> None:
+        self._sessions = sessions
+        self._running = running
 
     def call_tool(
         self,
@@ -85,7 +67,7 @@ class Functions:
         """See `Guard.call_tool`."""
         given = Arguments.of(arguments)
         call = self._tool(function, given, sql_argument, params_argument, tool, tool_call_id, injected, in_thread)
-        return call.returned(self._guard.drive(call.steps, call.session, call.runner))
+        return call.returned(self._running.drive(call.steps, call.session, call.runner))
 
     async def acall_tool(
         self,
@@ -100,21 +82,21 @@ class Functions:
         """See `Guard.acall_tool`."""
         given = Arguments.of(arguments)  # taken before anything else can run
         call = await asyncio.to_thread(self._tool, function, given, sql_argument, params_argument, tool, tool_call_id, injected)
-        return call.returned(await self._guard.adrive(call.steps, call.session, call.runner))
+        return call.returned(await self._running.adrive(call.steps, call.session, call.runner))
 
     def call_action(
         self, function: Function, arguments: Mapping[str, Any], name: str, tool_call_id: str | None, in_thread: bool
     ) -> object:
         """See `Guard.call_action`."""
         call = self._action(function, arguments, name, tool_call_id, in_thread)
-        return call.returned(self._guard.drive(call.steps, call.session, call.runner))
+        return call.returned(self._running.drive(call.steps, call.session, call.runner))
 
     async def acall_action(
         self, function: Function, arguments: Mapping[str, Any], name: str, tool_call_id: str | None
     ) -> object:
         """See `Guard.acall_action`."""
         call = self._action(function, arguments, name, tool_call_id)
-        return call.returned(await self._guard.adrive(call.steps, call.session, call.runner))
+        return call.returned(await self._running.adrive(call.steps, call.session, call.runner))
 
     def tool_calling(self, sql_argument: str, params_argument: str | None, tool: str, in_thread: bool) -> Calling:
         """Returns how calls of a decorated function that takes SQL go."""
@@ -142,15 +124,15 @@ class Functions:
         injected: Collection[str],
         in_thread: bool = False,
     ) -> _Call:
-        session = self._guard.current(tool or name_of(function), tool_call_id)
+        session = self._sessions.current(tool or name_of(function), tool_call_id)
         further = given.without(sql_argument, params_argument, *injected)
         if further:
             session = replace(session, context=replace(session.context, arguments=further))
         sql, params = sql_arguments(given.passed, sql_argument, params_argument)
         is_ours = is_stub(function)
-        steps = self._guard.statement_flow(sql, params, session, is_ours)
+        steps = self._running.statement_flow(sql, params, session, is_ours=is_ours)
         if is_ours:
-            return _Call(session, steps, self._guard.engine_runner(session), is_ours)
+            return _Call(session, steps, self._running.engine_runner(session), is_ours)
         run = functools.partial(call_with_plan, function, dict(given.passed), sql_argument, params_argument)
         return _Call(session, steps, _runner(function, lambda step: run(step.plan), in_thread))
 
@@ -163,8 +145,8 @@ class Functions:
         in_thread: bool = False,
     ) -> _Call:
         given = Arguments.of(arguments)
-        session = self._guard.current(name, tool_call_id)
-        steps = self._guard.action_flow(name, given.seen, session)
+        session = self._sessions.current(name, tool_call_id)
+        steps = self._running.action_flow(name, given.seen, session)
         return _Call(session, steps, _runner(function, lambda _: function(**given.passed), in_thread))
 
 

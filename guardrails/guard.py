@@ -1,54 +1,41 @@
-"""`Guard`: the facade that drives the flow, once for synchronous and once for asynchronous callers.
+"""`Guard`: what a program calls.
 
-All I/O of a statement happens here, one step of `guardrails.flow` at a time: catalog, ledger, approvals, engine. The order of the
-steps is the flow's; nothing here decides.
+What it is asked is judged in `guardrails.judging` and run in `guardrails.running`; sessions are kept in `guardrails.sessions`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import functools
-import logging
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast, overload
 
 import sqlalchemy as sa
 
-from guardrails import flow
 from guardrails.approval import ApprovalDesk
 from guardrails.approval.place import Place
 from guardrails.arguments import Arguments
-from guardrails.asking import Approvals, Asker, database_label
-from guardrails.catalog.ledgers import without_ledgers
+from guardrails.asking import Approvals, database_label
 from guardrails.conversation import message_entry
 from guardrails.decorating import Decorators, Guardable
-from guardrails.displaying import Display
-from guardrails.drivers import Runner, adrive, drive
-from guardrails.engines import Engine, TransactionalEngine, open_engine, place_of
+from guardrails.engines import Engine, open_engine
 from guardrails.entries import JSON
-from guardrails.errors import Denied, LedgerError, UsageError
-from guardrails.functions import Driving, Functions
+from guardrails.errors import Denied, UsageError
+from guardrails.functions import Functions
 from guardrails.identity.agents import AgentKey
 from guardrails.identity.registry import AgentRegistry
-from guardrails.impact import impact_of
-from guardrails.install import trusted
 from guardrails.joint import JointOutcomes
-from guardrails.ledger import Ledger, Private
-from guardrails.masking import MaskKeyring, mask_expression, mask_value, sqlite_functions
+from guardrails.judging import Judging
+from guardrails.ledger import Ledger
+from guardrails.masking import MaskKeyring, mask_value, sqlite_functions
 from guardrails.model import (
     ApprovalRequest,
     Column,
     Context,
     Decision,
-    Execution,
-    Given,
     Mask,
     MaskExpression,
     Params,
@@ -59,22 +46,17 @@ from guardrails.model import (
     Statement,
     Value,
 )
-from guardrails.narrowing import narrowed
 from guardrails.opening import Asked, open_surroundings
-from guardrails.policy import BoundPolicy, Policy, SeenRelation, seen, terms_of, treatments_of
-from guardrails.rates import RateCounter, rate_key
-from guardrails.revealing import judge_reveal, run_reveal
+from guardrails.policy import BoundPolicy, Policy, SeenRelation, seen, terms_of
+from guardrails.rates import RateCounter
+from guardrails.running import Observer, Running
 from guardrails.sessions import Session, Sessions
-from guardrails.sql.barriers import Placements
 from guardrails.transactions import Transaction
 
 __all__ = ["Guard", "Session"]
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
-
-_LOGGER = logging.getLogger(__name__)
-Observer = Callable[[flow.Event], None]
 
 
 class Guard:
@@ -103,23 +85,21 @@ class Guard:
         self.policy = policy
         self.database = database
         self.ledger = ledger
-        self._place = place_of(database.name)
-        self._approvals = approvals
-        self._keyring = keyring
-        self._rates = rates or RateCounter(Place(None))
-        self._observer = observer
-        self._scan = scan
-        self._crosscheck = crosscheck
-        self._joint = joint
-        self._keep = frozenset(keep)
-        self._session: ContextVar[Session | None] = ContextVar("guardrails_session", default=None)
-        self._bound: BoundPolicy | None = None
-        self._placed: tuple[BoundPolicy, bytes, Placements] | None = None
         self._sessions = Sessions(ledger, agents)
-        self._running: set[asyncio.Task[Result]] = set()
-        self._transactions: set[Transaction] = set()
-        steps = self._current, self._statement_flow, self._action_flow, self._engine_runner, self._drive, self._adrive
-        self._functions = Functions(Driving(*steps))
+        self._judging = Judging(policy, database, keyring, is_cross_checked=crosscheck)
+        self._running = Running(
+            self._judging,
+            database,
+            ledger,
+            self._sessions,
+            approvals,
+            rates or RateCounter(Place(None)),
+            observer=observer,
+            scan=scan,
+            joint=joint,
+            keep=keep,
+        )
+        self._functions = Functions(self._sessions, self._running)
         self._decorators = Decorators(self._functions.tool_calling, self._functions.action_calling)
 
     @classmethod
@@ -185,15 +165,12 @@ class Guard:
             keep=keep,
             agents=known,
         )
-        guard._bind()
+        guard.bound_policy()
         return guard
 
     def close(self) -> None:
         """Takes back what open transactions changed, and closes the ledger, the approvals and the engine's connections."""
-        for transaction in list(self._transactions):
-            transaction.roll_back()
-        self._approvals.close()
-        self._rates.close()
+        self._running.close()
         self.ledger.close()
         self.database.dispose()
 
@@ -229,16 +206,15 @@ class Guard:
                 key and has not.
             PolicyError: The purpose is not declared in the policy.
         """
-        self._bind().require_purpose(purpose)
+        self.bound_policy().require_purpose(purpose)
         context = Context(
             agent, model, purpose, "", conversation_id, agent_version=agent_version, agent_instance=agent_instance
         )
         session = self._sessions.make(self.policy, principal, context, agent_key=agent_key, subjects=subjects)
-        token = self._session.set(session)
         try:
-            yield session
+            with self._sessions.in_force(session):
+                yield session
         finally:
-            self._session.reset(token)
             self._sessions.forget(session)
 
     @contextmanager
@@ -259,26 +235,23 @@ class Guard:
             IdentityError: The session is another person's (identity.principal_mismatch), or none can be opened for the principal.
             PolicyError: The purpose is not declared in the policy.
         """
-        session = self._session.get()
+        session = self._sessions.active
         if session is None and principal is None:
             # Whatever is called says that there is no session, in its own way.
             yield
             return
         if runtime.purpose is not None:
-            self._bind().require_purpose(runtime.purpose)
+            self.bound_policy().require_purpose(runtime.purpose)
         if session is None and principal is not None:
             context = Context(runtime.agent, runtime.model, runtime.purpose, "", runtime.conversation_id)
             session = self._sessions.shared(self.policy, principal, context, agent_key)
-        token = self._session.set(self._sessions.refined(cast(Session, session), runtime, principal))
-        try:
+        with self._sessions.in_force(self._sessions.refined(cast(Session, session), runtime, principal)):
             yield
-        finally:
-            self._session.reset(token)
 
     def check(self, sql: str, params: Params | None = None) -> Decision:
         """Decides about a statement in the current session; runs nothing and records nothing."""
-        session = self._current(is_recorded=False)
-        return self._judge(Statement(sql, params or {}, self.database.dialect), session).decision
+        session = self._sessions.current(is_recorded=False)
+        return self._judging.judge(Statement(sql, params or {}, self.database.dialect), session).decision
 
     def begin(self) -> Transaction | None:
         """Begins a transaction for statements that are given it, which are then kept or taken back together.
@@ -287,10 +260,7 @@ class Guard:
             The transaction, of whichever session first changes something in it. None where each change is committed by itself: on
             MariaDB, MySQL and DuckDB, on an SQLite database with one connection, with `joint_outcomes`.
         """
-        database = self.database
-        if not (isinstance(database, TransactionalEngine) and database.is_transactional) or self._joint is not None:
-            return None
-        return Transaction(database, self._transactions)
+        return self._running.begin()
 
     def engine(self, url: str | sa.URL | None = None, *, tool: str = "sqlalchemy") -> sa.Engine:
         """Returns an SQLAlchemy engine whose every statement goes through this guard; see `guardrails.adapters.alchemy`.
@@ -325,8 +295,12 @@ class Guard:
 
     def seen(self) -> tuple[SeenRelation, ...]:
         """Returns what of the schema the session's principal may see, and how; runs nothing and records nothing."""
-        session = self._current(is_recorded=False)
-        return seen(self._bind(), session.principal, session.context)
+        session = self._sessions.current(is_recorded=False)
+        return seen(self.bound_policy(), session.principal, session.context)
+
+    def bound_policy(self) -> BoundPolicy:
+        """Returns the policy, held against the schema as it is now: the one that decides."""
+        return self._judging.bind()
 
     def execute(
         self,
@@ -355,22 +329,13 @@ class Guard:
             EngineError: The database failed; recorded.
             LedgerError: The ledger could not be written; nothing ran, or the rows are withheld.
         """
-        session = self._current(tool, tool_call_id)
-        if transaction is not None:
-            with transaction.turn:
-                return self._execute(sql, params, replace(session, transaction=transaction))
-        return self._execute(sql, params, session)
-
-    def _execute(self, sql: str, params: Params | None, session: Session) -> Result:
-        return self._drive(self._statement_flow(sql, params, session), session, self._engine_runner(session))
+        return self._running.execute(sql, params, self._sessions.current(tool, tool_call_id), transaction)
 
     async def aexecute(
         self, sql: str, params: Params | None = None, *, tool: str | None = None, tool_call_id: str | None = None
     ) -> Result:
         """As `execute`, without blocking the event loop. A cancelled caller does not cancel the recording of the outcome."""
-        session = self._current(tool, tool_call_id)
-        steps = await asyncio.to_thread(self._statement_flow, sql, params, session)
-        return await self._adrive(steps, session, self._engine_runner(session))
+        return await self._running.aexecute(sql, params, self._sessions.current(tool, tool_call_id))
 
     def call_tool(
         self,
@@ -448,15 +413,7 @@ class Guard:
         Raises:
             As `execute`, and what `run` raises.
         """
-        session = self._current(tool, tool_call_id)
-        steps = await asyncio.to_thread(self._statement_flow, sql, {}, session, is_ours=False, place=place)
-
-        def call(step: flow.Execute) -> Awaitable[object]:
-            if step.plan is None:
-                raise UsageError("usage.bug", "There is no plan to run.")
-            return run(step.plan)
-
-        return (await self._adrive(steps, session, Runner(call, is_bounded=True, is_async=True))).rows[0][0]
+        return await self._running.arun_elsewhere(sql, run, self._sessions.current(tool, tool_call_id), place)
 
     def call_action(
         self,
@@ -510,14 +467,11 @@ class Guard:
             ApprovalRequired: A person has to approve first; ask again with the same reason afterwards.
             UsageError: There is no reason.
         """
-        session = self._current()
-        return self._drive(self._reveal_flow(token, column, reason, session), session, self._engine_runner(session)).rows[0][0]
+        return self._running.reveal(token, column, reason, self._sessions.current())
 
     async def areveal(self, token: Value, *, column: str, reason: str) -> Value:
         """As `reveal`, without blocking the event loop."""
-        session = self._current()
-        steps = await asyncio.to_thread(self._reveal_flow, token, column, reason, session)
-        return (await self._adrive(steps, session, self._engine_runner(session))).rows[0][0]
+        return await self._running.areveal(token, column, reason, self._sessions.current())
 
     @overload
     def tool(self, function: Guardable, /) -> Guardable: ...
@@ -566,12 +520,12 @@ class Guard:
     @property
     def database_label(self) -> str:
         """Which database it guards, for people: its name, without credentials, and the role that statements run as."""
-        return database_label(self._database())
+        return database_label(self._running.database_facts())
 
     @property
     def desk(self) -> ApprovalDesk:
         """Where requests wait and people answer: their votes, grants given ahead, and reviews of emergencies."""
-        return self._approvals.desk
+        return self._running.approvals.desk
 
     @contextmanager
     def break_glass(self, reason: str) -> Iterator[None]:
@@ -585,11 +539,8 @@ class Guard:
         """
         if not reason.strip():
             raise UsageError("usage.input_invalid", "Who breaks the glass has to say why.")
-        token = self._session.set(replace(self._current(), emergency=reason.strip()))
-        try:
+        with self._sessions.in_force(replace(self._sessions.current(), emergency=reason.strip())):
             yield
-        finally:
-            self._session.reset(token)
 
     @contextmanager
     def offering(self, relations: Collection[str]) -> Iterator[None]:
@@ -603,13 +554,10 @@ class Guard:
         Raises:
             UsageError: There is no session (``usage.no_session``).
         """
-        session = self._current(is_recorded=False)
+        session = self._sessions.current(is_recorded=False)
         offered = frozenset(relations) if session.offered is None else session.offered.intersection(relations)
-        token = self._session.set(replace(session, offered=offered))
-        try:
+        with self._sessions.in_force(replace(session, offered=offered)):
             yield
-        finally:
-            self._session.reset(token)
 
     def request_window(self, rule: str, *, seconds: int, reason: str) -> ApprovalRequest:
         """Asks for a grant ahead: for whatever a rule asks approval for, in this session's name, for a time.
@@ -628,15 +576,16 @@ class Guard:
         """
         if not reason.strip():
             raise UsageError("usage.input_invalid", "A reason has to be given.")
-        terms = terms_of(rule, self._bind())
+        terms = terms_of(rule, self.bound_policy())
         if terms is None:
             raise Denied("approval.window", "No rule with this id asks for approval.")
-        return self._approvals.ask_ahead(rule, terms, seconds, reason.strip(), self.policy.digest, self._asker(self._current()))
+        asker = self._running.asker(self._sessions.current())
+        return self._running.approvals.ask_ahead(rule, terms, seconds, reason.strip(), self.policy.digest, asker)
 
     @property
     def asks_people(self) -> bool:
         """Whether the policy has any rule that asks for approval; without one, nothing ever waits."""
-        return any(bound.rule.effect == "approve" for bound in self._bind().rules)
+        return any(bound.rule.effect == "approve" for bound in self.bound_policy().rules)
 
     def request_approval(
         self,
@@ -664,31 +613,17 @@ class Guard:
         Raises:
             UsageError: No session is active.
         """
-        session = self._current(tool)
+        session = self._sessions.current(tool)
         if arguments:
             session = replace(session, context=replace(session.context, arguments=Arguments.of(arguments).seen))
-        statement = Statement(sql, params or {}, self.database.dialect)
-        judgement = self._displayed(self._judge(statement, session, is_ours=runs_here), session)
-        return self._requested(judgement, session, self._database(), is_asked=is_asked)
+        return self._running.request_approval(sql, params, session, is_ours=runs_here, is_asked=is_asked)
 
     def request_action_approval(
         self, name: str, arguments: Mapping[str, Any], *, is_asked: bool = True
     ) -> ApprovalRequest | None:
         """As `request_approval`, for what `call_action` would ask for."""
-        session = self._current(name)
-        seen = Arguments.of(arguments).seen
-        judgement = flow.judge_action(name, seen, self._bind(), session.principal, session.context, self._display(name, seen))
-        return self._requested(judgement, session, {}, is_asked=is_asked)
-
-    def _requested(
-        self, judgement: flow.Judgement, session: Session, database: dict[str, JSON], *, is_asked: bool
-    ) -> ApprovalRequest | None:
-        if judgement.decision.effect != "approve":
-            return None
-        digest, asker = flow.approval_digest(judgement, session.principal, session.context, database), self._asker(session)
-        if not is_asked:
-            return self._approvals.open_request(digest, judgement, asker)
-        return self._approvals.ask(digest, judgement, asker, functools.partial(impact_of, self.database, judgement.plan))
+        session = self._sessions.current(name)
+        return self._running.request_action_approval(name, Arguments.of(arguments).seen, session, is_asked=is_asked)
 
     def note(self, role: str, text: str, *, tool: str | None = None, tool_call_id: str | None = None) -> None:
         """Records one message of the conversation that the session is part of; its text is committed to, and kept if asked for.
@@ -703,9 +638,8 @@ class Guard:
             UsageError: The role is none of these.
             LedgerError: It could not be written.
         """
-        session = self._current(tool, tool_call_id)
-        entry, private = message_entry(role, text, session.context)
-        self.ledger.append(entry, private=self._private(private, session))
+        session = self._sessions.current(tool, tool_call_id)
+        self._running.append(session, *message_entry(role, text, session.context))
 
     def pending(self) -> list[ApprovalRequest]:
         """Returns the requests that wait for a person, oldest first."""
@@ -729,11 +663,11 @@ class Guard:
 
     def mask_sql(self, mask: Mask, column: Column) -> MaskExpression:
         """Returns a mask as SQL of this guard's engine, with this guard's key."""
-        return mask_expression(mask, column, self.database.dialect, self._keyring.key)
+        return self._judging.mask_sql(mask, column)
 
     def mask_value(self, mask: Mask, column: Column, value: Value) -> Value:
         """Returns what a mask of this guard's makes of a value."""
-        return mask_value(mask, column, value, self._keyring.key, dialect=self.database.dialect)
+        return mask_value(mask, column, value, self._judging.keyring.key, dialect=self.database.dialect)
 
     def register_masks(self, connection: sqlite3.Connection) -> None:
         """Makes the mask functions known to a SQLite connection of a tool's own, which a guarded statement may call.
@@ -742,169 +676,3 @@ class Guard:
         """
         for name, (arguments, function) in sqlite_functions().items():
             connection.create_function(name, arguments, cast(Any, function), deterministic=True)
-
-    def _private(self, values: Mapping[str, bytes], session: Session) -> dict[str, Private]:
-        """What entries commit to, marked with the people that it is about, and kept where that is asked for."""
-        if not self.ledger.has_vault:
-            return {name: Private(value) for name, value in values.items()}
-        return {name: Private(value, name in self._keep, session.subjects) for name, value in values.items()}
-
-    def _bind(self, session: Session | None = None) -> BoundPolicy:
-        catalog = self._engine_of(session).catalog()
-        if self._bound is None or self._bound.catalog.version != catalog.version:
-            self._bound = self.policy.bind(without_ledgers(catalog))
-        return self._bound
-
-    def _placements(self, bound: BoundPolicy) -> Placements:
-        """What of the policy this database holds, verified once for each version of the schema and each mask key."""
-        key, known = self._keyring.key, self._placed
-        if known is None or known[0] is not bound or known[1] != key:
-            self._placed = known = bound, key, trusted(bound, key)
-        return known[2]
-
-    def _current(self, tool: str | None = None, tool_call_id: str | None = None, *, is_recorded: bool = True) -> Session:
-        session = self._session.get()
-        if session is None:
-            raise UsageError("usage.no_session", "No session is active, so nobody is known to act.")
-        self._sessions.require_valid(session, is_recorded=is_recorded)
-        if tool is None and tool_call_id is None:
-            return session
-        return replace(session, context=replace(session.context, tool=tool, tool_call_id=tool_call_id))
-
-    def _judge(self, statement: Statement, session: Session, *, is_ours: bool = True) -> flow.Judgement:
-        bound = self._bind(session)
-        who = session.principal, session.context
-        # A tool's own connection has no settings of ours.
-        placements = self._placements(bound) if is_ours else None
-        judgement = flow.judge(
-            statement, bound.catalog, bound, *who, self.mask_sql, placements=placements, is_cross_checked=self._crosscheck
-        )
-        return judgement if session.offered is None else narrowed(judgement, session.offered)
-
-    def _statement_flow(
-        self,
-        sql: str,
-        params: Params | None,
-        session: Session,
-        is_ours: bool = True,
-        *,
-        place: Mapping[str, JSON] = MappingProxyType({}),
-    ) -> flow.Flow:
-        statement = Statement(sql, params if params is not None else {}, self.database.dialect)
-        judgement = self._judge(statement, session, is_ours=is_ours)
-        judgement = self._displayed(judgement, session)
-        context, transaction = session.context, session.transaction
-        if transaction is not None and judgement.plan is not None:
-            # Not the transaction itself, so that one which nobody holds any more is gone at once.
-            append = functools.partial(self._append, replace(session, transaction=None))
-            require_valid = functools.partial(self._sessions.require_valid, replace(session, transaction=None))
-            context = transaction.enter(session.principal, context, judgement.decision, append, require_valid)
-        return flow.run(judgement, session.principal, context, self._database() | dict(place), scan=self._scan)
-
-    def _engine_of(self, session: Session | None) -> Engine:
-        """The database, as the session's transaction sees it where there is one."""
-        return session.transaction if session is not None and session.transaction is not None else self.database
-
-    def _append(self, session: Session, entry: dict[str, JSON], private: Mapping[str, bytes]) -> str:
-        return self.ledger.append(entry, private=self._private(private, session)).entry_id
-
-    def _reveal_flow(self, token: Value, column: str, reason: str, session: Session) -> flow.Flow:
-        def masks_sql(mask: Mask, described: Column) -> list[MaskExpression]:
-            return [mask_expression(mask, described, self.database.dialect, key) for key in self._keyring.keys]
-
-        who = session.principal, session.context
-        judgement = judge_reveal(token, column, reason, self._bind(), *who, masks_sql)
-        return run_reveal(judgement, *who, self._database())
-
-    def _action_flow(self, name: str, arguments: Mapping[str, Given], session: Session) -> flow.Flow:
-        who, display = (session.principal, session.context), self._display(name, arguments)
-        return flow.run_action(name, arguments, self._bind(), *who, display, scan=self._scan)
-
-    def _displayed(self, judgement: flow.Judgement, session: Session) -> flow.Judgement:
-        arguments = session.context.arguments
-        return replace(judgement, display=self._display(session.context.tool, arguments)) if arguments else judgement
-
-    def _display(self, tool: str | None, arguments: Mapping[str, Given]) -> Display:
-        # What the policy says of tools is the same for every version of the schema, which costs a look at the database to know.
-        return Display(arguments, treatments_of(self._bound or self._bind(), tool), self._keyring.key)
-
-    def _database(self) -> dict[str, JSON]:
-        role = getattr(self.database, "role", None)
-        named = {"name": self.database.name, "dialect": self.database.dialect, "place": self._place}
-        return named | ({"role": role} if role else {})
-
-    def _engine_runner(self, session: Session) -> Runner:
-        return Runner(functools.partial(self._run_plan, session))
-
-    def _run_plan(self, session: Session, step: flow.Execute) -> object:
-        plan = step.plan
-        if plan is None or plan.lookups:
-            raise UsageError("usage.bug", "There is no plan that is ready to run.")
-        if self._joint is not None and step.outcome is not None and not plan.is_read_only:
-            make = step.outcome
-
-            def outcome(execution: Execution) -> tuple[dict[str, JSON], dict[str, Private]]:
-                entry, private = make(execution)
-                return entry, self._private(private, session)
-
-            return self._joint.execute(plan, outcome)
-        return self._engine_of(session).execute(plan)
-
-    def _drive(self, steps: flow.Flow, session: Session, runner: Runner) -> Result:
-        return drive(steps, functools.partial(self._perform, session), runner)
-
-    async def _adrive(self, steps: flow.Flow, session: Session, runner: Runner) -> Result:
-        """Performs the steps without blocking the loop, to the end even when the caller is cancelled: an outcome must follow."""
-        task = asyncio.create_task(adrive(steps, functools.partial(self._perform, session), runner))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        return await asyncio.shield(task)
-
-    def _perform(self, session: Session, step: flow.Step) -> flow.Answer:
-        if _begins(step):
-            self._sessions.require_valid(session)
-        match step:
-            case flow.Append(entry, private):
-                try:
-                    appended = self.ledger.append(entry, private=self._private(private, session))
-                except LedgerError:
-                    if session.transaction is not None:
-                        session.transaction.spoil()
-                    raise
-                return flow.Appended(appended.entry_id, appended.index, appended.leaf_hash.hex())
-            case flow.SeekApproval(digest, judgement):
-                impact = functools.partial(impact_of, self._engine_of(session), judgement.plan)
-                return self._approvals.seek(digest, judgement, self._asker(session), impact)
-            case flow.Count(tool, rates):
-                return self._rates.take(rate_key(session.principal, tool), rates)
-            case flow.Uncount(tool, call):
-                self._rates.give_back(rate_key(session.principal, tool), call)
-                return None
-            case flow.Spend(probes, limit):
-                return flow.Spent(*session.budget.spend(probes, limit))
-            case flow.Lookup(plan):
-                return self._engine_of(session).execute(plan)
-            case flow.Notify(event):
-                self._tell(event)
-                return None
-            case _:
-                raise UsageError("usage.bug", "An unknown step.")
-
-    def _tell(self, event: flow.Event) -> None:
-        """Tells the observer. What goes wrong there must neither stop an outcome from being recorded nor hide what happened."""
-        try:
-            if self._observer:
-                self._observer(event)
-        except Exception:
-            _LOGGER.exception("An observer failed at the stage %s.", event.stage)
-
-    def _asker(self, session: Session) -> Asker:
-        require_valid = functools.partial(self._sessions.require_valid, session)
-        return Asker(session.principal, session.context, self._database(), session.emergency, require_valid)
-
-
-def _begins(step: flow.Step) -> bool:
-    """Tells whether something starts with a step, as opposed to being told how it ended."""
-    return isinstance(step, (flow.SeekApproval, flow.Count, flow.Spend, flow.Lookup)) or (
-        isinstance(step, flow.Append) and step.entry["type"] == "intent"
-    )

@@ -1,7 +1,8 @@
 """Sessions: who acts, through which agent and why, with a key that signs what they do; no longer than the principal's token is valid.
 
 `Sessions` makes them for one guard. It settles which agent acts (the one that the token names, or the one that code names), lets that
-agent prove itself where it has a key, and ends a session, on record, when its principal has expired.
+agent prove itself where it has a key, knows which session is in force in each thread or task, and ends a session, on record, when its
+principal has expired.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
 from guardrails.budget import ProbeBudget
 from guardrails.entries import session_facts
-from guardrails.errors import IdentityError
+from guardrails.errors import IdentityError, UsageError
 from guardrails.identity.agents import AgentKey
 from guardrails.identity.delegation import acting_agent
 from guardrails.identity.registry import AgentRegistry
@@ -48,7 +51,7 @@ class Session:
 
 
 class Sessions:
-    """Makes and ends the sessions of one guard. Safe to share between threads.
+    """Makes, tells and ends the sessions of one guard. Safe to share between threads.
 
     Args:
         ledger: Where they record what they do.
@@ -62,10 +65,45 @@ class Sessions:
         self._ledger = ledger
         self._agents = agents
         self._clock_s = clock_s
+        self._in_force: ContextVar[Session | None] = ContextVar("guardrails_session", default=None)
         self._lock = threading.Lock()
         self._policy_keeper: SessionKey | None = None
         self._ended: set[str] = set()
         self._shared: OrderedDict[tuple[str | None, ...], tuple[Principal, Session]] = OrderedDict()
+
+    @property
+    def active(self) -> Session | None:
+        """The session in force here, None where there is none."""
+        return self._in_force.get()
+
+    def current(self, tool: str | None = None, tool_call_id: str | None = None, *, is_recorded: bool = True) -> Session:
+        """Returns the session in force, for a call.
+
+        Args:
+            tool: Name of the tool that is called.
+            tool_call_id: The framework's id of the call.
+            is_recorded: See `require_valid`.
+
+        Raises:
+            UsageError: There is none (usage.no_session).
+            IdentityError: It may not go on.
+        """
+        session = self.active
+        if session is None:
+            raise UsageError("usage.no_session", "No session is active, so nobody is known to act.")
+        self.require_valid(session, is_recorded=is_recorded)
+        if tool is None and tool_call_id is None:
+            return session
+        return replace(session, context=replace(session.context, tool=tool, tool_call_id=tool_call_id))
+
+    @contextmanager
+    def in_force(self, session: Session) -> Iterator[Session]:
+        """Puts a session in force for the calls inside."""
+        token = self._in_force.set(session)
+        try:
+            yield session
+        finally:
+            self._in_force.reset(token)
 
     def make(
         self,

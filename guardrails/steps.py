@@ -1,4 +1,4 @@
-"""The steps of the flow and what answers them: what `guardrails.flow` yields and `guardrails.guard` performs.
+"""The steps of the flow and what answers them: what `guardrails.flow` yields and `guardrails.running` performs.
 
 Append ─▶ Appended      Count ─▶ Counted      SeekApproval ─▶ ApprovalGrant      Spend ─▶ Spent
 Execute, Lookup ─▶ Execution      Notify, Uncount ─▶ None

@@ -21,7 +21,7 @@ from guardrails.policy import BoundPolicy
 from guardrails.sql import parse, resolve
 from guardrails.sql.places import name_places
 
-__all__ = ["Asked", "DryRun", "bound_policy", "dry_run"]
+__all__ = ["Asked", "DryRun", "dry_run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +62,6 @@ class DryRun:
         return fields
 
 
-def bound_policy(guard: Guard) -> BoundPolicy:
-    """Returns a guard's policy, held against the schema as it is now: the one that the guard decides with."""
-    return guard._bind()
-
-
 def dry_run(guard: Guard, asked: Asked, *, is_whole: bool) -> DryRun:
     """Decides about a statement without running or recording anything.
 
@@ -78,7 +73,7 @@ def dry_run(guard: Guard, asked: Asked, *, is_whole: bool) -> DryRun:
     Raises:
         IdentityError: The principal has no id, or has expired.
     """
-    policy = bound_policy(guard)
+    policy = guard.bound_policy()
     statement = Statement(asked.sql, asked.params, guard.database.dialect)
     if asked.purpose is not None and policy.purposes and asked.purpose not in policy.purposes:
         # No session can be opened for it, so nothing would be run for it either.

@@ -170,7 +170,7 @@ def test_what_waits_or_is_refused_is_not_counted_and_what_cannot_be_counted_is_r
         assert refused(lambda: query("DROP TABLE orders")) != "limit.rate"
         assert [refused(lambda: query("SELECT 1")) for _ in range(2)] == ["ok", "limit.rate"]
         assert recorded(guard, "refusal")[-1]["statement"]["kind"] == "select"
-        guard._rates.close()
+        guard._running.rates.close()
         (tmp_path / "audit.db.rates").write_bytes(b"not a database" * 100)
         ran: list[int] = []
         guard_call = guard.action("shop.send")(ran.append)
@@ -327,7 +327,7 @@ def test_arguments_that_change_meanwhile_are_those_that_were_judged(guard: Guard
     assert received == []
     # From another thread, between the judgement and the call.
     orders.pop()
-    guard._observer = lambda event: orders.append(3) if event.stage == "intent" else None
+    guard._running.observer = lambda event: orders.append(3) if event.stage == "intent" else None
     refund(orders)
     assert (received, orders) == ([[1]], [1, 3])
 
@@ -352,7 +352,7 @@ def test_an_observer_that_fails_stops_nothing_and_hides_nothing(guard: Guard) ->
     def observer(event: object) -> None:
         raise RuntimeError("a display is broken")
 
-    guard._observer = observer
+    guard._running.observer = observer
     assert guard.call_action(lambda: "done", {}, name="plain") == "done"
     assert [e["type"] for e in recorded(guard)] == ["intent", "outcome"]
 

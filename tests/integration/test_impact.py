@@ -40,7 +40,7 @@ def server(shop: Shop) -> Shop:
 
 def _plan(shop: Shop, sql: str) -> Plan:
     with shop.guard.session(principal=ANA) as session:
-        judgement = shop.guard._judge(Statement(sql, {}, shop.guard.database.dialect), session)
+        judgement = shop.guard._judging.judge(Statement(sql, {}, shop.guard.database.dialect), session)
     assert judgement.plan is not None, judgement.decision.reasons
     return judgement.plan
 

@@ -395,7 +395,7 @@ async def test_a_tool_that_takes_too_long_leaves_an_outcome(story: Story) -> Non
     done = await run(story, called("send_mail", {}), tools=tools)
     assert "Timed out" in str(done.returned("call_1").content)
     await asyncio.wait_for(finished.wait(), 5)
-    await asyncio.gather(*story.guard._running, return_exceptions=True)
+    await asyncio.gather(*story.guard._running.tasks, return_exceptions=True)
     assert [entry["type"] for entry in story.entries("intent", "outcome")] == ["intent", "outcome"]
 
 

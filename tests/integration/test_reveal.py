@@ -207,7 +207,7 @@ def test_a_person_without_a_rule_or_tenant_is_refused(guard: Guard) -> None:
 
 def test_hidden_rows_and_other_tenants_stay_hidden(guard: Guard) -> None:
     seeing_all = Policy.from_text(POLICY.replace("tenant = principal.tenant AND region <> 'hidden'", "id > 0"))
-    hidden = Guard(seeing_all, guard.database, guard.ledger, guard._approvals, guard._keyring)
+    hidden = Guard(seeing_all, guard.database, guard.ledger, guard._running.approvals, guard._judging.keyring)
     token = shown(hidden, "email", row=3)
     assert reveal(hidden, token, "people.email") == "hidden@planted.example"
     assert refusal(guard, token, "people.email") == "mask.token_unknown"

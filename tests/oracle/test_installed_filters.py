@@ -13,7 +13,7 @@ from guardrails import Guard, Principal
 from guardrails.engines import Engine, open_engine
 from guardrails.errors import EngineError, GuardrailsError, StatementError
 from guardrails.install import trusted
-from guardrails.masking.keys import KEY_VARIABLE
+from guardrails.masking.keys import KEY_VARIABLE, MaskKeyring
 from guardrails.model import Obligations, RowFilter, Value
 from guardrails.policy import Policy
 from guardrails.sql.barriers import BARRIER_SCHEMA
@@ -424,7 +424,7 @@ def test_partitions_and_children_have_views_of_their_own(new_postgres: Callable[
     database = installed_database(url, policy)
     assert len(database.engine.catalog().placed) == 3
     with Guard.open(policy, database=database.engine, ledger="sqlite:///:memory:") as guard:
-        guard._keyring = type(guard._keyring)(KEY)
+        guard._judging.keyring = MaskKeyring(KEY)
         for region, sql, count in (
             ("EU", "SELECT count(*) FROM orders_eu", 5),
             ("US", "SELECT count(*) FROM orders_eu", 0),
@@ -491,6 +491,6 @@ def test_an_approval_binds_the_values_in_settings(guarded: Guard) -> None:
     for region in ("EU", "US"):
         principal = Principal("p", attributes={"region": region})
         with guarded.session(principal=principal) as session:
-            judgement = guarded._judge(Statement("SELECT 1 FROM orders", {}, "postgres"), session)
+            judgement = guarded._judging.judge(Statement("SELECT 1 FROM orders", {}, "postgres"), session)
             digests.add(approval_digest(judgement, Principal("p"), Context(), {}))
     assert len(digests) == 2

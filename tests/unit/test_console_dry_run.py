@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from guardrails import Guard, Principal
-from guardrails.console.dry_run import Asked, DryRun, bound_policy, dry_run
+from guardrails.console.dry_run import Asked, DryRun, dry_run
 from guardrails.console.known import known_catalog
 from guardrails.model import Context
 from guardrails.policy import visible
@@ -162,7 +162,7 @@ def test_who_asks_as_themselves_learns_nothing_of_what_is_hidden(shop: Guard, tm
 
 @pytest.mark.parametrize("principal", [ANA, LEA, Principal("fay@example.com", frozenset({"finance"}))])
 def test_what_is_known_is_what_the_guard_shows_of_the_schema_and_what_may_be_changed(shop: Guard, principal: Principal) -> None:
-    policy, context = bound_policy(shop), Context(purpose="payroll")
+    policy, context = shop.bound_policy(), Context(purpose="payroll")
     whole = known_catalog(policy, principal, context)
     shown = visible(policy, principal, context)
     changed = {"orders", "ticket_log"} if "support" in principal.groups else set()

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from guardrails.console.context import console_of
-from guardrails.console.dry_run import Asked, DryRun, bound_policy, dry_run
+from guardrails.console.dry_run import Asked, DryRun, dry_run
 from guardrails.console.navigation import NavigationItem
 from guardrails.console.page import form_of, page, viewer_of
 from guardrails.console.projected import projected
@@ -49,7 +49,7 @@ def show_policy(request: Request) -> Response:
     """Shows the policy in force."""
     console = console_of(request)
     policy = policy_of(console)
-    bound = bound_policy(console.guard) if console.guard else None
+    bound = console.guard.bound_policy() if console.guard else None
     queries = projected(request).queries if console.projection is not None else None
     return render(
         request,
