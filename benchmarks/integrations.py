@@ -28,7 +28,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from guardrails import Guard, Policy, Principal
