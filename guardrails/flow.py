@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import NoReturn, TypeAlias, cast, get_args
 
@@ -306,9 +307,15 @@ def _permitted(
         raise
     except BaseException:
         if counted is not None:
-            yield Uncount(context.tool or "", counted.call)
+            yield from _uncounted(context.tool or "", counted.call)
         raise
     return grant
+
+
+def _uncounted(tool: str, call: int) -> Generator[Step, Answer, None]:
+    """Takes a call back that is not made. Where that fails it stays counted, until it leaves the window: the refusal is what matters."""
+    with suppress(Denied):
+        yield Uncount(tool, call)
 
 
 def _counted(

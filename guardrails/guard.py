@@ -18,7 +18,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast, overload
-from weakref import WeakSet
 
 import sqlalchemy as sa
 
@@ -118,7 +117,7 @@ class Guard:
         self._placed: tuple[BoundPolicy, bytes, Placements] | None = None
         self._sessions = Sessions(ledger, agents)
         self._running: set[asyncio.Task[Result]] = set()
-        self._transactions: WeakSet[Transaction] = WeakSet()
+        self._transactions: set[Transaction] = set()
         steps = self._current, self._statement_flow, self._action_flow, self._engine_runner, self._drive, self._adrive
         self._functions = Functions(Driving(*steps))
         self._decorators = Decorators(self._functions.tool_calling, self._functions.action_calling)
@@ -291,9 +290,7 @@ class Guard:
         database = self.database
         if not (isinstance(database, TransactionalEngine) and database.is_transactional) or self._joint is not None:
             return None
-        transaction = Transaction(database)
-        self._transactions.add(transaction)
-        return transaction
+        return Transaction(database, self._transactions)
 
     def engine(self, url: str | sa.URL | None = None, *, tool: str = "sqlalchemy") -> sa.Engine:
         """Returns an SQLAlchemy engine whose every statement goes through this guard; see `guardrails.adapters.alchemy`.
@@ -798,8 +795,10 @@ class Guard:
         judgement = self._displayed(judgement, session)
         context, transaction = session.context, session.transaction
         if transaction is not None and judgement.plan is not None:
-            append = functools.partial(self._append, session)
-            context = transaction.enter(session.principal, context, judgement.decision, append)
+            # Not the transaction itself, so that one which nobody holds any more is gone at once.
+            append = functools.partial(self._append, replace(session, transaction=None))
+            require_valid = functools.partial(self._sessions.require_valid, replace(session, transaction=None))
+            context = transaction.enter(session.principal, context, judgement.decision, append, require_valid)
         return flow.run(judgement, session.principal, context, self._database() | dict(place), scan=self._scan)
 
     def _engine_of(self, session: Session | None) -> Engine:

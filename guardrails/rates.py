@@ -33,6 +33,8 @@ _SERVER = """
         (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, caller TEXT NOT NULL, at BIGINT NOT NULL);
     CREATE INDEX IF NOT EXISTS calls_by_caller ON {schema}.calls (caller, at);
 """
+_LONGEST_US = 30 * 86_400 * _US
+"""No rate has a longer span."""
 _LOCK = 0x67726174
 
 
@@ -131,6 +133,7 @@ class _FileStore:
         # Counts need not survive a loss of power.
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.executescript(_FILE)
+        self._connection.execute("DELETE FROM calls WHERE at < ?", (time.time_ns() // 1000 - _LONGEST_US,))
 
     @contextmanager
     def transaction(self, _: str) -> Iterator[int]:
@@ -173,6 +176,8 @@ class _ServerStore:
             # Of several processes that open the counts at the same time, one makes the table.
             self._connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
             self._connection.execute(sql.SQL(_SERVER).format(schema=schema))
+        old = sql.SQL("DELETE FROM {} WHERE at < (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - %s")
+        self._connection.execute(old.format(self._calls), (_LONGEST_US,))
         self._connection.commit()
 
     @contextmanager

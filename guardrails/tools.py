@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from guardrails.errors import UsageError
 
-__all__ = ["Sql", "find_params_argument", "find_sql_argument", "implementation", "is_stub", "name_of", "params_argument_among"]
+__all__ = [
+    "Sql",
+    "find_params_argument",
+    "find_sql_argument",
+    "implementation",
+    "is_stub",
+    "name_of",
+    "params_argument_among",
+    "usual_sql_names",
+]
 
 _SQL_NAMES = ("sql", "query", "statement", "sql_query", "sql_statement", "sql_text", "select")
 _PARAMS_NAMES = ("params", "parameters", "sql_params", "bindings")
@@ -20,19 +29,28 @@ class Sql:
 
 
 def find_sql_argument(function: Callable[..., object]) -> str:
-    """Returns the name of the argument that holds SQL: the one annotated with `Sql`, else one of the usual names.
+    """Returns the name of the argument that holds SQL: the one annotated with `Sql`, else the one with a usual name.
 
     Raises:
-        UsageError: There is none, or several are annotated (``usage.tool_unguardable``).
+        UsageError: There is none, or there are several (``usage.tool_unguardable``): the others would run unjudged.
     """
     marked = [name for name, hint in _hints(function).items() if _is_marked(hint)]
     if len(marked) == 1:
         return marked[0]
-    names = list(inspect.signature(function).parameters)
-    found = [n for n in _SQL_NAMES if n in names]
-    if marked or not found:
-        raise UsageError("usage.tool_unguardable", f"It is not clear which argument of {name_of(function)} holds the SQL.")
+    found = usual_sql_names(inspect.signature(function).parameters)
+    if marked or len(found) != 1:
+        raise UsageError(
+            "usage.tool_unguardable",
+            f"It is not clear which argument of {name_of(function)} holds the SQL.",
+            hint="Mark it with `Sql`, or name it.",
+        )
     return found[0]
+
+
+def usual_sql_names(names: Iterable[str]) -> list[str]:
+    """Returns those of some arguments' names by which SQL usually goes."""
+    given = set(names)
+    return [name for name in _SQL_NAMES if name in given]
 
 
 def find_params_argument(function: Callable[..., object]) -> str | None:

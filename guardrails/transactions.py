@@ -11,7 +11,8 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TypeAlias, cast
+from types import TracebackType
+from typing import Self, TypeAlias, cast
 
 from guardrails.displaying import NO_ARGUMENTS
 from guardrails.engines import Engine, TransactionalEngine, Work
@@ -30,12 +31,16 @@ class Transaction:
 
     Safe to share between threads: statements take turns. After `commit` or `roll_back` the next change begins another.
 
+    As a context manager it commits, or rolls back after an error.
+
     Args:
         engine: The database.
+        begun: Holds the transaction while anything is neither kept nor taken back, so that none ends unrecorded.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, begun: set[Transaction]) -> None:
         self._engine = engine
+        self._begun_ones = begun
         self._turn = threading.RLock()
         self._forget()
 
@@ -46,6 +51,7 @@ class Transaction:
         self._count = 0
         self._owner: tuple[str, Append] | None = None
         self._first: Callable[[], dict[str, JSON]] | None = None
+        self._require_valid: Callable[[], None] = lambda: None
         self._intent = ""
         self._changed: dict[int, int] = {}
         self._saved: dict[str, int] = {}
@@ -68,7 +74,14 @@ class Transaction:
         """Whether anything was changed that is neither kept nor taken back yet."""
         return self._work is not None
 
-    def enter(self, principal: Principal, context: Context, decision: Decision, append: Append) -> Context:
+    def enter(
+        self,
+        principal: Principal,
+        context: Context,
+        decision: Decision,
+        append: Append,
+        require_valid: Callable[[], None] = lambda: None,
+    ) -> Context:
         """Gives a statement that is about to run its number.
 
         Args:
@@ -76,6 +89,7 @@ class Transaction:
             context: The statement's.
             decision: The statement's; a change, or anything after one.
             append: Records in the statement's session.
+            require_valid: Raises once that session may not go on; nothing is kept then.
 
         Returns:
             The context with its place in the transaction; unchanged for what reads before the first change.
@@ -89,7 +103,7 @@ class Transaction:
         if self._work is None:
             saved = self._saved
             self._forget()
-            self._saved, self._owner = saved, (context.session_id, append)
+            self._saved, self._owner, self._require_valid = saved, (context.session_id, append), require_valid
             plain = replace(context, tool_call_id=None)
             allowed = Decision("allow", policy_digest=decision.policy_digest)
             self._first = lambda: action_entry("transaction", NO_ARGUMENTS, allowed, principal, plain, None)[0]
@@ -166,6 +180,7 @@ class Transaction:
 
         Raises:
             EngineError: The database could not: everything is taken back, or nobody knows (engine.unknown_outcome). Recorded.
+            IdentityError: The principal's token has expired meanwhile (identity.token_expired); everything is taken back.
             LedgerError: The end could not be recorded.
         """
         with self._turn:
@@ -175,6 +190,11 @@ class Transaction:
             if self._is_spoilt:
                 self.roll_back()
                 raise EngineError("engine.failed", "Something could not be recorded, so everything was taken back.")
+            try:
+                self._require_valid()
+            except GuardrailsError:
+                self.roll_back()
+                raise
             try:
                 work.commit()
             except GuardrailsError as error:
@@ -196,6 +216,20 @@ class Transaction:
                     # A connection that is lost has rolled back as well.
                     self._end(self._outcome("rolled_back"))
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is None:
+            self.commit()
+        else:
+            self.roll_back()
+
+    def let_go(self) -> None:
+        """Takes back what was changed, in a thread: for where nothing can be waited for, such as in the midst of collecting garbage."""
+        if self.is_begun:
+            threading.Thread(target=self.roll_back, name="guardrails-rollback").start()
+
     def _begun(self) -> Work:
         if self._work is None:
             if self._first is None:
@@ -207,6 +241,7 @@ class Transaction:
             except GuardrailsError as error:
                 self._recorded(outcome_entry(self._intent, self._context(), error=error)[0])
                 raise
+            self._begun_ones.add(self)
         return self._work
 
     def _known(self, name: str) -> int:
@@ -226,6 +261,7 @@ class Transaction:
         try:
             self._recorded(entry)
         finally:
+            self._begun_ones.discard(self)
             self._forget()
 
     def _recorded(self, entry: dict[str, JSON]) -> str:

@@ -7,7 +7,6 @@ is a guarded one as well. Hooks on an engine's events would be passed by.
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -118,9 +117,13 @@ class _Connection(dbapi.Connection):
         super().__init__(guard, tool, autocommit=is_autocommit)
         self.is_autocommit_meant = is_autocommit
 
-    def terminate(self) -> None:
-        """Closes it where nothing can be waited for: what still runs on it ends first, in a thread."""
-        threading.Thread(target=dbapi.Connection.close, args=(self,), name="guardrails-terminate").start()
+    def close(self) -> None:
+        """Closes it, wherever the pool does: what is still open is taken back in a thread, after what still runs on it."""
+        if self._transaction is None:
+            super().close()
+            return
+        self._is_closed = True
+        self._transaction.let_go()
 
 
 class _AsyncCursor(dbapi.Cursor):
@@ -161,14 +164,6 @@ class _AsyncConnection(_Connection):
     def release(self, name: str) -> None:
         _away(super().release, name)
 
-    def close(self) -> None:
-        try:
-            _away(super().close)
-        except asyncio.CancelledError:
-            # The thread may never have begun.
-            self.terminate()
-            raise
-
 
 def _away(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     return await_only(asyncio.to_thread(function, *args, **kwargs))
@@ -181,7 +176,7 @@ def _engine(guard: Executor, tool: str, *, is_async: bool, is_autocommit: bool =
     def connect() -> Any:
         return kind(guard, tool, is_autocommit=is_autocommit)
 
-    pool = NullPool(connect, dialect=dialect, reset_on_return="rollback")
+    pool = NullPool(connect, dialect=dialect, reset_on_return=None)
     return sa.Engine(pool, dialect, URL.create(f"{dialect.name}+{dialect.driver}"))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import warnings
+import weakref
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime, time
 from itertools import islice
@@ -165,6 +166,9 @@ class Connection:
         self._tool = tool
         self._tool_call_id = tool_call_id
         self._transaction = guard.begin()
+        if self._transaction is not None:
+            # Nobody can commit any more on a connection that is gone.
+            weakref.finalize(self, self._transaction.let_go).atexit = False
         self._autocommit = autocommit
         self._written = 0
         self._is_closed = False

@@ -89,7 +89,7 @@ class GuardedDialect(Reflection, DefaultDialect):
         dbapi_connection.close()
 
     def do_terminate(self, dbapi_connection: Any) -> None:
-        dbapi_connection.terminate()
+        dbapi_connection.close()
 
     def do_savepoint(self, connection: sa.Connection, name: str) -> None:
         _driver_of(connection).save(name)

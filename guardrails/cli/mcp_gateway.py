@@ -20,11 +20,12 @@ from guardrails.approval.printing import one_line
 from guardrails.cli.identity_options import TokenOptions, identity_options, person_from
 from guardrails.cli.ledger_options import json_option, ledger_option, opened_for_writing, signer_options
 from guardrails.cli.mcp_options import ServingOptions, require_mcp, serving_options
+from guardrails.cli.options import DIALECTS
 from guardrails.errors import EngineError, UsageError
 
 if TYPE_CHECKING:
     from guardrails.ledger import Ledger
-    from guardrails.mcp_gateway import Definition, GatewayConfig, LockFile, Offer
+    from guardrails.mcp_gateway import Definition, DescribedDatabase, GatewayConfig, LockFile, Offer
 
 __all__ = ["mcp_gateway"]
 
@@ -47,13 +48,18 @@ def _config_options(command: C) -> C:
 @mcp_gateway.command()
 @_config_options
 @serving_options
-def serve(config_path: str, lock_path: str | None, serving: ServingOptions) -> None:
+@click.option("--schema", "schema_path", metavar="FILE", help="Its tables and views as DDL, where only the servers reach it.")
+@click.option("--dialect", metavar="NAME", help=f"One of {DIALECTS}; needed with --schema.")
+def serve(
+    config_path: str, lock_path: str | None, serving: ServingOptions, schema_path: str | None, dialect: str | None
+) -> None:
     """Serve the client that starts this command, or, with --http, a network."""
     config, lock = _opened(config_path, lock_path)
     from guardrails.mcp_gateway import Gateway
     from guardrails.mcp_gateway.serving import serve_stdio
 
-    with serving.opened() as (guard, principal_of, settings):
+    described = None if schema_path is None else _described(schema_path, dialect)
+    with serving.opened(described) as (guard, principal_of, settings):
         gateway = Gateway(guard, config, lock, principal_of=principal_of, settings=settings)
         serving.serve(guard, gateway.server, lambda: serve_stdio(gateway, guard.close))
 
@@ -68,6 +74,8 @@ def tools(config_path: str, lock_path: str | None, url: str, as_json: bool) -> N
     listed = _listed(config)
     with _ledger(url) as ledger:
         offers = _judged(config, lock, ledger, listed)
+    for name in _unknown(config, listed):
+        click.echo(f"Look again: the configuration names {one_line(name, 200)}, which the server does not list.", err=True)
     for offer in offers:
         fields = {"name": str(offer.key), "kind": offer.key.kind, "shown": offer.shown, "state": offer.state}
         click.echo(json.dumps(fields | {"sha256": offer.definition.digest}) if as_json else _line(offer))
@@ -119,6 +127,16 @@ def accept(
         click.echo(json.dumps(fields | {"by": by.id}) if as_json else f"{one_line(str(fields['name']), 200)} accepted")
 
 
+def _described(schema_path: str, dialect: str | None) -> DescribedDatabase:
+    from guardrails.cli.catalogs import catalog_from
+    from guardrails.mcp_gateway import DescribedDatabase
+
+    catalog = catalog_from(dialect, schema_path, None)
+    if catalog is None:
+        raise UsageError("usage.no_schema", "The schema is missing.")
+    return DescribedDatabase(catalog, f"{catalog.dialect} of {Path(schema_path).name}")
+
+
 def _opened(config_path: str, lock_path: str | None) -> tuple[GatewayConfig, LockFile]:
     require_mcp()
     from guardrails.mcp_gateway import GatewayConfig, LockFile
@@ -158,6 +176,13 @@ def _listed(config: GatewayConfig) -> list[Definition]:
         raise UsageError(
             error.code, error.message, hint="See that it starts with the command and environment given."
         ) from error
+
+
+def _unknown(config: GatewayConfig, listed: Sequence[Definition]) -> list[str]:
+    """What the configuration says something of and no server lists: most likely a slip."""
+    known = {str(definition.key) for definition in listed if definition.key.kind == "tool"}
+    named = {f"{name}.{tool}" for name, upstream in config.upstreams.items() for tool in upstream.tools}
+    return sorted(named - known)
 
 
 def _judged(config: GatewayConfig, lock: LockFile, ledger: Ledger, listed: Sequence[Definition]) -> list[Offer]:

@@ -26,6 +26,7 @@ from guardrails.model import Principal
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
 
+    from guardrails.engines import Engine
     from guardrails.mcp_server import HttpSettings, ServerSettings
     from guardrails.mcp_server.calls import PrincipalSource
 
@@ -41,7 +42,7 @@ class ServingOptions:
     """What was given on the command line; see the options' help."""
 
     policy_path: str
-    database_url: str
+    database_url: str | None
     ledger_url: str
     state: str | None
     agents_path: str | None
@@ -64,8 +65,11 @@ class ServingOptions:
     as_json: bool
 
     @contextmanager
-    def opened(self) -> Iterator[tuple[Guard, PrincipalSource, ServerSettings]]:
+    def opened(self, described: Engine | None = None) -> Iterator[tuple[Guard, PrincipalSource, ServerSettings]]:
         """Opens the guard, and says who calls and what the server is told; what every call would be refused for is said here.
+
+        Args:
+            described: The database, where a command knows it in another way than by --database.
 
         Raises:
             UsageError: The options do not go together.
@@ -92,7 +96,9 @@ class ServingOptions:
         settings = ServerSettings(
             agent=self.agent, agent_key=key, purpose=self.purpose, console_url=self.console_url, wait_s=self.wait_s
         )
-        places: dict[str, Any] = {"database": self.database_url, "ledger": self.ledger_url, "state": self.state}
+        if (self.database_url is None) == (described is None):
+            raise UsageError("usage.input_invalid", "One database has to be named.", hint="See --database.")
+        places: dict[str, Any] = {"database": described or self.database_url, "ledger": self.ledger_url, "state": self.state}
         with Guard.open(self.policy_path, **places, agents=self.agents_path, approvals=self.told or None) as guard:
             who = person() if person is not None else Principal("nobody yet")
             agent = None if who.actors else self.agent
@@ -200,7 +206,7 @@ def serving_options(command: C) -> C:
 
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--policy", "policy_path", required=True, metavar="FILE", help="The policy file."),
-    click.option("--database", "database_url", required=True, metavar="URL", help="sqlite:///shop.db or postgresql://…"),
+    click.option("--database", "database_url", metavar="URL", help="sqlite:///shop.db or postgresql://…"),
     click.option("--ledger", "ledger_url", required=True, metavar="URL", help="sqlite:///audit.db; created when missing."),
     click.option("--state", metavar="PATH", help="Beside which mask keys lie, where the ledger is in a server."),
     click.option("--agents", "agents_path", metavar="FILE", help="The agents that may act; each has to show its key."),

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -18,6 +19,7 @@ from psycopg import pq
 
 from guardrails.catalog import postgres_digest, read_postgres
 from guardrails.engines.base import require_rehearsable
+from guardrails.engines.interrupting import interruptible
 from guardrails.engines.postgres_running import commit, finish, make_immediate, read, settings_of, translated, write
 from guardrails.errors import EngineError, UsageError
 from guardrails.model import Catalog, Execution, Plan
@@ -25,6 +27,7 @@ from guardrails.model import Catalog, Execution, Plan
 __all__ = ["PostgresWork"]
 
 _SAVEPOINT = "guardrails_plan"
+_CANCEL_S = 5.0
 _IDLE_MS = 60_000
 """For how long a transaction may wait for its next statement: it holds locks."""
 
@@ -126,7 +129,8 @@ class PostgresWork:
         connection = self._connection
         connection.execute("SET LOCAL transaction_read_only = on")
         before = _transaction_ids(connection)
-        columns, collected = read(connection, plan, started + plan.limits.seconds, is_alone=False)
+        with interruptible(partial(connection.cancel_safe, timeout=_CANCEL_S)):
+            columns, collected = read(connection, plan, started + plan.limits.seconds, is_alone=False)
         if _transaction_ids(connection) != before:
             raise EngineError("engine.refused", "The statement would change something, and it may only read.")
         return Execution(columns, tuple(collected.rows), 0, collected.is_truncated)

@@ -10,11 +10,12 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
 from guardrails.catalog import read_sqlite, sqlite_digest
 from guardrails.engines.base import require_rehearsable
 from guardrails.engines.failures import sqlite_failure
+from guardrails.engines.interrupting import interruptible
 from guardrails.engines.sqlite_running import DRIVER_ERRORS, PROGRESS_STEPS, changed_by, commit, prepare, run
 from guardrails.errors import EngineError, UsageError
 from guardrails.model import Catalog, Execution, Plan
@@ -96,7 +97,8 @@ class SqliteWork:
             prepare(connection, plan)
             with _savepoint(connection, is_kept=is_kept):
                 connection.set_progress_handler(lambda: time.perf_counter() > deadline, PROGRESS_STEPS)
-                columns, collected, changed = run(connection, plan)
+                with interruptible(connection.interrupt) if plan.is_read_only else nullcontext():
+                    columns, collected, changed = run(connection, plan)
                 by_relation = changed_by(connection, plan, changed) if not (is_kept or plan.is_read_only) else ()
         duration_ms = (time.perf_counter() - started) * 1000
         return Execution(columns, tuple(collected.rows), changed, collected.is_truncated, duration_ms, by_relation)

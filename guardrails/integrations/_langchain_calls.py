@@ -46,7 +46,8 @@ class GuardedCall:
         # A `Tool` hands its only argument over by position, whatever the function calls it.
         is_single = isinstance(tool, Tool)
         self._positional = list(tool.args) if is_single else _positional_names(function)
-        found = sql_argument_of(tool.name, function, dict.fromkeys([*tool.args, *self._positional]), sql_argument)
+        given = dict.fromkeys(name for name in [*tool.args, *self._positional] if name not in self._injected)
+        found = sql_argument_of(tool.name, function, given, sql_argument)
         self._sql = self._positional[0] if is_single and found is not None else found
         self._params = find_params_argument(function)
         self._is_stub = self._sql is not None and is_stub(function)

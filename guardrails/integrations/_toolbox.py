@@ -25,7 +25,7 @@ from guardrails.integrations._replies import (
     reply_text,
     scannable,
 )
-from guardrails.tools import Sql, find_params_argument, find_sql_argument, is_stub
+from guardrails.tools import Sql, find_params_argument, find_sql_argument, is_stub, usual_sql_names
 
 __all__ = [
     "QUERY_TOOL",
@@ -60,7 +60,7 @@ def sql_argument_of(tool: str, function: Callable[..., object], names: Iterable[
         chosen: What the caller said.
 
     Raises:
-        UsageError: The caller named an argument that the tool lacks, or several are marked (``usage.tool_unguardable``).
+        UsageError: The caller named an argument that the tool lacks, or several may hold SQL (``usage.tool_unguardable``).
     """
     known = list(names)
     if isinstance(chosen, Mapping) and tool in chosen:
@@ -92,13 +92,18 @@ def require_fitting(chosen: SqlArgument, tools: Mapping[str, Collection[str]]) -
 
 def _found_argument(function: Callable[..., object], names: list[str]) -> str | None:
     try:
-        return find_sql_argument(function)
+        found = find_sql_argument(function)
+        # What a framework fills in is none of the model's.
+        if found in names:
+            return found
     except (UsageError, ValueError):
         if _marked_more_than_once(function):
             raise
     try:
         return find_sql_argument(_with_arguments(names))
     except UsageError:
+        if len(usual_sql_names(names)) > 1:
+            raise
         return None
 
 

@@ -2,6 +2,7 @@
 
 from guardrails.mcp_gateway.config import GatewayConfig, ToolRule, UpstreamConfig
 from guardrails.mcp_gateway.definitions import Definition, DefinitionKey
+from guardrails.mcp_gateway.described import DescribedDatabase
 from guardrails.mcp_gateway.gateway import Gateway
 from guardrails.mcp_gateway.lock import Acceptance, LockFile, accept
 from guardrails.mcp_gateway.offers import Offer, Offers
@@ -12,6 +13,7 @@ __all__ = [
     "Call",
     "Definition",
     "DefinitionKey",
+    "DescribedDatabase",
     "Gateway",
     "GatewayConfig",
     "LockFile",

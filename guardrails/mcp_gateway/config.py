@@ -19,7 +19,7 @@ from guardrails.errors import PolicyError, UsageError
 from guardrails.policy.document import Document, read_document
 from guardrails.policy.explain import explain
 from guardrails.policy.load import read_policy_text
-from guardrails.tools import params_argument_among
+from guardrails.tools import params_argument_among, usual_sql_names
 
 __all__ = ["GatewayConfig", "ToolRule", "UpstreamConfig", "resolved"]
 
@@ -56,9 +56,11 @@ class ToolRule(_Model):
     """The name under which the tool is listed."""
 
     @model_validator(mode="after")
-    def _passes_no_parameters(self) -> Self:
+    def _passes_on_no_sql(self) -> Self:
         if params := params_argument_among(self.arguments):
             raise ValueError(f"passes on {params}: the guard writes values into the statement, and others must not follow")
+        if names := usual_sql_names(self.arguments):
+            raise ValueError(f"passes on {names[0]}, which may be SQL that nobody has judged")
         return self
 
 

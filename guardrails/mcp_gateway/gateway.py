@@ -134,7 +134,15 @@ class Gateway:
             handlers |= {"on_list_resources": self._list_resources, "on_read_resource": self._read_resource}
         if any(upstream.prompts for upstream in self._config.upstreams.values()):
             handlers |= {"on_list_prompts": self._list_prompts, "on_get_prompt": self._get_prompt}
-        return _Server(FRAMEWORK, version="1", lifespan=self._lifespan, **handlers)
+        server = _Server(FRAMEWORK, version="1", lifespan=self._lifespan, **handlers)
+        # Else the SDK would have everything listed before each call over HTTP.
+        server.get_tool_input_schema = self._input_schema
+        return server
+
+    def _input_schema(self, shown: str) -> Mapping[str, Any] | None:
+        offer = next((o for o in self._watch.last.named("tool", shown) if o.state == "accepted"), None)
+        schema = offer.definition.body.get("inputSchema") if offer is not None else None
+        return schema if isinstance(schema, Mapping) else None
 
     @asynccontextmanager
     async def _lifespan(self, _: Server[Any]) -> AsyncIterator[dict[str, Any]]:

@@ -176,6 +176,11 @@ class Upstream:
             raise self._told(error) from error
         except (ValidationError, RuntimeError, ValueError) as error:
             raise _failed(error) from error
+        except Exception as error:
+            # A transport that fails in its own way: nobody knows how far the call had come.
+            self._client = None
+            message = "The connection to the upstream server failed; it may have carried the call out."
+            raise EngineError("engine.unknown_outcome", message, evidence={"error": type(error).__name__}) from error
         finally:
             await _given_up(answering, unwanted)
 

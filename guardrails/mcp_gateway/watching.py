@@ -68,6 +68,8 @@ class Watch:
         self._lock = lock
         self._ledger = ledger
         self._changed = changed
+        self.last = Offers(())
+        """The offers as they were judged last."""
         self._shown: frozenset[tuple[str, str, str]] | None = None
         self._known: set[tuple[int, DefinitionKey, str]] = set()
 
@@ -124,6 +126,7 @@ class Watch:
         listed = [definition for listing in self._listings.values() for definition in listing.definitions]
         # What was accepted counts as of now, whenever the upstreams were listed.
         found = await asyncio.to_thread(lambda: offers_of(self._config, listed, self._lock.accepted(), self._is_recorded))
+        self.last = found
         before, self._shown = self._shown, found.digest
         if before is not None and before != self._shown:
             await self._changed()

@@ -177,7 +177,7 @@ def _cel_value(value: object) -> object:
         case UUID():
             return str(value)
         case Decimal():
-            return float(value)
+            return math.nan if value.is_nan() else float(value)
         case datetime() | date() | time():
             return value.isoformat()
         case Mapping():
@@ -196,8 +196,10 @@ def _is_usable(value: object) -> bool:
             return True
         case int():
             return value in _WHOLE
-        case float() | Decimal():
+        case float():
             return not math.isnan(value)
+        case Decimal():
+            return not value.is_nan()
         case str():
             return value.isascii() or value.encode("utf-8", "replace").decode() == value
         case Mapping():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TypeAlias
@@ -18,7 +19,7 @@ Treatment: TypeAlias = str | ArgumentMask
 
 def limits_of(policy: BoundPolicy, tool: str | None) -> Limits:
     """Returns the ceilings of a tool's calls; without a tool those of every statement."""
-    seconds = [rule.seconds for rule in _rules_of(policy, tool) if rule.seconds is not None]
+    seconds = [rule.seconds for rule in _rules_of(policy, tool, lambda rule: rule.seconds is not None) if rule.seconds]
     return replace(policy.limits, seconds=min(seconds)) if seconds else policy.limits
 
 
@@ -36,19 +37,20 @@ def treatments_of(policy: BoundPolicy, tool: str | None) -> dict[str, Treatment]
     Where several globs speak of one argument, the stricter word holds: `hide` before a mask before `show`; two different masks hide.
     """
     found: dict[str, Treatment] = {}
-    for rule in _rules_of(policy, tool):
+    for rule in _rules_of(policy, tool, lambda rule: bool(rule.arguments)):
         for name, treatment in rule.arguments.items():
             found[name] = _stricter(found.get(name, "show"), treatment)
     return found
 
 
-def _rules_of(policy: BoundPolicy, tool: str | None) -> list[ToolRule]:
-    """Returns what is said of a tool: under its own name alone, or else under every glob that fits."""
+def _rules_of(policy: BoundPolicy, tool: str | None, speaks: Callable[[ToolRule], bool]) -> list[ToolRule]:
+    """Returns what speaks of some matter for a tool: what stands under its own name, or else under every glob that fits."""
     if tool is None:
         return []
-    if tool in policy.tools:
-        return [policy.tools[tool]]
-    return [rule for pattern, rule in sorted(policy.tools.items()) if fnmatchcase(tool, pattern)]
+    own = policy.tools.get(tool)
+    if own is not None and speaks(own):
+        return [own]
+    return [rule for pattern, rule in sorted(policy.tools.items()) if fnmatchcase(tool, pattern) and speaks(rule)]
 
 
 def _stricter(one: Treatment, two: Treatment) -> Treatment:

@@ -19,13 +19,14 @@ from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command
 from pydantic import BaseModel, ConfigDict, Field
 
+from guardrails import UsageError
 from guardrails.approval import Answer, CallbackChannel
 from guardrails.integrations.langchain import guard_tools
 from guardrails.model import ApprovalRequest
 from guardrails.testing import ModelServer, ToolCall, Turn, follow
 from tests.support.langchain_agents import People, agent_of, asked, chat
 from tests.support.paused_shop import loopback
-from tests.support.story import POLICY, Story
+from tests.support.story import DROP, POLICY, Story
 
 NAMES = "inject, runtime, stream, command, message, retrieve, plain, pay, order, strict"
 MORE = f"""
@@ -170,6 +171,24 @@ def test_values_keep_their_types(story: Story) -> None:
         b"\x00",
         None,
     )
+
+
+def test_a_tool_with_two_arguments_of_sql_says_which(story: Story) -> None:
+    def both(sql: str, query: str) -> str:
+        """Runs the one after the other."""
+        return f"{sql}; {query}"
+
+    def filled(query: str, sql: Annotated[str, InjectedState("sql")]) -> str:
+        """Has one that the model does not give."""
+        return f"{sql}; {query}"
+
+    with pytest.raises(UsageError, match="not clear which"):
+        guard_tools(story.guard, [both])
+    (named,) = guard_tools(story.guard, [both], sql_argument="sql")
+    with story.guard.session(principal=story.ana):
+        assert named.invoke({"sql": DROP, "query": "x"}).startswith("Refused (policy.no_rule)")
+        (ours,) = guard_tools(story.guard, [filled])
+        assert ours.invoke({"query": DROP, "sql": "SELECT 1"}).startswith("Refused (policy.no_rule)")
 
 
 class Aliased(BaseModel):

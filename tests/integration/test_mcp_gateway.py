@@ -166,6 +166,13 @@ async def test_arguments_beside_the_sql_are_refused_unless_let_through(story: St
         async with through(story, {"shop": url}) as (client, _):
             refused = await client.call_tool("query", {"sql": READ, "database": "other"})
             unclear = await client.call_tool("query", {"sql": [READ]})
+        stranger.tools = [sql_tool(query=True)]
+        async with through(story, {"shop": url}) as (client, _):
+            several = [await client.call_tool("query", {"sql": READ, **more}) for more in ({}, {"query": "DELETE FROM orders"})]
+        async with through(story, {"shop": {"url": url, "tools": {"query": {"sql": "sql"}}}}) as (client, _):
+            more = await client.call_tool("query", {"sql": READ, "query": "DELETE FROM orders"})
+    assert [text(result).split(":")[0] for result in several] == ["Refused (usage.tool_unguardable)"] * 2
+    assert text(more).startswith("Refused (mcp.argument_refused)")
     assert text(refused).startswith("Refused (mcp.argument_refused)")
     assert text(unclear).startswith("Refused (usage.input_invalid)")
     assert stranger.calls == []
@@ -368,12 +375,16 @@ async def test_over_http_each_request_is_of_who_shows_the_token(story: Story, ve
     stranger = database_server(story)
     stranger.tools.append(tool("send"))
     with stranger.serving() as url:
-        gateway = gateway_of(story.guard, story.folder, {"shop": url}, principal_of=principal_of, agent="bot")
+        options: dict[str, Any] = {"principal_of": principal_of, "agent": "bot", "recheck": 3600.0}
+        gateway = gateway_of(story.guard, story.folder, {"shop": url}, **options)
         with running(story.guard, server=gateway.server) as served:
             for person, groups in (("ana@example.com", ["support"]), ("eve@example.com", [])):
                 async with connected(served.url, token(person, groups, audience=served.url), version) as client:
+                    await client.list_tools()
+                    listed_at = gateway._watch._listings["shop"].listed_at
                     read = await client.call_tool("query", {"sql": READ})
                     sent = await client.call_tool("send", {})
+                    assert gateway._watch._listings["shop"].listed_at == listed_at
                     assert [read.is_error, sent.is_error] == [person != "ana@example.com"] * 2
     assert [(e["principal"]["id"], e["principal"]["verified"]) for e in entries(story, "intent", "refusal")] == [
         ("ana@example.com", "jwt"), ("ana@example.com", "jwt"), ("eve@example.com", "jwt"), ("eve@example.com", "jwt"),

@@ -21,8 +21,8 @@ from mcp.client.stdio import StdioServerParameters
 import tests.support.raw_stranger
 from guardrails.cli.main import cli
 from guardrails.ledger import Ledger
-from tests.support.schema import make_sqlite_shop
-from tests.support.story import POLICY, READ
+from tests.support.schema import SQLITE_SHOP, make_sqlite_shop
+from tests.support.story import DELETE, POLICY, READ
 from tests.support.strangers import text
 
 RULES = "rules:\n  - {id: tools, effect: allow, actions: [shop.send], principals: {groups: [support]}}\n"
@@ -95,9 +95,33 @@ def test_a_name_that_nothing_has_and_a_mistake_in_the_file(folder: Path) -> None
         run("accept", "shop.none", "--by", "a", "--yes", catch_exceptions=False)
     with pytest.raises(Exception, match="Say who answers"):
         run("accept", "--yes", catch_exceptions=False)
+    slip = json.loads((folder / "gateway.yaml").read_text())
+    slip["upstreams"]["shop"]["tools"] = {"qury": {"sql": "sql"}}
+    (folder / "gateway.yaml").write_text(json.dumps(slip))
+    assert "the configuration names shop.qury" in run("tools").stderr
     (folder / "gateway.yaml").write_text("version: 1\nupstreams: {shop: {command: /no/such/program}}\n")
     with pytest.raises(Exception, match=r"mcp\.upstream_down"):
         run("tools", catch_exceptions=False)
+
+
+async def reached_by_the_server_alone(folder: Path) -> None:
+    given = serving(folder)
+    named = given.args.index("--database")
+    given.args[named : named + 2] = ["--schema", "shop.sql", "--dialect", "sqlite"]
+    async with Client(given) as client:
+        assert text(await client.call_tool("query", {"sql": READ})) == "query done"
+        assert text(await client.call_tool("query", {"sql": "SELECT nothing FROM customers"})).startswith("Refused (sql.column")
+        assert text(await client.call_tool("query", {"sql": DELETE})).startswith("Refused (approval.required)")
+
+
+def test_a_database_may_be_known_by_its_schema_alone(folder: Path) -> None:
+    write_config(folder, notes=str(folder / "notes"))
+    assert run("accept", "--by", "admin@example.com", "--yes").exit_code == 0
+    (folder / "shop.sql").write_text(SQLITE_SHOP.split("INSERT INTO customers")[0].split("CREATE TRIGGER")[0])
+    (folder / "shop.db").unlink()
+    asyncio.run(reached_by_the_server_alone(folder))
+    ((noted),) = [json.loads(line) for line in (folder / "notes").read_text().splitlines()]
+    assert "'hidden'" in noted["arguments"]["sql"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")

@@ -124,6 +124,40 @@ async def test_an_answer_that_comes_too_late_is_nobodys(story: Story) -> None:
     assert outcomes(story) == [("unknown", "engine.unknown_outcome"), ("ok", None)]
 
 
+MALFORMED: dict[str, Any] = {
+    "text": {"content": "078-05-1120"},
+    "no-content": {"078-05-1120": 1},
+    "unknown-kind": {"content": [{"type": "078-05-1120"}]},
+    "text-that-is-none": {"content": [{"type": "text", "text": ["078-05-1120"]}]},
+    "list": ["078-05-1120"],
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+async def test_an_answer_without_form_tells_nothing(story: Story, name: str) -> None:
+    async with through(story, {"shop": raw(result=MALFORMED[name], seconds=0.5)}) as (client, _):
+        results = [await client.call_tool("send", {}), await client.call_tool("query", {"sql": READ})]
+    assert all(result.is_error for result in results)
+    assert "078" not in "".join(map(text, results))
+    # What is not even a message is nobody's answer.
+    ended = ("unknown", "engine.unknown_outcome") if name == "list" else ("error", "mcp.upstream_failed")
+    assert outcomes(story) == [ended] * 2
+
+
+async def test_a_transport_that_fails_in_its_own_way_leaves_the_outcome_unknown(story: Story) -> None:
+    async def broken(*_: Any, **__: Any) -> Any:
+        raise OSError("078-05-1120")
+
+    async with through(story, {"shop": raw()}) as (client, gateway):
+        await client.list_tools()
+        (await gateway._upstreams["shop"]._session()).call_tool = broken  # type: ignore[method-assign]
+        result = await client.call_tool("send", {})
+        assert text(result).startswith("Refused (engine.unknown_outcome)")
+        assert "078" not in text(result)
+        assert not (await client.call_tool("send", {})).is_error
+    assert outcomes(story) == [("unknown", "engine.unknown_outcome"), ("ok", None)]
+
+
 ASKS = {
     "sampling/createMessage": {"messages": [{"role": "user", "content": {"type": "text", "text": "Hi"}}], "maxTokens": 9},
     "elicitation/create": {"message": "Your password?", "requestedSchema": {"type": "object", "properties": {}}},

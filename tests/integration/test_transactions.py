@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -14,10 +15,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from guardrails import ApprovalRequired, Denied, EngineError, Guard, LedgerError, Policy, Principal, UsageError
+from guardrails import ApprovalRequired, Denied, EngineError, Guard, IdentityError, LedgerError, Policy, Principal, UsageError
+from guardrails.engines import TransactionalEngine, open_engine
+from guardrails.engines.interrupting import Interrupt
+from guardrails.integrations import dbapi
 from guardrails.ledger.verify import verify
 from guardrails.transactions import Transaction
 from tests.support.guarded_shop import ANA, LEAD, POLICY, open_guard
+from tests.support.plans import make_plan
 from tests.support.schema import make_postgres_shop
 
 SET = "UPDATE orders SET status = :status WHERE id = :id"
@@ -88,6 +93,17 @@ def test_taken_back(guard: Guard, transaction: Transaction) -> None:
     transaction.commit()
     assert seen(guard) == "b"
     assert len({e["transaction"]["id"] for e in guard.ledger.entries() if "transaction" in e}) == 2
+
+
+def test_as_a_context(guard: Guard) -> None:
+    begun = guard.begin()
+    assert begun is not None
+    with pytest.raises(Denied), begun:
+        [guard.execute(sql, transaction=begun) for sql in ("UPDATE orders SET status = 'a' WHERE id = 1", "DROP TABLE orders")]
+    assert seen(guard) == "paid"
+    with begun:
+        change(guard, begun, "b")
+    assert seen(guard) == "b"
 
 
 def test_reads_hold_nothing(guard: Guard, transaction: Transaction) -> None:
@@ -188,6 +204,39 @@ def test_approval_inside(guard: Guard, transaction: Transaction) -> None:
     assert guard.execute("SELECT id FROM orders WHERE id = 4").rows == ((4,),)
 
 
+def test_a_read_inside_can_be_ended(guard: Guard, transaction: Transaction) -> None:
+    """The caller is gone; what was changed before is still there to be kept or taken back."""
+    change(guard, transaction, "a")
+    interrupt = Interrupt()
+    interrupt.ask()
+    with interrupt.in_force(), pytest.raises(EngineError, match=r"engine\.cancelled"):
+        seen(guard, transaction)
+    transaction.commit()
+    assert seen(guard) == "a"
+
+
+def test_an_expired_principal_keeps_nothing(guard: Guard, transaction: Transaction) -> None:
+    principal = Principal("carl@example.com", frozenset({"support"}), expires_at=int(time.time()) + 3_600)
+    with guard.session(principal=principal, agent="a"):
+        change(guard, transaction, "a")
+        # The hour passes.
+        object.__setattr__(principal, "expires_at", 1)
+        with pytest.raises(IdentityError, match="token_expired"):
+            transaction.commit()
+    assert seen(guard) == "paid"
+    assert ends(guard) == ["uncommitted", "rolled_back"]
+
+
+def test_a_connection_that_is_gone_takes_back(guard: Guard) -> None:
+    """Whoever waits for its locks gets them, and the ledger knows how it ended."""
+    connection = dbapi.connect(guard)
+    connection.execute("UPDATE orders SET status = 'lost' WHERE id = 1")
+    del connection
+    assert change(guard, None, "b", 1) == 1
+    assert seen(guard) == "b"
+    assert ends(guard).count("rolled_back") == 1
+
+
 def test_closing_takes_back(database: str, tmp_path: Path) -> None:
     with open_guard(database, tmp_path) as guard:
         change(guard, guard.begin(), "a")
@@ -247,18 +296,61 @@ def test_a_deferred_constraint_fails_the_commit(postgres_db: str, tmp_path: Path
         assert ends(guard) == ["uncommitted", "error"]
 
 
-def test_a_read_inside_leaves_the_transaction_writable(postgres_db: str, tmp_path: Path) -> None:
-    with open_guard(make_postgres_shop(postgres_db), tmp_path) as guard:
-        transaction = guard.begin()
-        assert transaction is not None
-        change(guard, transaction, "a")
-        work = transaction._work
-        assert work is not None
-        connection = work._connection  # type: ignore[attr-defined]
-        assert connection.execute("SHOW transaction_read_only").fetchone() == ("off",)
-        seen(guard, transaction)
-        assert connection.execute("SHOW transaction_read_only").fetchone() == ("off",)
-        transaction.roll_back()
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT pg_catalog.lo_create(0)",
+        "SELECT pg_catalog.nextval('public.numbers')",
+        "SELECT pg_catalog.set_config('transaction_read_only', 'off', true), pg_catalog.lo_create(0)",
+        "SELECT pg_catalog.pg_logical_emit_message(true, 'a', 'b')",
+    ],
+)
+def test_a_read_inside_changes_nothing(postgres_db: str, sql: str) -> None:
+    """The second lock: whatever the first let through, a plan that reads is rolled back, and refused where it changed something."""
+    make_postgres_shop(postgres_db)
+    with psycopg.connect(postgres_db) as admin:
+        admin.execute("CREATE SEQUENCE numbers")
+    engine = open_engine(postgres_db)
+    assert isinstance(engine, TransactionalEngine)
+    work = engine.begin()
+    try:
+        change = make_plan(
+            "UPDATE public.orders SET status = 'a'", "postgres", uses={"orders": "update"}, writes=["orders.status"]
+        )
+        assert work.execute(change).rows_changed == 4
+        with pytest.raises(EngineError):
+            work.execute(make_plan(sql, "postgres"))
+        # The transaction goes on, and may still change.
+        assert work.execute(change).rows_changed == 4
+        work.commit()
+    finally:
+        work.roll_back()
+        engine.dispose()
+    with psycopg.connect(postgres_db) as admin:
+        assert admin.execute("SELECT count(*) FROM pg_largeobject_metadata").fetchone() == (0,)
+        assert admin.execute("SELECT DISTINCT status FROM orders").fetchall() == [("a",)]
+
+
+@pytest.mark.parametrize(
+    "sql", ["PRAGMA query_only = OFF", "DELETE FROM orders", "ATTACH ':memory:' AS x", "ROLLBACK", "VACUUM"]
+)
+def test_the_authorizer_holds_inside(sqlite_path: Path, sql: str) -> None:
+    engine = open_engine(f"sqlite:///{sqlite_path}")
+    assert isinstance(engine, TransactionalEngine)
+    work = engine.begin()
+    try:
+        change = make_plan("UPDATE orders SET status = 'a'", "sqlite", uses={"orders": "update"}, writes=["orders.status"])
+        assert work.execute(change).rows_changed == 4
+        with pytest.raises(EngineError):
+            work.execute(make_plan(sql, "sqlite"))
+        with pytest.raises(EngineError):
+            work.execute(make_plan(f"/* a */ {sql}", "sqlite", uses={"tickets": "update"}, writes=["tickets.body"]))
+        work.commit()
+    finally:
+        work.roll_back()
+        engine.dispose()
+    with closing(sqlite3.connect(sqlite_path)) as connection:
+        assert connection.execute("SELECT count(*), min(status) FROM orders").fetchone() == (4, "a")
 
 
 def test_schema_changes_inside(database: str, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from guardrails.catalog import from_ddl
+from guardrails.errors import PolicyError
 from guardrails.model import Access, ColumnRef, Context, Decision, Principal, RelationUse, Statement
 from guardrails.policy import BoundPolicy, Policy, decide, decide_action, visible
 from guardrails.sql import parse, resolve
@@ -107,8 +108,6 @@ SECTIONS: dict[str, Any] = {
 
 
 def bound(rules: list[Rule], *, plain: bool = False) -> BoundPolicy:
-    from guardrails.errors import PolicyError
-
     numbered = [{"id": f"r{n}"} | rule for n, rule in enumerate(rules)]
     try:
         return Policy(rules=numbered, **({"purposes": SECTIONS["purposes"]} if plain else SECTIONS)).bind(CATALOG)
@@ -326,3 +325,38 @@ def test_an_approval_lifts_the_masks_that_it_names_of_reads_alone_and_nothing_el
     else:
         # What a mask refuses may be read once it is approved; nothing runs that did not have to be approved.
         assert after.effect == before.effect or (before.effect, after.effect) == ("deny", "approve")
+
+
+RATES: list[dict[str, Any]] = [
+    {"tools": ["tool.x"], "calls": 3, "per": 60},
+    {"tools": ["tool.*", "other"], "calls": 9, "per": "1h"},
+    {"tools": ["other"], "calls": 1, "per": 1},
+]
+
+
+@given(rules_of, an_access(), principals, st.sampled_from(("tool.x", "tool.y", "other", None)), st.permutations(RATES))
+@settings(max_examples=40, deadline=None)
+def test_every_permit_is_bound_to_the_rates_and_the_time_of_its_tool_and_to_no_others(
+    rules: list[Rule], access: Access, principal: Principal, tool: str | None, rates: list[dict[str, Any]]
+) -> None:
+    expected = {"tool.x": {(3, 60), (9, 3600)}, "tool.y": {(9, 3600)}, "other": {(9, 3600), (1, 1)}, None: set()}[tool]
+    numbered = [{"id": f"r{n}"} | rule for n, rule in enumerate(rules)]
+    try:
+        policy = Policy(
+            rules=numbered,
+            purposes={"p": None, "q": None},
+            rates=rates,
+            tools={"tool.x": {"seconds": 2.0}, "*": {"seconds": 4.0}},
+        ).bind(CATALOG)
+    except PolicyError as error:
+        assert error.code == "policy.contradiction", error
+        assume(False)
+        raise
+    decisions = [decide(access, policy, principal, Context(tool=tool))]
+    decisions += [decide_action(tool, {}, policy, principal, Context())] if tool else []
+    for decision in decisions:
+        if decision.effect == "deny":
+            assert decision.obligations.rates == ()
+            continue
+        assert {(rate.calls, rate.per_s) for rate in decision.obligations.rates} == expected
+        assert decision.obligations.limits.seconds == {"tool.x": 2, "tool.y": 4, "other": 4, None: 10}[tool]

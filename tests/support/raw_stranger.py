@@ -6,6 +6,7 @@
 * {"twice": true}             each answer comes twice, the second time with other text
 * {"late": true}              the answer to each call comes with that of the next one
 * {"garbage": true}           lines that are no JSON, and answers to requests that nobody sent
+* {"result": {…}}              the result of each call
 * {"asks": "sampling/createMessage"}   a request of its own before each answer; the client's reply is written to `notes`
 * {"notes": "path"}           what is called or cancelled is written there, one JSON a line
 """
@@ -62,6 +63,8 @@ def called(does: dict[str, Any], kept: list[dict[str, Any]], id_: object, name: 
         write({"id": "mine", "method": does["asks"], "params": does.get("params", {})})
     text = os.environ.get(arguments.get("name", ""), "unset") if name == "environment" else f"{name} done"
     answer = {"id": id_, "result": {"content": [{"type": "text", "text": text}]}}
+    if "result" in does:
+        answer = {"id": id_, "result": does["result"]}
     if does.get("garbage"):
         sys.stdout.write("this is no JSON\n")
         write({"id": 987654, "result": {"content": [{"type": "text", "text": "nobody asked"}]}})

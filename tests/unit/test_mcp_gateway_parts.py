@@ -33,6 +33,7 @@ WRONG = {
     "sql-true": (HEAD + "    command: x\n    tools: {q: {sql: true}}\n", "5:22: `sql` must be"),
     "mistyped-run": (HEAD + "    command: x\n    tools: {q: {run: gard}}\n", "5:22: `run` must be one of upstream, guard"),
     "parameters": (HEAD + "    command: x\n    tools: {q: {arguments: [a, params]}}\n", "5:16: `q` passes on params:"),
+    "second-sql": (HEAD + "    command: x\n    tools: {q: {sql: sql, arguments: [query]}}\n", "5:16: `q` passes on query"),
     "no-server": ("version: 1\nupstreams: {}\n", "2:12: `upstreams` must not be empty."),
     "yaml": ("version: [", "2:1: The configuration is not valid YAML"),
     "list": ("- a\n", "1:1: The configuration is not a mapping."),
