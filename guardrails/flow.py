@@ -17,10 +17,10 @@ from guardrails.approval.digest import request_digest
 from guardrails.codes import CODES
 from guardrails.displaying import Display
 from guardrails.entries import JSON, Private, action_entry, intent_entry, outcome_entry, refusal_entry
-from guardrails.errors import CatalogError, Denied, GuardrailsError, StatementError, UsageError
+from guardrails.errors import CatalogError, Denied, EngineError, GuardrailsError, StatementError, UsageError
 from guardrails.lookups import lookups_for, tokens_of
 from guardrails.masking.masked_text import is_masked_text
-from guardrails.masking.scan import scan_rows
+from guardrails.masking.scan import scan_error, scan_rows
 from guardrails.model import (
     Access,
     ApprovalGrant,
@@ -417,6 +417,8 @@ def _perform(judgement: Judgement, plan: Plan | None, intent: Appended, context:
         receipt = _receipt(_appended((yield Append(entry, private))), intent)
         known = error if isinstance(error, GuardrailsError) else None
         yield Notify(Event("outcome", statement, decision, plan, receipt=receipt, error=known))
+        if scan and plan is None and known is None and isinstance(error, Exception) and not scan_error(error):
+            raise EngineError("engine.failed", "The tool failed.", evidence={"error": type(error).__name__}) from error
         raise
     recorded = execution.recorded
     appended = Appended(*recorded) if recorded else _appended((yield Append(*outcome(execution))))

@@ -20,7 +20,7 @@ from guardrails.masking.detectors.numbers import is_card
 from guardrails.model import Row, ScanFinding, Value
 from guardrails.records import fields_of, with_fields
 
-__all__ = ["scan_rows"]
+__all__ = ["scan_error", "scan_rows"]
 
 T = TypeVar("T")
 
@@ -62,6 +62,28 @@ def scan_rows(
         ScanFinding(scan.name, kind, count) for scan in scans if scan is not None for kind, count in sorted(scan.counts.items())
     ]
     return tuple(scanned), tuple(findings)
+
+
+def scan_error(error: Exception) -> bool:
+    """Replaces what the detectors find in the texts that an exception carries, as `scan_rows` does; frameworks show them to models.
+
+    Args:
+        error: Changed in place: its arguments, its attributes that are texts, and the exceptions of a group.
+
+    Returns:
+        Whether nothing is left in what it says; False for one that makes its text of something else.
+    """
+    error.args = tuple(_text(part) for part in error.args)
+    for name, value in vars(error).items():
+        if isinstance(value, str):
+            setattr(error, name, _text(value))
+    inner = error.exceptions if isinstance(error, ExceptionGroup) else ()
+    is_clean = [scan_error(part) for part in inner]
+    return all(is_clean) and not find(str(error)) and not find(repr(error))
+
+
+def _text(value: object) -> object:
+    return _ColumnScan("error").cell(value) if isinstance(value, str) else value
 
 
 @dataclass(slots=True)

@@ -72,19 +72,6 @@ LOWEST = [
         has_fixtures=True,
     ),
     Environment(
-        "lowest-langchain-core",
-        requirements=(
-            "langchain-core==1.0.0",
-            "langchain==1.0.0",
-            "langgraph==1.0.0",
-            "langgraph-prebuilt==1.0.0",
-            "langchain-openai==1.0.0",
-            "openai<3",
-        ),
-        tests=_named("integration_langchain"),
-        has_fixtures=True,
-    ),
-    Environment(
         "lowest-pydantic-ai",
         # The version handed clients of httpx to Anthropic's, which took them until then.
         requirements=("pydantic-ai-slim[openai,anthropic]==2.16.0", "anthropic==0.108.0", "llama-index-core==0.14.7"),

@@ -456,3 +456,59 @@ def test_a_type_checker_sees_the_same_signatures(tmp_path: Path) -> None:
     errors = [line for line in plain.splitlines() if " error: " in line]
     assert len(errors) == 1, told
     assert '"plain" has incompatible type "int"; expected "str"' in errors[0]
+
+
+class _Said(Exception):
+    """Keeps what it says in an attribute, as frameworks' own do."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class _Stubborn(Exception):
+    """Says something that nobody can change."""
+
+    def __str__(self) -> str:
+        return "Ask ada@example.com."
+
+
+def test_what_an_action_raises_is_looked_through(guard: Guard) -> None:
+    @guard.action("plain")
+    def fail() -> None:
+        raise _Said("No customer ada@example.com, card 4111 1111 1111 1111.")
+
+    with pytest.raises(_Said) as raised:
+        fail()
+    assert str(raised.value) == raised.value.message == "No customer [email], card [card]."
+    assert recorded(guard, "outcome")[-1]["error"] == "_Said"
+
+
+def test_exceptions_of_a_group_are_looked_through(guard: Guard) -> None:
+    @guard.action("plain")
+    def fail() -> None:
+        raise ExceptionGroup("several", [_Said("ada@example.com"), ValueError("none")])
+
+    with pytest.raises(ExceptionGroup) as raised:
+        fail()
+    assert [str(part) for part in raised.value.exceptions] == ["[email]", "none"]
+
+
+def test_what_says_it_all_the_same_is_not_passed_on(guard: Guard) -> None:
+    @guard.action("plain")
+    def fail() -> None:
+        raise _Stubborn
+
+    with pytest.raises(EngineError) as raised:
+        fail()
+    assert raised.value.code == "engine.failed"
+    assert "ada" not in str(raised.value)
+
+
+def test_what_is_raised_in_an_awaited_action_is_looked_through(guard: Guard) -> None:
+    @guard.action("plain")
+    async def fail() -> None:
+        raise _Said("ada@example.com")
+
+    with pytest.raises(_Said, match=r"^\[email\]$"):
+        asyncio.run(fail())

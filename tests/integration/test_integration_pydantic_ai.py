@@ -381,6 +381,15 @@ async def test_a_drivers_words_do_not_reach_the_model(story: Story) -> None:
     assert "engine.failed" in str(done.returned("call_1").content)
 
 
+async def test_what_an_action_raises_for_the_model_is_looked_through(story: Story) -> None:
+    def send_mail() -> str:
+        raise ModelRetry("No such customer: ada@example.com")
+
+    done = await run(story, called("send_mail", {}), tools=guard_tools(story.guard, [send_mail]))
+    assert "ada@example.com" not in str(done.messages)
+    assert "No such customer: [email]" in str(done.messages)
+
+
 async def test_a_tool_that_takes_too_long_leaves_an_outcome(story: Story) -> None:
     finished = asyncio.Event()
 

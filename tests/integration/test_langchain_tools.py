@@ -12,7 +12,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
-from langchain_core.tools import BaseTool, InjectedToolArg, InjectedToolCallId, StructuredTool, tool
+from langchain_core.tools import BaseTool, InjectedToolArg, InjectedToolCallId, StructuredTool, ToolException, tool
 from langgraph.config import get_stream_writer
 from langgraph.prebuilt import InjectedState, InjectedStore, ToolRuntime
 from langgraph.store.memory import InMemoryStore
@@ -311,3 +311,15 @@ def test_everything_else_about_a_tool(story: Story) -> None:
     state, _ = called(story, plain, {"topic": "direct"})
     assert [message.type for message in state["messages"]] == ["human", "ai", "tool"]
     assert watching.seen == [("plain", True, "shop"), "direct"]
+
+
+def test_what_a_tool_raises_for_the_model_is_looked_through(story: Story) -> None:
+    @tool
+    def plain() -> str:
+        """Fails."""
+        raise ToolException(f"No such customer: {MAIL}")
+
+    plain.handle_tool_error = True
+    state, _ = called(story, plain, {})
+    assert "No such customer: [email]" in str(state["messages"])
+    assert MAIL not in str(state["messages"])

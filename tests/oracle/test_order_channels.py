@@ -139,7 +139,7 @@ def test_indexes_over_masked_columns_order_nothing(guards: tuple[Guard, Guard]) 
 
 
 def test_changes_neither_choose_nor_return_rows_in_that_order(guards: tuple[Guard, Guard]) -> None:
-    dialect = guards[0].engine.dialect
+    dialect = guards[0].database.dialect
     returning = "" if dialect == "mysql" else " RETURNING id"
     limited = ["UPDATE people SET name = 'z' WHERE region = 'c' LIMIT 3", "DELETE FROM people WHERE region = 'd' LIMIT 5"]
     changes = [
@@ -162,7 +162,7 @@ def test_plans_tell_no_sizes(guards: tuple[Guard, Guard]) -> None:
     ):
         one, two = (_answer(guard, sql) for guard in guards)
         assert one == two, sql
-        assert (one[0] == "error") == (guards[0].engine.dialect in ("postgres", "mysql"))
+        assert (one[0] == "error") == (guards[0].database.dialect in ("postgres", "mysql"))
 
 
 def test_a_table_without_row_numbers_is_stored_by_its_key(tmp_path: Path) -> None:

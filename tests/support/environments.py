@@ -124,7 +124,8 @@ def run_tests(environment: Environment, *arguments: str) -> subprocess.Completed
     Raises:
         EnvironmentMissing: It cannot be made.
     """
-    fixtures = () if environment.has_fixtures else ("--noconftest",)
+    # Below the configuration's folder alone, pytest would look for fixtures otherwise.
+    fixtures = ("--confcutdir", str(_ROOT)) if environment.has_fixtures else ("--noconftest",)
     command = [str(python_of(environment)), "-m", "pytest", "-c", str(_CONFIGURATION), "--rootdir", str(_ROOT), *fixtures]
     return _run([*command, *arguments, *environment.tests], _TESTING_S, environment.variables)
 
