@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import NullPool
 from sqlalchemy.util import await_only
 
@@ -23,6 +22,9 @@ from guardrails.adapters.executor import Executor
 from guardrails.engines import is_same_database
 from guardrails.errors import UsageError
 from guardrails.model import Params, Result
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 __all__ = ["guarded_async_engine", "guarded_engine", "install"]
 
@@ -62,10 +64,15 @@ def guarded_async_engine(guard: Executor, url: str | URL | None = None, *, tool:
     """As `guarded_engine`, for asyncio: the guard works in threads, and the event loop goes on.
 
     Raises:
-        UsageError: The URL is of another database (usage.other_database).
+        UsageError: The URL is of another database (usage.other_database), or greenlet is not installed (usage.extra_missing).
     """
     if url is not None:
         _check_url(guard, _parsed(url), is_async=True)
+    try:
+        from sqlalchemy.ext.asyncio import AsyncEngine
+    except ImportError as error:
+        message = "Asynchronous engines need greenlet."
+        raise UsageError("usage.extra_missing", message, hint="Install sqlalchemy[asyncio].") from error
     return AsyncEngine(_engine(guard, tool, is_async=True))
 
 
@@ -85,7 +92,7 @@ def install(guard: Executor, engine: sa.Engine | AsyncEngine, *, tool: str = "sq
             (usage.connections_in_use), it was made by `execution_options` of another engine, has another guard, or asks for an isolation
             that the guard does not offer (usage.input_invalid).
     """
-    sync = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+    sync = engine if isinstance(engine, sa.Engine) else engine.sync_engine
     before = sync.pool
     if isinstance(sync.dialect, GuardedDialect):
         if sync.dialect.guard is not guard:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
@@ -271,3 +273,22 @@ def test_another_database_is_refused(request: pytest.FixtureRequest, tmp_path: P
 def an_order(number: int, **values: object) -> Order:
     given = {"customer_id": 1, "amount": Decimal(1), "status": "open", "region": "north", "created_at": MAY}
     return Order(id=number, **(given | values))
+
+
+def test_without_greenlet_only_asynchronous_engines_are_missing(sqlite_path: Path) -> None:
+    code = """
+import sys
+sys.modules["greenlet"] = None
+from guardrails import Guard, Policy, UsageError
+from guardrails.integrations.sqlalchemy import guarded_engine
+policy = Policy.from_text("version: 1\\nrules: [{id: r, effect: deny, actions: [all]}]")
+with Guard.open(policy, database=sys.argv[1], ledger="sqlite:///:memory:") as guard:
+    print(guard.engine().dialect.name)
+    try:
+        guard.async_engine()
+    except UsageError as error:
+        print(error.code)
+"""
+    command = [sys.executable, "-c", code, f"sqlite:///{sqlite_path}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.split() == ["sqlite", "usage.extra_missing"], done.stderr
