@@ -23,6 +23,7 @@ from guardrails.integrations._toolbox import (
     query_description,
     refusal_text,
     reply_text,
+    require_fitting,
     scannable,
     sql_argument_of,
 )
@@ -58,10 +59,14 @@ def guard_tools(
             query, statement…) or by the annotation `Sql` when None.
 
     Raises:
-        UsageError: A tool cannot be guarded (``usage.tool_unguardable``).
+        UsageError: A tool cannot be guarded, or `sql_argument` names what is not there (``usage.tool_unguardable``).
     """
+    if isinstance(sql_argument, Mapping):
+        sql_argument = {sanitize_tool_name(name): argument for name, argument in sql_argument.items()}
     named = (tool if isinstance(tool, BaseTool) else as_tool(tool) for tool in tools)
-    return [tool if _is_guarded(tool, guard) else _guarded(guard, tool, sql_argument) for tool in named]
+    made = [tool if _is_guarded(tool, guard) else _guarded(guard, tool, sql_argument) for tool in named]
+    require_fitting(sql_argument, {sanitize_tool_name(tool.name): tool.args_schema.model_fields for tool in made})
+    return made
 
 
 def sql_tool(guard: Guard, *, name: str = QUERY_TOOL, description: str | None = None) -> BaseTool:

@@ -174,6 +174,20 @@ def test_the_marked_argument_holds_the_sql(story: Story) -> None:
         guard_tools(story.guard, [look], sql_argument={"look": "sql"})
 
 
+@pytest.mark.parametrize("slip", ["whatt", {"look": "what"}], ids=["argument", "tool"])
+def test_a_mistyped_sql_argument_is_refused(story: Story, slip: str | dict[str, str | None]) -> None:
+    @tool("Look Up")
+    def look(what: str) -> str:
+        """Looks."""
+        return what
+
+    with pytest.raises(UsageError, match=r"usage\.tool_unguardable"):
+        guard_tools(story.guard, [look], sql_argument=slip)
+    for right in ("what", {"Look Up": "what"}, {"look_up": "what"}):
+        (guarded,) = guard_tools(story.guard, [look], sql_argument=right)
+        assert "policy.no_rule" in guarded.run(what=DROP).message
+
+
 def test_who_acts(tmp_path: Path) -> None:
     with Story.open(tmp_path) as story, pytest.raises(UsageError, match=r"usage\.no_session"):
         sql_tool(story.guard).run(sql=NAMES)
