@@ -113,7 +113,7 @@ class _Call:
         with self.guard.calling(_RUNTIME):
             try:
                 if self._sql is None:
-                    scanned = self.guard.call_action(lambda **_: call(**arguments), self._seen(arguments), name=self._name)
+                    scanned = self.guard.call_action(call, arguments, name=self._name)
                 elif self._is_stub:
                     statement = sql_arguments(arguments, self._sql, self._params)
                     return reply_text(self.guard.execute(*statement, tool=self._name))
@@ -133,13 +133,10 @@ class _Call:
             returned.append(await self._tool._arun(**given))
             return scannable(returned[0])
 
-        async def act(**_: Any) -> Any:
-            return await call(**arguments)
-
         with self.guard.calling(_RUNTIME):
             try:
                 if self._sql is None:
-                    scanned = await self.guard.acall_action(act, self._seen(arguments), name=self._name)
+                    scanned = await self.guard.acall_action(call, arguments, name=self._name)
                 else:
                     scanned = await self.guard.acall_tool(call, arguments, **self._options(self._sql))
             except GuardrailsError as error:
@@ -148,9 +145,6 @@ class _Call:
 
     def _bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         return dict(zip(self._arguments, args, strict=False)) | dict(kwargs)
-
-    def _seen(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: scannable(value) for name, value in arguments.items()}
 
     def _options(self, sql: str) -> dict[str, Any]:
         return {"sql_argument": sql, "params_argument": self._params, "tool": self._name}

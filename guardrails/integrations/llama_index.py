@@ -196,8 +196,7 @@ class _GuardedTool(FunctionTool):
             return _seen_of(outputs[0])
 
         if self._sql is None:
-            seen = {name: scannable(value) for name, value in arguments.items()}
-            scanned = self.guard.call_action(lambda **_: run(**arguments), seen, name=self._name)
+            scanned = self.guard.call_action(run, arguments, name=self._name)
         else:
             scanned = self.guard.call_tool(
                 run, arguments, sql_argument=self._sql, params_argument=self._params, tool=self._name
@@ -215,12 +214,8 @@ class _GuardedTool(FunctionTool):
             outputs.append(await self._tool.acall(**given, **injected))
             return _seen_of(outputs[0])
 
-        async def act(**_: Any) -> Any:
-            return await run(**arguments)
-
         if self._sql is None:
-            seen = {name: scannable(value) for name, value in arguments.items()}
-            scanned = await self.guard.acall_action(act, seen, name=self._name, tool_call_id=call_id)
+            scanned = await self.guard.acall_action(run, arguments, name=self._name, tool_call_id=call_id)
         else:
             argument: dict[str, Any] = {"params_argument": self._params, "tool": self._name, "tool_call_id": call_id}
             scanned = await self.guard.acall_tool(run, arguments, sql_argument=self._sql, **argument)
