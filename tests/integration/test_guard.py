@@ -255,10 +255,12 @@ def test_async_is_recorded_even_when_cancelled(url: str, tmp_path: Path, place: 
         task = asyncio.create_task(call)
         assert await asyncio.to_thread(running.wait, LONG_S)
         task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert [e["type"] for e in entries(guard)] == ["intent"]
-        cancelled.set()
+        try:
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert [e["type"] for e in entries(guard)] == ["intent"]
+        finally:
+            cancelled.set()
         assert await asyncio.to_thread(ended.wait, LONG_S)
 
     ledger = f"sqlite:///{tmp_path / 'audit.db'}"
