@@ -19,7 +19,7 @@ from guardrails.integrations._langchain_values import Returned
 from guardrails.integrations._toolbox import SqlArgument, refusal_text, reply_text, scannable, sql_argument_of
 from guardrails.tools import find_params_argument, is_stub
 
-__all__ = ["GuardedCall", "handled", "refusals"]
+__all__ = ["GuardedCall", "argument_names", "handled", "refusals"]
 
 _FILTERED = frozenset({"run_manager", "callbacks"})
 """Arguments that LangChain itself gives to functions with such a parameter."""
@@ -43,12 +43,9 @@ class GuardedCall:
         self._function = function
         self._name = tool.name
         self._injected = _injected_names(tool, function)
-        # A `Tool` hands its only argument over by position, whatever the function calls it.
-        is_single = isinstance(tool, Tool)
-        self._positional = list(tool.args) if is_single else _positional_names(function)
-        given = dict.fromkeys(name for name in [*tool.args, *self._positional] if name not in self._injected)
-        found = sql_argument_of(tool.name, function, given, sql_argument)
-        self._sql = self._positional[0] if is_single and found is not None else found
+        self._positional = _positional_names(tool, function)
+        found = sql_argument_of(tool.name, function, argument_names(tool, function), sql_argument)
+        self._sql = self._positional[0] if isinstance(tool, Tool) and found is not None else found
         self._params = find_params_argument(function)
         self._is_stub = self._sql is not None and is_stub(function)
 
@@ -165,7 +162,16 @@ def _is_control_flow(error: BaseException | None) -> bool:
     return error is not None and any(kind.__name__ == "GraphBubbleUp" for kind in type(error).__mro__)
 
 
-def _positional_names(function: Callable[..., Any]) -> list[str]:
+def argument_names(tool: BaseTool, function: Callable[..., Any]) -> list[str]:
+    """Returns the arguments of a tool that may hold SQL, as its schema and its function name them: all but the injected ones."""
+    injected = _injected_names(tool, function)
+    return [name for name in dict.fromkeys([*tool.args, *_positional_names(tool, function)]) if name not in injected]
+
+
+def _positional_names(tool: BaseTool, function: Callable[..., Any]) -> list[str]:
+    if isinstance(tool, Tool):
+        # It hands its only argument over by position, whatever the function calls it.
+        return list(tool.args)
     try:
         parameters = inspect.signature(function).parameters.values()
     except ValueError:

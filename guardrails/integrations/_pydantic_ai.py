@@ -102,25 +102,16 @@ class GuardedTool:
             return reply_text(await self.guard.aexecute(sql, values, tool=self.name, tool_call_id=call_id))
         returned: list[Any] = []
 
-        async def returning(replaced: Arguments) -> Any:
-            returned.append(await run(replaced, context))
+        async def called(**judged: Any) -> Any:
+            # The guard's own copy of the arguments, of their types.
+            returned.append(await run(judged, context))
             return scannable(returned[0])
 
         if self.sql is None:
-
-            async def act(**_: Any) -> Any:
-                # With the arguments as they were validated: what the guard has seen is their plain form.
-                return await returning(arguments)
-
-            seen = {name: scannable(value) for name, value in arguments.items()}
-            scanned = await self.guard.acall_action(act, seen, name=self.name, tool_call_id=call_id)
+            scanned = await self.guard.acall_action(called, arguments, name=self.name, tool_call_id=call_id)
         else:
-
-            async def query(**replaced: Any) -> Any:
-                return await returning(replaced)
-
             scanned = await self.guard.acall_tool(
-                query,
+                called,
                 arguments,
                 sql_argument=self.sql,
                 params_argument=self.params,

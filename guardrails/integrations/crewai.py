@@ -23,6 +23,7 @@ from guardrails.integrations._toolbox import (
     query_description,
     refusal_text,
     reply_text,
+    require_fitting,
     scannable,
     sql_argument_of,
 )
@@ -58,10 +59,14 @@ def guard_tools(
             query, statement…) or by the annotation `Sql` when None.
 
     Raises:
-        UsageError: A tool cannot be guarded (``usage.tool_unguardable``).
+        UsageError: A tool cannot be guarded, or `sql_argument` names what is not there (``usage.tool_unguardable``).
     """
+    if isinstance(sql_argument, Mapping):
+        sql_argument = {sanitize_tool_name(name): argument for name, argument in sql_argument.items()}
     named = (tool if isinstance(tool, BaseTool) else as_tool(tool) for tool in tools)
-    return [tool if _is_guarded(tool, guard) else _guarded(guard, tool, sql_argument) for tool in named]
+    made = [tool if _is_guarded(tool, guard) else _guarded(guard, tool, sql_argument) for tool in named]
+    require_fitting(sql_argument, {sanitize_tool_name(tool.name): tool.args_schema.model_fields for tool in made})
+    return made
 
 
 def sql_tool(guard: Guard, *, name: str = QUERY_TOOL, description: str | None = None) -> BaseTool:
@@ -108,7 +113,7 @@ class _Call:
         with self.guard.calling(_RUNTIME):
             try:
                 if self._sql is None:
-                    scanned = self.guard.call_action(lambda **_: call(**arguments), self._seen(arguments), name=self._name)
+                    scanned = self.guard.call_action(call, arguments, name=self._name)
                 elif self._is_stub:
                     statement = sql_arguments(arguments, self._sql, self._params)
                     return reply_text(self.guard.execute(*statement, tool=self._name))
@@ -128,13 +133,10 @@ class _Call:
             returned.append(await self._tool._arun(**given))
             return scannable(returned[0])
 
-        async def act(**_: Any) -> Any:
-            return await call(**arguments)
-
         with self.guard.calling(_RUNTIME):
             try:
                 if self._sql is None:
-                    scanned = await self.guard.acall_action(act, self._seen(arguments), name=self._name)
+                    scanned = await self.guard.acall_action(call, arguments, name=self._name)
                 else:
                     scanned = await self.guard.acall_tool(call, arguments, **self._options(self._sql))
             except GuardrailsError as error:
@@ -143,9 +145,6 @@ class _Call:
 
     def _bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         return dict(zip(self._arguments, args, strict=False)) | dict(kwargs)
-
-    def _seen(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: scannable(value) for name, value in arguments.items()}
 
     def _options(self, sql: str) -> dict[str, Any]:
         return {"sql_argument": sql, "params_argument": self._params, "tool": self._name}

@@ -23,9 +23,9 @@ except ModuleNotFoundError as missing:
         "usage.extra_missing", "LangChain's tools need langchain-core.", hint="Install guardrails-sql[langchain]."
     ) from missing
 
-from guardrails.integrations._langchain_calls import GuardedCall, handled, refusals
+from guardrails.integrations._langchain_calls import GuardedCall, argument_names, handled, refusals
 from guardrails.integrations._langchain_runtime import calling, tool_call
-from guardrails.integrations._toolbox import QUERY_TOOL, SqlArgument, query_description
+from guardrails.integrations._toolbox import QUERY_TOOL, SqlArgument, query_description, require_fitting
 
 __all__ = ["SelfGuarded", "guard_tools", "is_guarded", "sql_tool"]
 
@@ -60,10 +60,12 @@ def guard_tools(
             query, statement…) or by the annotation `Sql` when None.
 
     Raises:
-        UsageError: A tool cannot be guarded (``usage.tool_unguardable``).
+        UsageError: A tool cannot be guarded, or `sql_argument` names what is not there (``usage.tool_unguardable``).
     """
-    named = (tool if isinstance(tool, BaseTool) else as_tool(tool) for tool in tools)
-    return [tool if is_guarded(tool) else _guarded(guard, tool, sql_argument) for tool in named]
+    named = [tool if isinstance(tool, BaseTool) else as_tool(tool) for tool in tools]
+    made = [tool if is_guarded(tool) else _guarded(guard, tool, sql_argument) for tool in named]
+    require_fitting(sql_argument, {tool.name: _argument_names(tool) for tool in named})
+    return made
 
 
 def sql_tool(guard: Guard, name: str = QUERY_TOOL, description: str | None = None) -> StructuredTool:
@@ -157,6 +159,11 @@ def _behind(tool: BaseTool, method: str) -> tuple[str | None, Callable[..., Any]
         # It calls `_run`, which is guarded.
         return None, None
     return None, getattr(tool, method)
+
+
+def _argument_names(tool: BaseTool) -> set[str]:
+    functions = (_behind(tool, method)[1] for method in ("_run", "_arun"))
+    return {*tool.args}.union(*(argument_names(tool, function) for function in functions if function is not None))
 
 
 def _guards_itself(tool: BaseTool) -> bool:

@@ -23,6 +23,7 @@ from guardrails.integrations._toolbox import (
     query_description,
     refusal_text,
     reply_text,
+    require_fitting,
     scannable,
     sql_argument_of,
 )
@@ -61,15 +62,17 @@ def guard_tools(
             query, statement…) or by the annotation `Sql` when None.
 
     Raises:
-        UsageError: A tool cannot be guarded (``usage.tool_unguardable``).
+        UsageError: A tool cannot be guarded, or `sql_argument` names what is not there (``usage.tool_unguardable``).
     """
     named = (tool if isinstance(tool, BaseTool) else FunctionTool.from_defaults(tool) for tool in tools)
-    return [
+    made = [
         tool
         if isinstance(tool, _GuardedTool) and tool.guard is guard
         else _GuardedTool(guard, adapt_to_async_tool(tool), sql_argument)
         for tool in named
     ]
+    require_fitting(sql_argument, {tool.metadata.get_name(): tool.argument_names for tool in made})
+    return list(made)
 
 
 def sql_tool(guard: Guard, *, name: str = QUERY_TOOL, description: str | None = None) -> FunctionTool:
@@ -131,9 +134,14 @@ class _GuardedTool(FunctionTool):
         self._fixed: dict[str, Any] = {**getattr(tool, "_field_defaults", {}), **getattr(tool, "partial_params", {})}
         self._names = list(tool.metadata.get_parameters_dict()["properties"])
         function = tool.real_fn if isinstance(tool, FunctionTool) else None
-        self._sql = sql_argument_of(self._name, function or _nameless, [*self._names, *self._fixed], sql_argument)
-        self._params = params_argument_among([*self._names, *self._fixed])
+        self._sql = sql_argument_of(self._name, function or _nameless, self.argument_names, sql_argument)
+        self._params = params_argument_among(self.argument_names)
         self._is_stub = self._sql is not None and function is not None and is_stub(function)
+
+    @property
+    def argument_names(self) -> list[str]:
+        """The arguments that the model gives, and those that are fixed."""
+        return [*self._names, *self._fixed]
 
     @property
     def _name(self) -> str:
@@ -188,8 +196,7 @@ class _GuardedTool(FunctionTool):
             return _seen_of(outputs[0])
 
         if self._sql is None:
-            seen = {name: scannable(value) for name, value in arguments.items()}
-            scanned = self.guard.call_action(lambda **_: run(**arguments), seen, name=self._name)
+            scanned = self.guard.call_action(run, arguments, name=self._name)
         else:
             scanned = self.guard.call_tool(
                 run, arguments, sql_argument=self._sql, params_argument=self._params, tool=self._name
@@ -207,12 +214,8 @@ class _GuardedTool(FunctionTool):
             outputs.append(await self._tool.acall(**given, **injected))
             return _seen_of(outputs[0])
 
-        async def act(**_: Any) -> Any:
-            return await run(**arguments)
-
         if self._sql is None:
-            seen = {name: scannable(value) for name, value in arguments.items()}
-            scanned = await self.guard.acall_action(act, seen, name=self._name, tool_call_id=call_id)
+            scanned = await self.guard.acall_action(run, arguments, name=self._name, tool_call_id=call_id)
         else:
             argument: dict[str, Any] = {"params_argument": self._params, "tool": self._name, "tool_call_id": call_id}
             scanned = await self.guard.acall_tool(run, arguments, sql_argument=self._sql, **argument)

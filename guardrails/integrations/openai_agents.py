@@ -15,11 +15,11 @@ says nothing: what nobody has approved in the store does not run (see `guardrail
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from guardrails.errors import UsageError
 from guardrails.guard import Guard
-from guardrails.integrations._toolbox import QUERY_TOOL, SqlArgument, query_description
+from guardrails.integrations._toolbox import QUERY_TOOL, SqlArgument, query_description, require_fitting
 
 try:
     from agents import FunctionTool, function_tool
@@ -61,15 +61,14 @@ def guard_tools(
         sql_argument: The argument that holds SQL, or by tool name; found by its usual names when None.
 
     Raises:
-        UsageError: A tool cannot be guarded: it is no function tool, or it runs an agent (usage.tool_unguardable); two have the same name,
-            or `sql_argument` names a tool that is not there (usage.input_invalid).
+        UsageError: A tool cannot be guarded: it is no function tool, or it runs an agent; or `sql_argument` names a tool or an argument
+            that is not there (usage.tool_unguardable). Two tools have the same name (usage.input_invalid).
     """
     made = [_guarded(guard, tool, sql_argument) for tool in tools]
-    names = {tool.name for tool in made}
+    names = {tool.name: tool.params_json_schema.get("properties", {}) for tool in made}
     if len(names) != len(made):
         raise UsageError("usage.input_invalid", "Two tools have the same name.")
-    if isinstance(sql_argument, Mapping) and not names.issuperset(sql_argument):
-        raise UsageError("usage.input_invalid", f"There is no tool {min(set(sql_argument) - names)!r} to have an SQL argument.")
+    require_fitting(sql_argument, names)
     return made
 
 

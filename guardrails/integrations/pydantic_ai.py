@@ -12,6 +12,7 @@ what becomes of it is what the store says (see `guardrails.integrations._pausing
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,7 +22,7 @@ from guardrails.errors import UsageError
 from guardrails.guard import Guard
 from guardrails.integrations._pausing import is_pause, pause_facts
 from guardrails.integrations._pydantic_ai import GuardedTool
-from guardrails.integrations._toolbox import QUERY_TOOL, SqlArgument, query_description
+from guardrails.integrations._toolbox import QUERY_TOOL, SqlArgument, query_description, require_fitting
 from guardrails.model import ApprovalRequest
 
 try:
@@ -163,9 +164,11 @@ def guard_tools(
         sql_argument: As for `GuardToolset`.
 
     Raises:
-        UsageError: A tool cannot be guarded (``usage.tool_unguardable``).
+        UsageError: A tool cannot be guarded, or `sql_argument` names what is not there (``usage.tool_unguardable``).
     """
-    return [_guarded(guard, tool if isinstance(tool, Tool) else Tool(tool), sql_argument) for tool in tools]
+    made = [_guarded(guard, tool if isinstance(tool, Tool) else Tool(tool), sql_argument) for tool in tools]
+    require_fitting(sql_argument, {tool.name: _argument_names(tool) for tool in made})
+    return made
 
 
 def sql_tool(guard: Guard, *, name: str = QUERY_TOOL, description: str | None = None) -> Tool[Any]:
@@ -218,7 +221,7 @@ def _guarded(guard: Guard, tool: Tool[Any], sql_argument: SqlArgument) -> Tool[A
     if getattr(tool.function, _GUARD, None) is guard:
         return tool
     schema = tool.function_schema
-    guarded_tool = GuardedTool.of(guard, tool.name, tool.function, schema.json_schema.get("properties", {}), sql_argument)
+    guarded_tool = GuardedTool.of(guard, tool.name, tool.function, _argument_names(tool), sql_argument)
     if schema.single_arg_name is not None and guarded_tool.sql is not None and guarded_tool.sql != schema.single_arg_name:
         raise UsageError(
             "usage.tool_unguardable",
@@ -238,6 +241,15 @@ def _guarded(guard: Guard, tool: Tool[Any], sql_argument: SqlArgument) -> Tool[A
     guarded.function, guarded.takes_ctx = call, True
     guarded.function_schema = replace(schema, function=call, takes_ctx=True, is_async=True)
     return guarded
+
+
+def _argument_names(tool: Tool[Any]) -> list[str]:
+    """Returns the arguments as the model knows them and as the function does, which is another name where the function has an alias."""
+    parameters = list(inspect.signature(tool.function).parameters.values())[1 if tool.takes_ctx else 0 :]
+    own = (p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
+    schema = tool.function_schema
+    shown = schema.json_schema.get("properties", {})
+    return list(dict.fromkeys([*shown, *(own if schema.single_arg_name is None else ())]))
 
 
 def _function_behind(tool: ToolsetTool[Any]) -> Callable[..., Any] | None:

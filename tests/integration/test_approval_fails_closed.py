@@ -176,7 +176,7 @@ def test_a_decorator_with_mistyped_names_decorates_nothing(sqlite_path: Path, tm
                 Guard.open(policy, database="sqlite://", ledger="sqlite:///:memory:", **mistyped)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("framework", ["openai", "anthropic"])
+@pytest.mark.parametrize("framework", ["openai", "anthropic", "langchain", "openai_agents", "pydantic_ai", "llama_index"])
 @pytest.mark.parametrize(
     "chosen", ["sqll", "", {"qurey": "text"}, {"query": "tekst"}], ids=["argument", "empty", "tool", "of-a-tool"]
 )

@@ -26,6 +26,7 @@ from guardrails.errors import (
     PolicyError,
     UsageError,
 )
+from guardrails.flow import Event
 from guardrails.guard import Guard
 from guardrails.ledger.verify import verify
 from guardrails.model import Principal
@@ -38,6 +39,8 @@ from tests.support.twins import fill_postgres, fill_sqlite
 ANA = Principal("ana@example.com", frozenset({"support"}), {"region": "EU"})
 LEA = Principal("lea@example.com", frozenset({"support", "leads"}), {"region": "EU"})
 REFUND = "UPDATE orders SET status = 'refunded' WHERE id = :id"
+LONG_S = 300
+"""Far more than anything here takes: it only ends a test that would hang."""
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -227,23 +230,44 @@ def test_an_exempt_person_sees_the_declared_column(guard: Guard) -> None:
         assert mixed[1] == "[email]"
 
 
-def test_async_is_recorded_even_when_cancelled(guard: Guard) -> None:
+@pytest.mark.parametrize("place", ["engine", "function"])
+def test_async_is_recorded_even_when_cancelled(url: str, tmp_path: Path, place: str) -> None:
     slow = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000) SELECT count(*) FROM n"
+    running, cancelled, ended = threading.Event(), threading.Event(), threading.Event()
 
-    async def main() -> None:
-        with guard.session(principal=ANA):
-            assert (await guard.aexecute("SELECT count(*) FROM customers")).rows == ((24,),)
-            task = asyncio.create_task(guard.aexecute(slow))
-            await asyncio.sleep(0.05)
-            task.cancel()
+    def observe(event: Event) -> None:
+        if event.stage == "intent" and place == "engine":
+            # Held here, so that all of the statement runs after its caller is gone, however fast it is.
+            hold()
+        if event.stage == "outcome":
+            ended.set()
+
+    def hold() -> None:
+        running.set()
+        cancelled.wait(LONG_S)
+
+    def run_sql(sql: str) -> str:
+        hold()
+        return sql
+
+    async def main(guard: Guard) -> None:
+        call = guard.aexecute(slow) if place == "engine" else guard.acall_tool(run_sql, {"sql": slow})
+        task = asyncio.create_task(call)
+        assert await asyncio.to_thread(running.wait, LONG_S)
+        task.cancel()
+        try:
             with pytest.raises(asyncio.CancelledError):
                 await task
-            deadline = time.monotonic() + 20
-            while len(entries(guard)) < 4 and time.monotonic() < deadline:
-                await asyncio.sleep(0.05)
+            assert [e["type"] for e in entries(guard)] == ["intent"]
+        finally:
+            cancelled.set()
+        assert await asyncio.to_thread(ended.wait, LONG_S)
 
-    asyncio.run(main())
-    assert [e["type"] for e in entries(guard)] == ["intent", "outcome", "intent", "outcome"]
+    ledger = f"sqlite:///{tmp_path / 'audit.db'}"
+    with Guard.open(Policy.from_text(SHOP), database=url, ledger=ledger, observer=observe) as guard:
+        with guard.session(principal=ANA):
+            asyncio.run(main(guard))
+        assert [(e["type"], e.get("status")) for e in entries(guard)] == [("intent", None), ("outcome", "ok")]
 
 
 def test_sessions_do_not_mix_between_threads(guard: Guard) -> None:

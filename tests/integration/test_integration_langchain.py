@@ -158,6 +158,8 @@ def test_actions_wait_for_approval_with_injected_arguments_left_out(guard: Guard
         """Refunds."""
         return f"refunded {order}"
 
+    with pytest.raises(UsageError):
+        guard_tools(guard, [refund], sql_argument="call_id")
     (guarded,) = guard_tools(guard, [refund])
     assert guarded.invoke(call("refund", {"order": 1})).status == "error"
     (request,) = guard.pending()

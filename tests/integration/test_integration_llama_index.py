@@ -250,8 +250,11 @@ async def test_a_tool_that_waits_by_itself(story: Story) -> None:
 def test_fixed_arguments_are_judged_too(story: Story, recorder: Recorder) -> None:
     fixed = FunctionTool.from_defaults(recorder.run_sql, name="query", partial_params={"sql": DROP})
     (tool,) = guard_tools(story.guard, [fixed])
+    (named,) = guard_tools(story.guard, [fixed], sql_argument="sql")
     assert tool.call().is_error
+    assert named.call().is_error
     assert recorder.seen == []
+    assert guard_tools(story.guard, [named], sql_argument={"query": "sql"}) == [named]
 
 
 def test_the_marked_argument_holds_the_sql(story: Story) -> None:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from pydantic_ai import (
     Agent,
     ApprovalRequired,
@@ -418,6 +418,19 @@ async def test_the_marked_argument_holds_the_sql(story: Story, regenerated: str)
     for given in ({"tools": guard_tools(story.guard, [look])}, {"toolsets": [GuardToolset(story.guard, _look(look))]}):
         await run(story, called("look", {"what": DROP}, {"what": NAMES}), **given)
     assert seen == [regenerated, regenerated]
+
+
+async def test_an_aliased_argument_holds_the_sql(story: Story) -> None:
+    seen: list[str] = []
+
+    def look(text: Annotated[str, Field(alias="wanted")]) -> str:
+        seen.append(text)
+        return "ok"
+
+    tools = guard_tools(story.guard, [look], sql_argument={"look": "text"})
+    await run(story, called("look", {"wanted": DROP}, {"wanted": NAMES}), tools=tools)
+    with story.guard.session(principal=story.ana):
+        assert seen == [story.guard.check(NAMES).sql]
 
 
 def _look(function: Callable[..., str]) -> AbstractToolset[Any]:

@@ -16,7 +16,7 @@ import json
 import re
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from guardrails import Guard, Policy, Principal
 from guardrails.approval import Channel
+from guardrails.flow import Event
 from guardrails.identity import JwtVerifier
 from guardrails.testing import Conversation, ModelServer, Script, ToolCall, Turn, refusal_code
 from tests.support.schema import make_sqlite_shop
@@ -92,11 +93,18 @@ class Story:
     lead: Principal
 
     @classmethod
-    def open(cls, folder: Path, channel: Channel | None = None, *, policy: str = POLICY) -> Story:
+    def open(
+        cls,
+        folder: Path,
+        channel: Channel | None = None,
+        *,
+        policy: str = POLICY,
+        observer: Callable[[Event], None] | None = None,
+    ) -> Story:
         """Makes everything in a folder. The guard is closed by `close`, or when the story is used as a context manager."""
         database = make_sqlite_shop(folder / "shop.db")
         people = signed("ana@example.com", "support"), signed("lea@example.com", "leads")
-        return cls(_guard(folder, policy, channel), folder, database, policy, *people)
+        return cls(_guard(folder, policy, channel, observer), folder, database, policy, *people)
 
     def reopen(self, channel: Channel | None = None) -> Guard:
         """Closes the guard and opens another on the same database, ledger and approvals, as a new process does."""
@@ -235,9 +243,9 @@ class Story:
         assert deleted["approval"]["approver"] == self.lead.id
 
 
-def _guard(folder: Path, policy: str, channel: Channel | None) -> Guard:
+def _guard(folder: Path, policy: str, channel: Channel | None, observer: Callable[[Event], None] | None = None) -> Guard:
     database, ledger = f"sqlite:///{folder / 'shop.db'}", f"sqlite:///{folder / 'audit.db'}"
-    return Guard.open(Policy.from_text(policy), database=database, ledger=ledger, approvals=channel)
+    return Guard.open(Policy.from_text(policy), database=database, ledger=ledger, approvals=channel, observer=observer)
 
 
 def _require_readable(sql: str, result: str) -> None:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from guardrails.approval import ApprovalStatus
@@ -185,7 +185,7 @@ FIELDS = st.sampled_from(
 TYPES = st.sampled_from(["intent", "outcome", "refusal", "key.bind", "approval.decided", "approval.used", "message"])
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.none() | st.tuples(st.dictionaries(FIELDS, JSON, max_size=6), TYPES), max_size=5))
 def test_the_feed_bears_with_whatever_somebody_stored(stored: list[tuple[dict[str, object], str] | None]) -> None:
     entries = [None if item is None else {"type": item[1]} | item[0] for item in stored]

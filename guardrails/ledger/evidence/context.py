@@ -1,4 +1,7 @@
-"""Which entries outside of a range its own entries depend on: beginnings of sessions, intents, outcomes, changes of the log's keys."""
+"""Which entries outside of a range its own entries depend on: beginnings of sessions, intents, outcomes, changes of the log's keys.
+
+What became of a change in a transaction is said elsewhere: by the outcome of the transaction's intent, and by what a savepoint took back.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from guardrails.ledger.keychain import KEY_SESSION
 
 __all__ = ["Context", "gather"]
 
-_MARKS = (b'"seq":0,', b'"session":"log.keys"', b'"type":"outcome')
+_MARKS = (b'"seq":0,', b'"session":"log.keys"', b'"type":"outcome', b'"transaction":{')
 
 
 class Context:
@@ -35,12 +38,20 @@ class Context:
         self._wanted: set[str] = set()
         self._intents: set[str] = set()
         self._open: set[str] = set()
+        self._transactions: set[str] = set()
+        self._begun: set[str] = set()
+        self._ended: set[str] = set()
         self._missing: list[int] = []
 
     @property
     def unknown_sessions(self) -> set[str]:
         """Sessions whose first entry was not met yet."""
         return self._wanted - self._starts.keys()
+
+    @property
+    def has_open_transactions(self) -> bool:
+        """Whether the end of a transaction of the context was not met yet."""
+        return bool(self._begun - self._ended)
 
     @property
     def keys(self) -> list[str]:
@@ -66,10 +77,13 @@ class Context:
             if kind == "intent":
                 self._open.add(str(entry.get("id")))
             self._depend(index, entry)
-        elif is_outcome(entry) and index >= self.range.stop and entry.get("intent") in self._open:
+        elif self._is_end_of_range(index, entry) or self._is_of_transaction(entry):
             self.require(index, entry)
+        if kind == "intent" and self._is_of_transaction(entry):
+            self._begun.add(str(entry.get("id")))
         if is_outcome(entry) and kind != "outcome.unknown":
             self._open.discard(str(entry.get("intent")))
+            self._ended |= {str(entry.get("intent"))} if self._is_of_transaction(entry) else set()
 
     def require(self, index: int, entry: Mapping[str, object]) -> None:
         """Makes an entry part of the context, and with it what it depends on itself."""
@@ -80,6 +94,18 @@ class Context:
     def pop_missing(self) -> int | None:
         """Returns the index of an intent that is needed and was not looked at; None where there is none."""
         return self._missing.pop() if self._missing else None
+
+    def _is_end_of_range(self, index: int, entry: Mapping[str, object]) -> bool:
+        return is_outcome(entry) and index >= self.range.stop and entry.get("intent") in self._open
+
+    def _is_of_transaction(self, entry: Mapping[str, object]) -> bool:
+        """Whether an entry is the intent of a transaction that is wanted, its end, or what a savepoint took back in it."""
+        if is_outcome(entry) and entry.get("intent") in self._begun:
+            return True  # after a crash it names the intent alone
+        place = _transaction(entry)
+        is_wanted = place.get("id") in self._transactions if isinstance(place.get("id"), str) else False
+        is_kind = entry.get("type") in ("intent", "transaction.rolled_back") or is_outcome(entry)
+        return is_wanted and is_kind and "number" not in place
 
     def _depend(self, index: int, entry: Mapping[str, object]) -> None:
         session, intent = entry.get("session", ""), entry.get("intent")
@@ -92,6 +118,8 @@ class Context:
             place = int(intent[:16], 16)
             if place < index and place not in self.range:
                 self._missing.append(place)
+        if isinstance(transaction := _transaction(entry).get("id"), str):
+            self._transactions.add(transaction)
         decision = entry.get("decision")
         named = decision.get("policy") if isinstance(decision, dict) else None
         for digest in (named, entry.get("policy") if entry.get("type") == "key.bind" else None):
@@ -108,13 +136,20 @@ class Context:
                 self.require(index, entry)
 
 
+def _transaction(entry: Mapping[str, object]) -> Mapping[str, object]:
+    place = entry.get("transaction")
+    return place if isinstance(place, dict) else {}
+
+
 def gather(source: WholeLog, range_: range, size: int, beside: list[int], read: Callable[[int], object]) -> Context:
-    """Reads a log of `size` entries once, or twice where sessions of the context began elsewhere, and returns what a range depends on.
+    """Reads a log and returns what a range of it depends on.
+
+    It is read once; again where sessions of the context began elsewhere, or where a transaction ended after the range and began before.
 
     Args:
         source: The log.
         range_: The range's indices.
-        size: Number of entries of the log.
+        size: Number of entries of the log that are read.
         beside: Entries that are needed anyway.
         read: Called with each index that is read.
 
@@ -133,12 +168,14 @@ def gather(source: WholeLog, range_: range, size: int, beside: list[int], read: 
             context.take(index, leaf)
             read(index)
     _settle(context, source)
-    while unknown := context.unknown_sessions:
+    unknown = context.unknown_sessions
+    while unknown or context.has_open_transactions:
         for index, leaf in source.leaves(0, size):
             context.take(index, leaf)
         _settle(context, source)
-        if context.unknown_sessions >= unknown:
-            break  # no such beginning; the verifier will say so
+        before, unknown = unknown, context.unknown_sessions
+        if unknown >= before:
+            break  # no such beginning, and no such end; the verifier will say so
     return context
 
 

@@ -40,6 +40,7 @@ KEY_SESSION = "log.keys"  # the session of those entries, of which all are shown
 NAME = re.compile(r"[^\s+\x00-\x1f\ud800-\udfff]+")
 DIGEST = re.compile("[0-9a-f]{64}")
 TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)\.(\d{6})Z", re.ASCII)
+ENDS = {"ok": "committed", "rolled_back": "taken_back", "error": "taken_back"}  # of a transaction, and so of its changes
 Json = dict[str, Any]
 
 
@@ -408,6 +409,8 @@ class Entries:
     def __init__(self, log_keys: LogKeys, spans: Spans) -> None:
         self.log_keys, self.spans, self.sessions = log_keys, spans, dict[str, Session]()
         self.intents: dict[str, tuple[int, str]] = {}  # by id: index, then "" or the type of its outcome
+        # Changes in transactions: their places (intent, outcome) by transaction and number, and what became of them by these places.
+        self.waiting, self.changes = dict[str, dict[int, tuple[int, int]]](), dict[tuple[int, int], str]()
         self.policies, self.times, self.last_time, self.outcomes = set[str](), dict[int, str](), "", 0
         self.signed = {"session": 0, "log": 0, "revoked": 0, "none": 0}
 
@@ -436,9 +439,21 @@ class Entries:
             need(at >= 0 or not is_full, "it is the outcome of an intent that is not shown before it")
             need(not before or (before == "outcome.unknown" != kind), "it is a second outcome of one intent")
             self.intents[intent], self.outcomes = (at, kind), self.outcomes + (at >= 0)
+        self._transaction(index, entry, kind, intent)
         decision = entry.get("decision")
         named = [decision.get("policy") if isinstance(decision, dict) else "", kind == "key.bind" and entry.get("policy")]
         self.policies |= {str(digest) for digest in named if is_full and DIGEST.fullmatch(str(digest))}
+
+    def _transaction(self, index: int, entry: Json, kind: str, intent: str) -> None:
+        """Follows transactions: what became of a change in one is said by the transaction's end, not by the change's outcome."""
+        place = entry["transaction"] if isinstance(entry.get("transaction"), dict) else {}
+        waiting, status = self.waiting.setdefault(repr((entry.get("session"), place.get("id"))), {}), str(entry.get("status"))
+        if kind == "outcome" and status == "uncommitted":
+            waiting[place["number"]], self.changes[self.intents[intent][0], index] = (self.intents[intent][0], index), "open"
+        elif kind == "transaction.rolled_back":  # to a savepoint
+            self.changes.update({waiting.pop(n): "taken_back" for n in list(waiting) if place["from"] <= n <= place["to"]})
+        elif kind == "outcome" and "statements" in place:
+            self.changes.update(dict.fromkeys(waiting.values(), ENDS.get(status, "open")))
 
     def _stamps(self, index: int, entry: Json) -> None:
         time, found, asked = str(entry["time"]), TIME.fullmatch(str(entry["time"])), self.spans.asked
@@ -681,8 +696,11 @@ def _tell(report: Report, folder: Folder, head: Checkpoint, log_keys: LogKeys, e
     asked, contained, signed, cited = entries.spans.asked, entries.spans.contained, entries.signed, len(entries.spans.cited)
     unknown = sorted(at for at, state in entries.intents.values() if at in asked and state in ("", "outcome.unknown"))
     times, lost, held = folder.manifest["times"], report.facts["policies"]["missing"], report.facts["policies"]["held"]
+    ours = sorted((at, state) for (at, end), state in entries.changes.items() if at in asked or end in asked)
+    kept, undone, left = ([at for at, state in ours if state == name] for name in ("committed", "taken_back", "open"))
     report.facts.update(origin=head.origin, size=head.size, root=base64_text(head.root), cited=cited, signatures=signed)
     report.facts.update(range=[asked.start, asked.stop], contained=[contained.start, contained.stop], unknown=unknown)
+    report.facts["changes"] = {"committed": kept, "taken_back": undone, "open": left}
     report.facts.update(outcomes=entries.outcomes, manifest_sha256=folder.digest, keys=[str(key) for key in log_keys.keys])
     span = f"between the places {asked.start} and {asked.stop} there is no entry"
     if asked:
@@ -694,6 +712,8 @@ def _tell(report: Report, folder: Folder, head: Checkpoint, log_keys: LogKeys, e
         f"they are all entries of the log from {begin} to {end}": times,
         f"{signed['session']} entries are signed with keys of sessions, {signed['log']} with the log's own key": True,
         f"no session has a gap in what is shown, times never go back, {entries.outcomes} outcomes have their intents": True,
+        f"changes in transactions were committed, and nothing that is shown took them back before: entries {kept}": kept,
+        f"changes in transactions were taken back, before its end or by it: entries {undone}": undone,
         f"{held} policy text(s) are those that the entries name as in force": held,
     }
     listed, only = ", ".join(map(str, unknown[:20])) + (", ..." if len(unknown) > 20 else ""), "only the tree vouches for them"
@@ -703,6 +723,7 @@ def _tell(report: Report, folder: Folder, head: Checkpoint, log_keys: LogKeys, e
         "no earlier checkpoint was given (--since): entries that you saw before may have been taken out": not has_since,
         f"the text of {len(lost)} policy(s) in force is not in the bundle: {', '.join(lost)}": lost,
         f"what {len(unknown)} intent(s) did, whose outcome is unknown: entry {listed}": unknown,
+        f"what became of changes in transactions whose end is not shown or unknown: entries {left}": left,
         f"who wrote {signed['revoked']} entries that are signed with a revoked key: {only}": signed["revoked"],
         f"who wrote {signed['none']} entries of format 1, which have no signature: {only}": signed["none"],
         "anything of entries that are not shown, such as that no later one revokes a key": len(contained) < head.size,

@@ -3,6 +3,7 @@
 CrewAI reads annotations as they stand, so this module does not postpone them.
 """
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -15,6 +16,7 @@ from crewai.tools.tool_failure import ToolFailure
 from pydantic import BaseModel
 
 from guardrails import Sql, UsageError
+from guardrails.flow import Event
 from guardrails.integrations.crewai import guard_tools, sql_tool
 from guardrails.testing import ModelServer, ToolCall, Turn
 from tests.support.never_runs import FORBIDDEN, Recorder, check_never_intended, nothing_runs
@@ -172,6 +174,41 @@ def test_the_marked_argument_holds_the_sql(story: Story) -> None:
     assert "ada@example.com" not in failed
     with pytest.raises(UsageError, match=r"usage\.tool_unguardable"):
         guard_tools(story.guard, [look], sql_argument={"look": "sql"})
+
+
+def test_a_list_that_another_thread_changes_reaches_no_function(tmp_path: Path) -> None:
+    held, received = ["bo@example.com"], []
+
+    def observe(event: Event) -> None:
+        if event.stage == "intent":
+            other = threading.Thread(target=held.append, args=("eve@example.com",))
+            other.start()
+            other.join()
+
+    @tool
+    def send_mail(to: Any) -> str:
+        """Sends a mail."""
+        received.append(list(to))
+        return "sent"
+
+    with Story.open(tmp_path, observer=observe) as story, story.guard.session(principal=story.ana):
+        assert guard_tools(story.guard, [send_mail])[0].run(to=held) == "sent"
+    assert received == [["bo@example.com"]]
+    assert len(held) == 2
+
+
+@pytest.mark.parametrize("slip", ["whatt", {"look": "what"}], ids=["argument", "tool"])
+def test_a_mistyped_sql_argument_is_refused(story: Story, slip: str | dict[str, str | None]) -> None:
+    @tool("Look Up")
+    def look(what: str) -> str:
+        """Looks."""
+        return what
+
+    with pytest.raises(UsageError, match=r"usage\.tool_unguardable"):
+        guard_tools(story.guard, [look], sql_argument=slip)
+    for right in ("what", {"Look Up": "what"}, {"look_up": "what"}):
+        (guarded,) = guard_tools(story.guard, [look], sql_argument=right)
+        assert "policy.no_rule" in guarded.run(what=DROP).message
 
 
 def test_who_acts(tmp_path: Path) -> None:
