@@ -74,7 +74,7 @@ class Decorators:
         function = _function_of(target)
         argument = _sql_argument(function, sql)
         params = find_params_argument(function)
-        return _rewrapped(target, self._tool_calling(argument, params, self._claimed(function, name), in_thread))
+        return _rewrapped(target, self._tool_calling(argument, params, self._claimed(function, name, is_sql=True), in_thread))
 
     def action(self, target: Guardable, name: str | None, in_thread: bool) -> Guardable:
         """See `Guard.action`."""
@@ -99,14 +99,16 @@ class Decorators:
             setattr(cls, attribute, _rewrapped(raw, calling, is_method=True))
         return cls
 
-    def _claimed(self, function: Function, name: str | None) -> str:
+    def _claimed(self, function: Function, name: str | None, *, is_sql: bool = False) -> str:
         """Returns a tool's name, which from now on is this function's.
+
+        In rules a word such as `write` is what statements do. For a tool that takes SQL that is what has to be allowed anyway.
 
         Raises:
             UsageError: No rule could name it, or another function has it (``usage.tool_unguardable``).
         """
         claimed = name_of(function) if name is None else name
-        if not isinstance(claimed, str) or not _NAME.fullmatch(claimed) or claimed in ACTION_WORDS:
+        if not isinstance(claimed, str) or not _NAME.fullmatch(claimed) or (claimed in ACTION_WORDS and not is_sql):
             known = "letters, digits and any of . _ / : -, other than an SQL action's name"
             message = f"{str(claimed)[:80]!r} cannot be the name of a tool: a name has {known}."
             raise UsageError("usage.tool_unguardable", message, hint="Give the decorator another name.")
