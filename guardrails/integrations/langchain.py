@@ -27,7 +27,7 @@ from guardrails.integrations._langchain_calls import GuardedCall, argument_names
 from guardrails.integrations._langchain_runtime import calling, tool_call
 from guardrails.integrations._toolbox import QUERY_TOOL, SqlArgument, query_description, require_fitting
 
-__all__ = ["SelfGuarded", "guard_tools", "is_guarded", "sql_tool"]
+__all__ = ["SelfGuarded", "guard_tool", "guard_tools", "is_guarded", "sql_tool"]
 
 _TOOLKIT = "langchain_community.tools.sql_database.tool"
 _CALLED = ("invoke", "ainvoke", "run", "arun")
@@ -63,9 +63,14 @@ def guard_tools(
         UsageError: A tool cannot be guarded, or `sql_argument` names what is not there (``usage.tool_unguardable``).
     """
     named = [tool if isinstance(tool, BaseTool) else as_tool(tool) for tool in tools]
-    made = [tool if is_guarded(tool) else _guarded(guard, tool, sql_argument) for tool in named]
+    made = [guard_tool(guard, tool, sql_argument) for tool in named]
     require_fitting(sql_argument, {tool.name: _argument_names(tool) for tool in named})
     return made
+
+
+def guard_tool(guard: Guard, tool: BaseTool, sql_argument: SqlArgument = None) -> BaseTool:
+    """Returns one of several tools, guarded; as `guard_tools`, but `sql_argument` may speak of tools that are not there yet."""
+    return tool if is_guarded(tool) else _guarded(guard, tool, sql_argument)
 
 
 def sql_tool(guard: Guard, name: str = QUERY_TOOL, description: str | None = None) -> StructuredTool:

@@ -27,7 +27,7 @@ except ModuleNotFoundError as missing:
 
 from guardrails.integrations._langchain_runtime import messages_known
 from guardrails.integrations._toolbox import SqlArgument, refusal_text
-from guardrails.integrations.langchain import guard_tools
+from guardrails.integrations.langchain import guard_tool
 
 __all__ = ["GuardMiddleware"]
 
@@ -116,8 +116,7 @@ class GuardMiddleware(AgentMiddleware[Any, Any]):
         with self._lock:
             known = self._known.pop(id(tool), None)
             if known is None or known[0] is not tool:
-                (guarded,) = guard_tools(self._guard, [tool], sql_argument=self._sql_argument)
-                known = tool, guarded
+                known = tool, guard_tool(self._guard, tool, self._sql_argument)
             self._known[id(tool)] = known
             while len(self._known) > _MOST_TOOLS:
                 self._known.popitem(last=False)

@@ -270,3 +270,25 @@ def test_nobody_is_an_error_of_the_program(story: Story) -> None:
         with pytest.raises(UsageError) as refused:
             agent.invoke(asked("Do."))
     assert refused.value.code == "usage.no_session"
+
+
+def test_one_mapping_speaks_of_all_tools(story: Story) -> None:
+    recorder = Recorder(story.database)
+
+    @tool
+    def look_up(text: str) -> list[Any]:
+        """Looks something up."""
+        return recorder.run_sql(text)
+
+    @tool
+    def greet(query: str) -> str:
+        """Greets."""
+        return f"Hello {query}"
+
+    guarding = GuardMiddleware(story.guard, sql_argument={"look_up": "text", "greet": None})
+    calls = ToolCall("call_1", "look_up", {"text": "SELECT name FROM customers"}), ToolCall("call_2", "greet", {"query": "Ada"})
+    found, hello = answers(story, [look_up, greet], [guarding], *calls)
+    assert "Ada" in found.content
+    assert hello.content == "Hello Ada"
+    (statement,) = recorder.seen
+    assert statement != "SELECT name FROM customers"
