@@ -158,7 +158,7 @@ NAMES: dict[str, dict[str, Any]] = {
     "argument-empty": {"sql": ""},
     "argument-of-another-kind": {"sql": 3},
     "name-with-spaces": {"name": "my tool"},
-    "name-of-an-action": {"name": "delete"},
+    "name-with-a-glob": {"name": "dele*"},
     "name-of-another-kind": {"name": 3},
 }
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import pytest
 from pydantic import BaseModel, PrivateAttr
 
-from guardrails import Denied, Guard
+from guardrails import ApprovalRequired, Denied, Guard, Policy
 from guardrails.errors import EngineError, UsageError
 from tests.support.function_guard import ANA, function_guard, recorded
 
@@ -516,3 +516,17 @@ def test_what_is_raised_in_an_awaited_action_is_looked_through(guard: Guard) -> 
 
     with pytest.raises(_Said, match=r"^\[email\]$"):
         asyncio.run(fail())
+
+
+@pytest.mark.parametrize("word", ["delete", "write", "all"])
+def test_a_tool_named_like_an_action_is_allowed_nothing_by_its_name(word: str, sqlite_path: Path, tmp_path: Path) -> None:
+    read = "{id: named, effect: allow, actions: [select], relations: [orders]}"
+    ask = "{id: ask, effect: approve, actions: [delete], relations: [orders], approval: {groups: [leads]}}"
+    database, ledger = f"sqlite:///{sqlite_path}", f"sqlite:///{tmp_path / 'named.db'}"
+    with Guard.open(Policy.from_text(f"version: 1\nrules: [{read}, {ask}]"), database=database, ledger=ledger) as guard:
+        tool = guard.tool(name=word)(lambda sql: pytest.fail("it ran"))
+        with guard.session(principal=ANA):
+            with pytest.raises(ApprovalRequired):
+                tool("DELETE FROM orders WHERE id = 4")
+            with pytest.raises(Denied):
+                tool("UPDATE orders SET status = 'x' WHERE id = 4")
