@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import sqlalchemy as sa
@@ -69,6 +70,7 @@ def guarded_async_engine(guard: Executor, url: str | URL | None = None, *, tool:
     if url is not None:
         _check_url(guard, _parsed(url), is_async=True)
     try:
+        import_module("greenlet")  # older versions of SQLAlchemy miss it only when something is awaited
         from sqlalchemy.ext.asyncio import AsyncEngine
     except ImportError as error:
         message = "Asynchronous engines need greenlet."
