@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from guardrails.errors import PolicyError
@@ -206,6 +207,17 @@ QUERIES = (
 )
 
 
+def _compact(url: str) -> None:
+    """Puts the twins' rows in the same places, which a change moved, and has their numbers noted, which plans follow."""
+    uncounted = "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND reltuples < 0"
+    for _ in range(20):
+        run_postgres(url, "VACUUM FULL")
+        with psycopg.connect(url) as connection:
+            if connection.execute(uncounted).fetchone() == (0,):
+                return
+    pytest.fail("PostgreSQL does not note how many rows the twins have.")
+
+
 @pytest.mark.parametrize("masked", ["events.email", "events_eu.email", "people.email", "mixed.email"])
 def test_twins_that_differ_in_protected_values_answer_the_same(
     new_postgres: Callable[[], str], tmp_path: Path, masked: str
@@ -219,8 +231,7 @@ def test_twins_that_differ_in_protected_values_answer_the_same(
         run_postgres(url, *(s for s in DDL.split(";\n") if s.strip()))
         names = {"events.email": "events", "people.email": "people"}.get(masked, masked.partition(".")[0])
         run_postgres(url, f"UPDATE {names} SET email = CASE WHEN id % 2 = 0 THEN '{one}' ELSE '{two}' END")
-        # A change moves a row; the twins' rows must stand in the same places.
-        run_postgres(url, "VACUUM FULL")
+        _compact(url)
         (tmp_path / str(twin)).mkdir()
         with open_live(url, _columns(f"{masked}: {{mask: fixed, value: xx}}"), tmp_path / str(twin)) as live:
             found: list[object] = []
