@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from guardrails.errors import (
         ApprovalRequired,
+        ConstraintError,
         Denied,
         EngineError,
         GuardrailsError,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ApprovalRequired",
+    "ConstraintError",
     "Context",
     "Decision",
     "Denied",
@@ -54,6 +56,7 @@ _MODULES = {
     "guardrails.errors": (
         *(
             "ApprovalRequired",
+            "ConstraintError",
             "Denied",
             "EngineError",
             "GuardrailsError",

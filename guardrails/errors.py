@@ -12,6 +12,7 @@ holds. The model gets `for_model()`: what to change, without protected values an
      ├── Denied              the policy refused, or an obligation could not be fulfilled
      ├── ApprovalRequired    a person has to say yes first
      ├── EngineError         the database refused or failed; its own text never reaches the model
+     │    └── ConstraintError  a change would violate a constraint of the database
      └── LedgerError         the ledger could not be written or read
           ├── TamperedError  the ledger contradicts itself, its signatures or its tree
           └── ProofError     a Merkle proof does not hold
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ApprovalRequired",
     "CatalogError",
+    "ConstraintError",
     "Denied",
     "EngineError",
     "GuardrailsError",
@@ -154,6 +156,10 @@ class ApprovalRequired(GuardrailsError):
 
 class EngineError(GuardrailsError):
     """The database failed or refused. The engine's own text is evidence for the operator, never for the model."""
+
+
+class ConstraintError(EngineError):
+    """A change would violate a constraint: a key that is there already, a missing row that it refers to, NULL, a CHECK."""
 
 
 class LedgerError(GuardrailsError):

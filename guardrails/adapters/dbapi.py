@@ -3,6 +3,7 @@
 Changes are kept by `commit` and taken back by `rollback` on SQLite and PostgreSQL. On the other engines each change is committed when it
 returns, and a `rollback` after one is refused aloud (`usage.no_rollback`). Refusals are not translated: `Denied`, `ApprovalRequired` and
 the like are raised as they are, so that one handler serves every way in; the errors defined here are those of using the driver wrongly.
+A violated constraint, which programs expect and handle, is both a `ConstraintError` and an `IntegrityError`.
 What a driver offers beside PEP 249 and would pass the guard by (scripts, COPY, backups, functions of the application's) is refused.
 """
 
@@ -12,6 +13,7 @@ import sqlite3
 import warnings
 import weakref
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, time
 from itertools import islice
 from types import TracebackType
@@ -19,7 +21,7 @@ from typing import NoReturn, Self, TypeAlias
 
 from guardrails.adapters.executor import Executor
 from guardrails.adapters.styles import Parameters, as_written
-from guardrails.errors import UsageError
+from guardrails.errors import ConstraintError, UsageError
 from guardrails.model import DialectName, Params, Result, Row
 from guardrails.transactions import Transaction
 
@@ -107,7 +109,7 @@ class OperationalError(DatabaseError):
 
 
 class IntegrityError(DatabaseError):
-    """Never raised; PEP 249 asks for it."""
+    """A constraint would be violated. What is raised is a `guardrails.errors.ConstraintError` too."""
 
 
 class InternalError(DatabaseError):
@@ -120,6 +122,10 @@ class ProgrammingError(DatabaseError):
 
 class NotSupportedError(DatabaseError):
     """Never raised; PEP 249 asks for it."""
+
+
+class _Violated(ConstraintError, IntegrityError):
+    """Both at once."""
 
 
 class NotOffered(UsageError, AttributeError):
@@ -206,12 +212,13 @@ class Connection:
         """Keeps what was changed.
 
         Raises:
-            EngineError: The database could not.
+            EngineError: The database could not; also an `IntegrityError` where a deferred constraint would be violated.
         """
         self._require_open()
         self._written = 0
         if self._transaction is not None:
-            self._transaction.commit()
+            with _violations():
+                self._transaction.commit()
 
     def rollback(self) -> None:
         """Takes back what was changed since the last commit.
@@ -243,13 +250,14 @@ class Connection:
     def run(self, sql: str, params: Params, *, tool: str | None = None, tool_call_id: str | None = None) -> Result:
         """Runs one statement; raises as `Guard.execute`."""
         self._require_open()
-        result = self._guard.execute(
-            sql,
-            params,
-            tool=tool or self._tool,
-            tool_call_id=tool_call_id or self._tool_call_id,
-            transaction=None if self._autocommit else self._transaction,
-        )
+        with _violations():
+            result = self._guard.execute(
+                sql,
+                params,
+                tool=tool or self._tool,
+                tool_call_id=tool_call_id or self._tool_call_id,
+                transaction=None if self._autocommit else self._transaction,
+            )
         access = result.decision.access
         if self._transaction is None and not self._autocommit and (access is None or not access.is_read_only):
             self._written += 1
@@ -336,7 +344,7 @@ class Cursor:
             parameters: Values by name or by position.
 
         Raises:
-            GuardrailsError: As `Guard.execute`.
+            GuardrailsError: As `Guard.execute`; also an `IntegrityError` where a constraint would be violated.
             InterfaceError: The cursor or connection is closed.
         """
         return self.run(*as_written(self.connection.dialect, operation, parameters))
@@ -413,6 +421,14 @@ class Cursor:
         self._require_open()
         if self.result is None or not self.result.columns:
             raise ProgrammingError("There are no rows to fetch: the last statement returned none.")
+
+
+@contextmanager
+def _violations() -> Iterator[None]:
+    try:
+        yield
+    except ConstraintError as error:
+        raise _Violated(error.code, error.message, hint=error.hint, evidence=error.evidence) from error
 
 
 def _rows_of(result: Result) -> int:

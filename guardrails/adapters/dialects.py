@@ -6,7 +6,8 @@ Types are converted as the dialects of psycopg, sqlite3 and PyMySQL convert them
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -25,7 +26,7 @@ from guardrails.adapters import dbapi
 from guardrails.adapters.executor import Executor
 from guardrails.adapters.reflection import Reflection
 from guardrails.adapters.styles import as_params, as_written
-from guardrails.errors import UsageError
+from guardrails.errors import ConstraintError, UsageError
 
 __all__ = ["GuardedDialect", "dialect_for"]
 
@@ -64,7 +65,8 @@ class GuardedDialect(Reflection, DefaultDialect):
         if context is None or context.compiled is None:
             # Somebody else's text, with the placeholders of the driver that it was written for.
             statement, parameters = as_written(cursor.connection.dialect, statement, parameters)
-        cursor.run(statement, as_params(parameters), **_marks(options))
+        with _violations(statement):
+            cursor.run(statement, as_params(parameters), **_marks(options))
 
     def do_executemany(self, cursor: Any, statement: str, parameters: Iterable[Any], context: Any = None) -> None:
         changed = 0
@@ -74,7 +76,8 @@ class GuardedDialect(Reflection, DefaultDialect):
         cursor.count(changed)
 
     def do_execute_no_params(self, cursor: Any, statement: str, context: Any = None) -> None:
-        cursor.run(statement, {}, **_marks(context.execution_options if context is not None else {}))
+        with _violations(statement):
+            cursor.run(statement, {}, **_marks(context.execution_options if context is not None else {}))
 
     def do_begin(self, dbapi_connection: Any) -> None:
         """Does nothing: the first change begins the transaction."""
@@ -83,7 +86,8 @@ class GuardedDialect(Reflection, DefaultDialect):
         dbapi_connection.rollback()
 
     def do_commit(self, dbapi_connection: Any) -> None:
-        dbapi_connection.commit()
+        with _violations("COMMIT"):
+            dbapi_connection.commit()
 
     def do_close(self, dbapi_connection: Any) -> None:
         dbapi_connection.close()
@@ -306,6 +310,22 @@ def _describe_mysql(dialect: Any, is_mariadb: bool, version: tuple[int, ...]) ->
 def _marks(options: Mapping[str, Any]) -> dict[str, str | None]:
     """The names that `execution_options` give a statement in the ledger."""
     return {"tool": options.get("guardrails_tool"), "tool_call_id": options.get("guardrails_tool_call_id")}
+
+
+class _Violated(ConstraintError, sa.exc.IntegrityError):  # type: ignore[misc]  # SQLAlchemy's `code` names a page of its manual
+    """What a program of SQLAlchemy's expects where a constraint would be violated, and one of ours all the same."""
+
+    def __init__(self, error: ConstraintError, statement: str) -> None:
+        sa.exc.IntegrityError.__init__(self, statement, None, error, hide_parameters=True)
+        vars(self).update(vars(error))
+
+
+@contextmanager
+def _violations(statement: str) -> Iterator[None]:
+    try:
+        yield
+    except ConstraintError as error:
+        raise _Violated(error, statement) from error
 
 
 def _driver_of(connection: sa.Connection) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import duckdb
 
-from guardrails.engines.failures import Failure
+from guardrails.engines.failures import CONSTRAINT, Failure
 from guardrails.errors import EngineError
 
 __all__ = ["duckdb_failure"]
@@ -19,7 +19,7 @@ _REFUSED = Failure("engine.refused", "The engine's own lock refused the statemen
 # More special classes first.
 _BY_CLASS: tuple[tuple[type[Exception], Failure], ...] = (
     (duckdb.InterruptException, Failure("engine.timeout", "The statement took too long.")),
-    (duckdb.ConstraintException, Failure("engine.failed", "A constraint would be violated.")),
+    (duckdb.ConstraintException, CONSTRAINT),
     (duckdb.ConversionException, Failure("engine.failed", "A value does not have the form of its type.")),
     (duckdb.OutOfRangeException, Failure("engine.failed", "A number is out of the range of its type.")),
     (duckdb.OutOfMemoryException, Failure("engine.failed", "The database has not enough resources for the statement.")),
@@ -43,4 +43,4 @@ def duckdb_failure(error: Exception) -> EngineError:
         failure = _REFUSED
     elif isinstance(error, duckdb.Error) and text.startswith("INTERRUPT"):
         failure = _BY_CLASS[0][1]
-    return EngineError(failure.code, failure.message, evidence={"engine_text": text, "error": type(error).__name__})
+    return failure.error({"engine_text": text, "error": type(error).__name__})

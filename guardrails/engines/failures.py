@@ -10,23 +10,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from guardrails.errors import EngineError
+from guardrails.errors import ConstraintError, EngineError
 
-__all__ = ["Failure", "postgres_failure", "sqlite_failure"]
+__all__ = ["CONSTRAINT", "Failure", "postgres_failure", "sqlite_failure"]
 
 
 class Failure(NamedTuple):
-    """One row: the code and the sentence for the model."""
+    """One row: the code and the sentence for the model, and the class of the error."""
 
     code: str
     message: str
+    kind: type[EngineError] = EngineError
+
+    def error(self, evidence: Mapping[str, object]) -> EngineError:
+        """Returns the error, with what only the operator reads."""
+        return self.kind(self.code, self.message, evidence=evidence)
+
+
+CONSTRAINT = Failure("engine.failed", "A constraint would be violated.", ConstraintError)
+"""On every engine."""
 
 
 _TIMEOUT = Failure("engine.timeout", "The statement took too long.")
 _LOCKED = Failure("engine.timeout", "The data was locked by others for too long.")
 _REFUSED = Failure("engine.refused", "The engine's own lock refused the statement.")
 _FORM = Failure("engine.refused", "The engine does not accept the statement in this form.")
-_CONSTRAINT = Failure("engine.failed", "A constraint would be violated.")
 _TYPES = Failure("engine.failed", "A function or operator does not fit the types of its arguments.")
 _VALUE = Failure("engine.failed", "A value does not have the form of its type.")
 _RESOURCES = Failure("engine.failed", "The database has not enough resources for the statement.")
@@ -40,7 +48,7 @@ _SQLITE: dict[str, Failure] = {
     "SQLITE_BUSY": _LOCKED,
     "SQLITE_LOCKED": _LOCKED,
     "SQLITE_TOOBIG": Failure("engine.row_too_large", "A value is larger than the limit."),
-    "SQLITE_CONSTRAINT": _CONSTRAINT,
+    "SQLITE_CONSTRAINT": CONSTRAINT,
     "SQLITE_MISMATCH": _VALUE,
     "SQLITE_FULL": _RESOURCES,
     "SQLITE_NOMEM": _RESOURCES,
@@ -54,7 +62,7 @@ _POSTGRES: dict[str, Failure] = {
     "22": _VALUE,
     "22003": Failure("engine.failed", "A number is out of the range of its type."),
     "22012": Failure("engine.failed", "Division by zero."),
-    "23": _CONSTRAINT,
+    "23": CONSTRAINT,
     "25": _REFUSED,
     "25P03": _TIMEOUT,
     "26": _FORM,
@@ -92,4 +100,4 @@ def postgres_failure(error: BaseException, *, evidence: Mapping[str, object] | N
 
 def _error(failure: Failure, error: BaseException, evidence: dict[str, object]) -> EngineError:
     facts = {"engine_text": str(error), "exception": type(error).__name__} | evidence
-    return EngineError(failure.code, failure.message, evidence=facts)
+    return failure.error(facts)

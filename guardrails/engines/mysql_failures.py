@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from guardrails.engines.failures import Failure
+from guardrails.engines.failures import CONSTRAINT, Failure
 from guardrails.errors import EngineError
 
 __all__ = ["is_lost", "mysql_failure"]
@@ -16,7 +16,6 @@ _TIMEOUT = Failure("engine.timeout", "The statement took too long.")
 _LOCKED = Failure("engine.timeout", "The data was locked by others for too long.")
 _REFUSED = Failure("engine.refused", "The engine's own lock refused the statement.")
 _FORM = Failure("engine.refused", "The engine does not accept the statement in this form.")
-_CONSTRAINT = Failure("engine.failed", "A constraint would be violated.")
 _TYPES = Failure("engine.failed", "A function or operator does not fit its arguments.")
 _VALUE = Failure("engine.failed", "A value does not have the form of its type.")
 _RANGE = Failure("engine.failed", "A number is out of the range of its type.")
@@ -55,7 +54,7 @@ _BY_FAILURE: dict[Failure, tuple[int, ...]] = {
         4016,
         4018,
     ),
-    _CONSTRAINT: (1048, 1062, 1169, 1216, 1217, 1364, 1451, 1452, 1557, 1586, 1761, 1762, 3819, 4025, 1906, 3105),
+    CONSTRAINT: (1048, 1062, 1169, 1216, 1217, 1364, 1451, 1452, 1557, 1586, 1761, 1762, 3819, 4025, 1906, 3105),
     _TYPES: (1210, 1582, 1583, 1305, 1630, 1318, 1111, 1112, 4107, 4079),
     _VALUE: (1265, 1292, 1366, 1406, 1411, 1525, 1300, 1367, 3140, 3141, 4078),
     _RANGE: (1264, 1690, 1916, 1416, 1441),
@@ -78,7 +77,7 @@ def mysql_failure(error: BaseException, *, evidence: Mapping[str, object] | None
     number = _number(error)
     failure = _FAILURES.get(number, _GENERAL)
     facts = {"engine_text": str(error), "exception": type(error).__name__, "mysql_error": number}
-    return EngineError(failure.code, failure.message, evidence=facts | dict(evidence or {}))
+    return failure.error(facts | dict(evidence or {}))
 
 
 def is_lost(error: BaseException) -> bool:

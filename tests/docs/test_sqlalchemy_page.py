@@ -20,7 +20,7 @@ def test_the_blocks_run(sqlite_path: Path, tmp_path: Path) -> None:
     with Guard.open(Policy.from_text(POLICY), database=url, ledger=f"sqlite:///{tmp_path / 'audit.db'}") as guard:
         names["guard"] = guard
         blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-        assert len(blocks) == 7
+        assert len(blocks) == 8
         for block in blocks:
             exec(compile(block, "docs/sqlalchemy.md", "exec"), names)
         tools = {entry["tool"] for entry in guard.ledger.entries() if entry["type"] == "intent"}

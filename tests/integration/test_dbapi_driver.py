@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from guardrails import Denied, Guard, Policy, UsageError
+from guardrails import ConstraintError, Denied, Guard, Policy, UsageError
 from guardrails.integrations import dbapi
 from tests.support.guarded_shop import ANA, POLICY, open_guard, tool_entries
 from tests.support.shop_urls import ENGINES, shop_url
@@ -68,6 +68,20 @@ def test_changes(connection: dbapi.Connection) -> None:
         cursor.fetchall()
     connection.commit()
     assert connection.execute("SELECT status FROM orders WHERE id < 3 ORDER BY id").fetchall() == [("a",), ("b",)]
+
+
+def test_a_violated_constraint(connection: dbapi.Connection) -> None:
+    for sql in (
+        "INSERT INTO orders (id, customer_id, amount, status, region, created_at) VALUES (1, 1, 1, 's', 'r', '2026-05-01 00:00:00')",
+        "INSERT INTO orders (id, customer_id, amount, status, region, created_at) VALUES (70, 1, 1, NULL, 'r', '2026-05-01 00:00:00')",
+        "INSERT INTO orders (id, customer_id, amount, status, region, created_at) VALUES (71, 999, 1, 's', 'r', '2026-05-01 00:00:00')",
+        "UPDATE orders SET amount = -1 WHERE id = 1",
+    ):
+        with pytest.raises(connection.IntegrityError) as violated:
+            connection.execute(sql)
+        assert isinstance(violated.value, ConstraintError), sql
+        assert violated.value.code == "engine.failed"
+    assert connection.execute("SELECT amount FROM orders WHERE id = 1").fetchall()
 
 
 def test_rollback(guard: Guard) -> None:

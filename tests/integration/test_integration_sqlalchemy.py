@@ -12,9 +12,11 @@ from pathlib import Path
 import psycopg
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, selectinload
 
-from guardrails import ApprovalRequired, Denied, EngineError, Guard, Policy, UsageError
+from guardrails import ApprovalRequired, ConstraintError, Denied, EngineError, Guard, Policy, UsageError
+from guardrails.integrations import dbapi
 from guardrails.integrations.sqlalchemy import guarded_engine
 from tests.support.guarded_shop import ANA, LEAD, POLICY, open_guard, tool_entries
 from tests.support.schema import make_postgres_shop
@@ -95,6 +97,53 @@ def test_orm(guard: Guard) -> None:
         assert session.get_one(Order, 9).amount == Decimal("5.25")
         loaded = session.scalars(sa.select(Customer).options(selectinload(Customer.orders)).order_by(Customer.id)).all()
         assert [len(c.orders) for c in loaded] == [3, 1, 1]
+
+
+def test_a_violated_constraint_is_what_a_program_expects(guard: Guard) -> None:
+    with Session(guard.engine()) as session:
+        session.add(an_order(1))
+        with pytest.raises(sa.exc.IntegrityError) as violated:
+            session.flush()
+        session.rollback()
+    assert isinstance(violated.value, ConstraintError)
+    assert isinstance(violated.value.orig, dbapi.IntegrityError)
+    assert str(violated.value).startswith("[engine.failed] A constraint would be violated.")
+    assert "INSERT INTO orders" in str(violated.value.statement)
+    assert violated.value.evidence["engine_text"]
+    if guard.database.dialect in ("postgres", "duckdb"):
+        # The others make NULL or 0 of it.
+        with guard.engine().connect() as connection, pytest.raises(EngineError) as other:
+            connection.execute(sa.text("SELECT CAST(name AS INTEGER) FROM customers"))
+        assert not isinstance(other.value, (ConstraintError, sa.exc.SQLAlchemyError))
+
+
+async def test_a_violated_constraint_of_an_asynchronous_engine(transactional: Guard) -> None:
+    async with AsyncSession(transactional.async_engine()) as session:
+        async with session.begin_nested():
+            session.add(an_order(50))
+        with pytest.raises(sa.exc.IntegrityError):
+            async with session.begin_nested():
+                session.add(an_order(1))
+        # As one does it everywhere: go on after what is there already.
+        assert await session.get(Order, 50) is not None
+        await session.commit()
+
+
+def test_a_constraint_that_waits_for_the_commit(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    url = shop_url(request, "postgres")
+    with psycopg.connect(url) as connection:
+        connection.execute("ALTER TABLE orders ADD CONSTRAINT later UNIQUE (amount) DEFERRABLE INITIALLY DEFERRED")
+    with open_guard(url, tmp_path) as guard:
+        for kind, committing in (
+            (sa.exc.IntegrityError, guard.engine().connect()),
+            (dbapi.IntegrityError, dbapi.connect(guard)),
+        ):
+            update = "UPDATE orders SET amount = 20 WHERE id = 3"
+            committing.execute(sa.text(update) if isinstance(committing, sa.Connection) else update)
+            with pytest.raises(kind):
+                committing.commit()
+            committing.close()
+        assert guard.execute("SELECT amount FROM orders WHERE id = 3").rows == ((Decimal("30.25"),),)
 
 
 def test_bulk_insert_and_returning(guard: Guard) -> None:
