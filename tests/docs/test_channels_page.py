@@ -33,7 +33,7 @@ from tests.support.paused_shop import lead, loopback, model
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "channels.md").read_text("utf-8")
 NOW = int(time.time())
-REQUEST = ApprovalRequest("r1", "d", "ana@example.com", None, None, "s", "delete", ApprovalTerms(("leads",)), NOW, NOW + 900)
+REQUEST = ApprovalRequest("r1", "d", "ana@example.com", None, None, "s", "delete", ApprovalTerms(("leads",)), NOW, NOW + 86_400)
 
 
 @pytest.fixture

@@ -18,7 +18,10 @@ from guardrails.ledger.verify import verify
 from guardrails.model import Impact, Statement
 from tests.support.approvals import BO, ahead, asked
 
-NOW = int(time.time())
+
+def _now() -> int:
+    """Not a constant: the suite may come here long after it was collected, and requests expire."""
+    return int(time.time())
 
 
 @pytest.fixture
@@ -27,7 +30,9 @@ def url(tmp_path: Path) -> str:
     with Ledger.open(url) as ledger, ApprovalStore.open(url) as store:
         desk = ApprovalDesk(store, ledger)
         for n in range(2):
-            desk.submit(replace(asked(f"d{n}", NOW), id=f"r{n}", agent="bot\x1b[2J", sql=f"UPDATE t{n}", expires_at=NOW + 900))
+            desk.submit(
+                replace(asked(f"d{n}", _now()), id=f"r{n}", agent="bot\x1b[2J", sql=f"UPDATE t{n}", expires_at=_now() + 900)
+            )
     return url
 
 
@@ -94,15 +99,15 @@ def test_show_tells_all_of_a_request(url: str) -> None:
     with Ledger.open(url) as ledger, ApprovalStore.open(url) as store:
         desk = ApprovalDesk(store, ledger)
         request = replace(
-            asked("d9", NOW, quorum=2),
+            asked("d9", _now(), quorum=2),
             id="r9",
-            expires_at=NOW + 900,
+            expires_at=_now() + 900,
             statement=Statement("UPDATE t SET a = :a", {"a": b"\xff"}),
             impact=Impact((("orders", 3),), is_estimated=True),
             understood={"effect": "approve", "writes": ["orders.state"]},
         )
         desk.submit(request)
-        desk.approve("r9", BO, "customer called", NOW)
+        desk.approve("r9", BO, "customer called", _now())
     shown = run("show", "r9", "--ledger", url).stdout
     for told in ("ana@example.com (unverified)", "2 of finance", "about 3 rows of orders", '{"a": "/w=="}', "customer called"):
         assert told in shown
@@ -117,7 +122,7 @@ def test_show_tells_all_of_a_request(url: str) -> None:
 def test_grants_are_listed_and_ended(url: str) -> None:
     assert run("grants", "--ledger", url).stdout == "No grant is open.\n"
     with Ledger.open(url) as ledger, ApprovalStore.open(url) as store:
-        request = ApprovalDesk(store, ledger).submit(replace(ahead(600, NOW), expires_at=NOW + 900, rules=("repairs",)))
+        request = ApprovalDesk(store, ledger).submit(replace(ahead(600, _now()), expires_at=_now() + 900, rules=("repairs",)))
     assert run("approve", request.id, "--ledger", url, "--by", "bo", "--group", "finance", "--reason", "x").exit_code == 0
     assert "repairs" in run("grants", "--ledger", url).stdout
     (fields,) = [json.loads(line) for line in run("grants", "--ledger", url, "--json").stdout.splitlines()]
@@ -130,7 +135,9 @@ def test_reviews_are_listed_closed_and_missed(url: str) -> None:
     assert run("reviews", "--ledger", url, "--check").stdout == "No review is open.\n"
     with Ledger.open(url) as ledger, ApprovalStore.open(url) as store:
         for id_ in ("e1", "e2"):
-            ApprovalDesk(store, ledger).open_review(Review(id_, replace(asked(now=NOW), id=id_), "it burns", NOW, NOW))
+            ApprovalDesk(store, ledger).open_review(
+                Review(id_, replace(asked(now=_now()), id=id_), "it burns", _now(), _now() - 1)
+            )
     assert "overdue" in run("reviews", "--ledger", url).stdout
     (done,) = run(
         "close-review", "e1", "--ledger", url, "--by", "bo", "--group", "finance", "--comment", "ok"
