@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from guardrails.errors import PolicyError
@@ -208,14 +207,12 @@ QUERIES = (
 
 
 def _compact(url: str) -> None:
-    """Puts the twins' rows in the same places, which a change moved, and has their numbers noted, which plans follow."""
-    uncounted = "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND reltuples < 0"
-    for _ in range(20):
-        run_postgres(url, "VACUUM FULL")
-        with psycopg.connect(url) as connection:
-            if connection.execute(uncounted).fetchone() == (0,):
-                return
-    pytest.fail("PostgreSQL does not note how many rows the twins have.")
+    """Puts the twins' rows in the same places, which a change moved, and has their numbers noted, which plans follow.
+
+    VACUUM FULL notes old versions of rows too, where a transaction anywhere on the server may still see them; ANALYZE does not. Of the
+    values it notes only those in which the twins do not differ.
+    """
+    run_postgres(url, "VACUUM FULL", *(f"ANALYZE {table} (id)" for table in TABLES if table != "newest"))
 
 
 @pytest.mark.parametrize("masked", ["events.email", "events_eu.email", "people.email", "mixed.email"])
