@@ -19,7 +19,7 @@ from guardrails import flow
 from guardrails.approval import ApprovalDesk, Channel, Review, ask_channel, notify_channel
 from guardrails.approval.digest import window_digest
 from guardrails.as_json import decision_fields, json_value
-from guardrails.entries import JSON, scrubbed
+from guardrails.entries import JSON, call_fields, scrubbed
 from guardrails.errors import ApprovalRequired, Denied
 from guardrails.model import ApprovalGrant, ApprovalRequest, ApprovalTerms, Context, Impact, Principal, RequestKind, Statement
 
@@ -75,7 +75,7 @@ class Approvals:
         if grant:
             return grant
         waiting = self.desk.waiting(digest, _now())
-        request = waiting or self.desk.submit(_request(digest, judgement, asker, impact))
+        request = waiting or self._file(_request(digest, judgement, asker, impact), asker)
         self._ask(request)
         asker.require_valid()
         grant = self.desk.consume(digest, _now(), requester=asker.principal.id, terms=_terms(judgement))
@@ -97,7 +97,7 @@ class Approvals:
         if asker.emergency or self._is_permitted(digest, judgement, asker):
             return None
         try:
-            request = self.desk.waiting(digest, _now()) or self.desk.submit(_request(digest, judgement, asker, impact))
+            request = self.desk.waiting(digest, _now()) or self._file(_request(digest, judgement, asker, impact), asker)
             self._ask(request)
         except Denied:
             return None
@@ -130,7 +130,7 @@ class Approvals:
             longest = f"at most {terms.window_s} seconds" if terms.window_s else "no time"
             raise Denied("approval.window", f"The rule {rule} lets grants be given ahead for {longest}.")
         now = _now()
-        request = self.desk.submit(
+        request = self._file(
             ApprovalRequest(
                 id=uuid.uuid4().hex,
                 digest=window_digest(asker.principal, rule, policy_digest, asker.context, asker.database),
@@ -150,7 +150,8 @@ class Approvals:
                 window_s=seconds,
                 requester_verified=asker.principal.verified,
                 database=database_label(asker.database),
-            )
+            ),
+            asker,
         )
         self._ask(request)
         return self.desk.get(request.id)
@@ -197,6 +198,9 @@ class Approvals:
         self.desk.open_review(review)
         notify_channel(self._channel, review)
         return ApprovalGrant(review.id, digest, principal.id, asker.emergency, now, "break_glass", (principal.id,))
+
+    def _file(self, request: ApprovalRequest, asker: Asker) -> ApprovalRequest:
+        return self.desk.submit(request, call_fields(asker.context))
 
     def _ask(self, request: ApprovalRequest) -> None:
         """Asks the channel, and takes its answer to the desk.

@@ -177,11 +177,18 @@ def _who(principal: Principal, context: Context) -> dict[str, JSON]:
         "agent": _agent(context),
         **({"delegation": [{"id": a.id, "issuer": a.issuer} for a in principal.actors[:_NAMES]]} if principal.actors else {}),
         "purpose": context.purpose,
+        **call_fields(context),
+        **_in_transaction(context),
+    }
+
+
+def call_fields(context: Context) -> dict[str, JSON]:
+    """Returns what an entry says of the call: conversation, tool and the call's id, and what the framework told."""
+    return {
         "conversation": context.conversation_id,
         "tool": context.tool,
         "tool_call": context.tool_call_id,
         **_runtime(context.runtime),
-        **_in_transaction(context),
     }
 
 

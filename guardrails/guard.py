@@ -248,9 +248,12 @@ class Guard:
         with self._sessions.in_force(self._sessions.refined(cast(Session, session), runtime, principal)):
             yield
 
-    def check(self, sql: str, params: Params | None = None) -> Decision:
-        """Decides about a statement in the current session; runs nothing and records nothing."""
-        session = self._sessions.current(is_recorded=False)
+    def check(self, sql: str, params: Params | None = None, *, tool: str | None = None) -> Decision:
+        """Decides about a statement in the current session; runs nothing and records nothing.
+
+        `tool` is the one through which it would come, of which rules may speak.
+        """
+        session = self._sessions.current(tool, is_recorded=False)
         return self._judging.judge(Statement(sql, params or {}, self.database.dialect), session).decision
 
     def begin(self) -> Transaction | None:
@@ -294,9 +297,13 @@ class Guard:
         install(self, engine, tool=tool)
 
     def seen(self) -> tuple[SeenRelation, ...]:
-        """Returns what of the schema the session's principal may see, and how; runs nothing and records nothing."""
+        """Returns what of the schema the session's principal may see, and how; runs nothing and records nothing.
+
+        Inside of `offering` no more than is offered.
+        """
         session = self._sessions.current(is_recorded=False)
-        return seen(self.bound_policy(), session.principal, session.context)
+        found = seen(self.bound_policy(), session.principal, session.context)
+        return found if session.offered is None else tuple(relation for relation in found if relation.key in session.offered)
 
     def bound_policy(self) -> BoundPolicy:
         """Returns the policy, held against the schema as it is now: the one that decides."""

@@ -8,7 +8,7 @@ are its id's session, by which the ledger finds them.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from guardrails.approval.approvers import is_same_person
 from guardrails.approval.evidence import Evidence, require_as_asked, require_as_opened, unclosed_reviews
@@ -43,9 +43,12 @@ class ApprovalDesk:
         self.store = store
         self.ledger = ledger
 
-    def submit(self, request: ApprovalRequest) -> ApprovalRequest:
-        """Files a request, recorded as ``approval.requested`` in its session when it is new; see `ApprovalStore.submit`."""
-        return self.store.submit(request, record=lambda asked: self._append(request_entry(asked)))
+    def submit(self, request: ApprovalRequest, call: Mapping[str, object] | None = None) -> ApprovalRequest:
+        """Files a request, recorded as ``approval.requested`` in its session when it is new; see `ApprovalStore.submit`.
+
+        `call` are further fields of the entry: in which call of a tool it was asked.
+        """
+        return self.store.submit(request, record=lambda asked: self._append(request_entry(asked, call)))
 
     def get(self, request_id: str) -> ApprovalRequest:
         """Returns a request; see `ApprovalStore.get`."""

@@ -6,6 +6,7 @@ session that asked. What people write and what the statement says is committed t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeAlias, cast
 
 from guardrails.approval.rows import request_to_text
@@ -44,22 +45,29 @@ REVIEW_CLOSED = "approval.review.closed"
 FORGOTTEN = "approval.forgotten"
 
 
-def request_entry(request: ApprovalRequest) -> Entry:
-    """Returns the entry of a new request; it commits to everything that people are shown of it."""
-    entry = _facts(REQUESTED, request) | {
-        "session": request.session_id or request.id,
-        "kind": request.kind,
-        "requester": request.requester,
-        "agent": request.agent,
-        "purpose": request.purpose,
-        "rules": list(request.rules),
-        "policy": request.policy_digest,
-        "quorum": request.terms.quorum,
-        "groups": list(request.terms.groups),
-        "window_s": request.window_s,
-        "expires_at": request.expires_at,
-        "rehearsed": request.impact is not None and request.terms.impact == "count",
-    }
+def request_entry(request: ApprovalRequest, call: Mapping[str, object] | None = None) -> Entry:
+    """Returns the entry of a new request; it commits to everything that people are shown of it.
+
+    `call` are the fields that say in which call of a tool it was asked.
+    """
+    entry = (
+        dict(call or {})
+        | _facts(REQUESTED, request)
+        | {
+            "session": request.session_id or request.id,
+            "kind": request.kind,
+            "requester": request.requester,
+            "agent": request.agent,
+            "purpose": request.purpose,
+            "rules": list(request.rules),
+            "policy": request.policy_digest,
+            "quorum": request.terms.quorum,
+            "groups": list(request.terms.groups),
+            "window_s": request.window_s,
+            "expires_at": request.expires_at,
+            "rehearsed": request.impact is not None and request.terms.impact == "count",
+        }
+    )
     return _plain(entry), {"sql": committed_sql(request), "request": committed_request(request)}
 
 

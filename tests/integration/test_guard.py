@@ -405,6 +405,26 @@ def test_check_runs_and_records_nothing(guard: Guard) -> None:
     assert guard.ledger.size == 0
 
 
+def test_a_check_names_the_tool_that_rules_speak_of(url: str, tmp_path: Path) -> None:
+    policy = Policy.from_text(SHOP.replace("rules:\n", "rules:\n  - {id: no-raw, effect: deny, actions: [raw]}\n", 1))
+    with (
+        Guard.open(policy, database=url, ledger=f"sqlite:///{tmp_path / 'audit.db'}") as guard,
+        guard.session(principal=ANA, agent="bot", purpose="support"),
+    ):
+        sql = "SELECT name FROM customers"
+        assert (guard.check(sql).effect, guard.check(sql, tool="raw").effect) == ("allow", "deny")
+        assert guard.ledger.size == 0
+
+
+def test_what_is_not_offered_is_neither_seen_nor_read(guard: Guard) -> None:
+    with guard.session(principal=ANA, agent="bot", purpose="support"):
+        assert {relation.key for relation in guard.seen()} > {"orders"}
+        with guard.offering({"orders", "employees"}), guard.offering({"orders", "customers"}):
+            assert {relation.key for relation in guard.seen()} == {"orders"}
+            assert guard.check("SELECT id FROM orders").effect == "allow"
+            assert guard.check("SELECT name FROM customers").effect == "deny"
+
+
 def test_no_ledger_no_execution(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("guardrails.ledger.stores.sqlite._BUSY_TIMEOUT_S", 1)
     ledger = tmp_path / "audit.db"

@@ -237,6 +237,9 @@ class Story:
             for kind in ("approval.requested", "approval.decided", "approval.used")
         )
         assert [entry["requester"] for entry in asked] == [self.ana.id]
+        # A run that goes on is another run to some frameworks.
+        calls = [(e["tool"], e["tool_call"], e["conversation"], {**e["runtime"], "run": None}) for e in (asked[0], deleted)]
+        assert calls[0] == calls[1]
         answers = [(e["answer"], e["approver"]["id"], e["approver"]["verified"]) for e in decided]
         assert answers == [("approved", self.lead.id, "jwt")]
         assert len(used) == 1
