@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache, wraps
+from typing import Any
 
 from guardrails.masking import values
 from guardrails.masking.derived_keys import derived_key, key_name
@@ -21,6 +23,8 @@ SqliteFunction = Callable[..., Value | None]
 _PREFIX = "guardrails_mask_"
 _COLUMN = '"__column__"'
 _ARGUMENT = f"CASE WHEN typeof({_COLUMN}) = 'text' THEN CAST({_COLUMN} AS BLOB) ELSE {_COLUMN} END"
+_REMEMBERED, _LONGEST = 4096, 100
+"""How many values of a mask are remembered, and the longest of them in characters or bytes."""
 # An expression has no affinity of its own; a cast gives it the column's, on which comparisons depend.
 _AFFINITIES = {"text": "TEXT", "integer": "INTEGER", "float": "REAL", "bytes": "BLOB"}
 
@@ -54,21 +58,11 @@ def _expression(mask: Mask, type_: ColumnType, options: Options, key: bytes) -> 
 
 
 def sqlite_functions() -> Mapping[str, tuple[int, SqliteFunction]]:
-    """Returns the functions to register (all deterministic): name to number of arguments and function."""
-    functions: dict[str, tuple[int, SqliteFunction]] = {
-        "hash": (2, _hash),
-        "hash_bytes": (2, _hash_bytes),
-        "pseudonym": (2, _pseudonym),
-        "pseudonym_integer": (2, _pseudonym_integer),
-        "partial": (3, _partial),
-        "email": (1, _email),
-        "date": (2, _date),
-        "bucket": (2, _bucket),
-        "round": (2, _round),
-        "noise": (3, _noise),
-        "shift": (2, _shift),
-    }
-    return {_PREFIX + name: entry for name, entry in functions.items()}
+    """Returns the functions to register (all deterministic): name to number of arguments and function.
+
+    They remember what they said of short values: SQLite asks again for each row that a join looks at.
+    """
+    return _FUNCTIONS
 
 
 def apply(mask: Mask, type_: ColumnType, options: Options, value: Value | None, key: bytes) -> Value | None:
@@ -108,6 +102,19 @@ def _literal(value: Value | None) -> str:
     if isinstance(value, bytes):
         return "''"
     return repr(value) if isinstance(value, (int, float)) else "'" + str(value).replace("'", "''") + "'"
+
+
+def _remembering(function: SqliteFunction) -> SqliteFunction:
+    known = lru_cache(_REMEMBERED, typed=True)(function)
+
+    @wraps(function)
+    def answer(value: Any, *options: Any) -> Value | None:
+        # The two zeros are equal, and a mask may tell them apart; what is long would fill the memory.
+        if value and (isinstance(value, (int, float)) or (isinstance(value, (bytes, str)) and len(value) <= _LONGEST)):
+            return known(value, *options)
+        return function(value, *options)
+
+    return answer
 
 
 def _bytes(value: Value | None) -> bytes:
@@ -176,3 +183,21 @@ def _shift(value: Value | None, days: int) -> str | int | None:
     if isinstance(value, int):
         return values.shift_epoch(value, days)
     return values.shift_text(_text(value), days) if isinstance(value, (str, bytes)) else None
+
+
+_FUNCTIONS: Mapping[str, tuple[int, SqliteFunction]] = {
+    f"{_PREFIX}{function.__name__.removeprefix('_')}": (count, _remembering(function))
+    for count, function in (
+        (2, _hash),
+        (2, _hash_bytes),
+        (2, _pseudonym),
+        (2, _pseudonym_integer),
+        (3, _partial),
+        (1, _email),
+        (2, _date),
+        (2, _bucket),
+        (2, _round),
+        (3, _noise),
+        (2, _shift),
+    )
+}
