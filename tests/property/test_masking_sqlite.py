@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sqlite3
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
@@ -93,7 +94,7 @@ def test_what_was_asked_before_changes_nothing(asked: list[Any]) -> None:
     for name, (_, function) in sqlite_functions().items():
         given = options.get(name.removeprefix("guardrails_mask_"), (KEY,))
         for value in asked:
-            answers = [f(value, *given) for f in (function, function.__wrapped__)]  # type: ignore[attr-defined]
+            answers = [f(value, *given) for f in (function, inspect.unwrap(function))]
             assert len({repr((answer, type(answer))) for answer in answers}) == 1, (name, value, answers)
 
 
