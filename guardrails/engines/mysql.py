@@ -1,4 +1,4 @@
-"""MySQL and MariaDB: one transaction a plan, in a session whose settings are the engine's own.
+"""MySQL and MariaDB: one transaction a plan, or one held for several, in a session whose settings are the engine's own.
 
 Reads run in a READ ONLY transaction, row by row, and are always rolled back. Before anything runs the relations are locked against
 changes of their shape and the schema's version is compared, so that what runs is what was judged. A read-only transaction is no
