@@ -129,7 +129,8 @@ def read(session: Session, plan: Plan, text: str, deadline: float, leave: Callab
                 break
             if time.perf_counter() > deadline:
                 raise EngineError("engine.timeout", "The statement took too long.")
-    except GuardrailsError:
+    except (GuardrailsError, OverflowError, UnicodeError):
+        # Nobody but the server itself has ended the result.
         leave(stream)
         raise
     if collected.is_truncated:

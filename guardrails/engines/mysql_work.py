@@ -169,7 +169,7 @@ class MysqlWork:
     def _watched(self, plan: Plan, text: str, known: Known) -> Iterator[Callable[[], None]]:
         """Lets the server judge a read before it runs, in a session that may only read; gives what ends the read.
 
-        In that session nothing of the text is computed, and no rows are locked. It is found there to be a query, and nothing else.
+        The text stands there as a subquery behind WHERE FALSE, which only a query can, and no rows are locked.
         """
         turn = threading.Lock()
         with self._lend_watcher() as watcher, explained(self._session, plan, known):

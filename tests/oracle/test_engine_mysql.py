@@ -419,27 +419,27 @@ def test_the_server_refuses_changes_in_a_read_plan_by_itself(
     assert _state(admin) == before
 
 
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "DELETE FROM `employees`",
-        "INSERT INTO `ticket_log` VALUES ('x')",
-        "UPDATE `orders` SET `status` = 'x'; DELETE FROM `employees`",
-        "UPDATE IGNORE `orders` SET `status` = 'x'",
-        "UPDATE `orders` SET `status` = @x := 'x'",
-        "UPDATE `orders` SET `status` = (SELECT 1 INTO @x)",
-        "UPDATE `orders` SET `status` = SLEEP(1)",
-        "COMMIT",
-        "ROLLBACK",
-        "TRUNCATE `orders`",
-        "DROP TABLE `orders`",
-        "ALTER TABLE `orders` DROP COLUMN `status`",
-        "CALL meddle()",
-        "SELECT 1",
-        "LOAD DATA INFILE '/etc/hosts' INTO TABLE `orders`",
-        "SET autocommit = 1",
-    ],
-)
+HOSTILE_WRITES = [
+    "DELETE FROM `employees`",
+    "INSERT INTO `ticket_log` VALUES ('x')",
+    "UPDATE `orders` SET `status` = 'x'; DELETE FROM `employees`",
+    "UPDATE IGNORE `orders` SET `status` = 'x'",
+    "UPDATE `orders` SET `status` = @x := 'x'",
+    "UPDATE `orders` SET `status` = (SELECT 1 INTO @x)",
+    "UPDATE `orders` SET `status` = SLEEP(1)",
+    "COMMIT",
+    "ROLLBACK",
+    "TRUNCATE `orders`",
+    "DROP TABLE `orders`",
+    "ALTER TABLE `orders` DROP COLUMN `status`",
+    "CALL meddle()",
+    "SELECT 1",
+    "LOAD DATA INFILE '/etc/hosts' INTO TABLE `orders`",
+    "SET autocommit = 1",
+]
+
+
+@pytest.mark.parametrize("sql", HOSTILE_WRITES)
 def test_a_write_plan_changes_nothing_else(engine: Engine, admin: pymysql.Connection[Any], sql: str) -> None:
     before = _state(admin)
     assert _refusal(engine, _write(sql, "orders", "update", "status")).code == "engine.refused"

@@ -13,7 +13,7 @@ from typing import Any
 import pymysql
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.pool import AssertionPool, StaticPool
+from sqlalchemy.pool import AssertionPool, NullPool, SingletonThreadPool, StaticPool
 
 from guardrails.engines import TransactionalEngine, Work, mysql_connections, mysql_running, open_engine
 from guardrails.engines.interrupting import Interrupt
@@ -21,7 +21,7 @@ from guardrails.engines.mysql_connections import Session
 from guardrails.errors import ConstraintError, EngineError
 from guardrails.model import Execution, Plan
 from guardrails.sql.lexemes import lexemes_of
-from tests.oracle.test_engine_mysql import HOSTILE_READS, MEDDLING
+from tests.oracle.test_engine_mysql import HOSTILE_READS, HOSTILE_WRITES, MEDDLING
 from tests.support.mysql import connect, fill_shop, new_database, own_database
 from tests.support.plans import make_plan
 
@@ -161,6 +161,25 @@ def test_a_read_plan_does_nothing_else(work: Work, admin: pymysql.Connection[Any
     assert _rows(admin, "SELECT next_not_cached_value FROM counting") == [(1,)]
     assert _rows(admin, "SELECT * FROM ticket_log UNION ALL SELECT * FROM log") == []
     assert _statuses(admin) == {1: "mine", 2: "open", 3: "paid", 4: "open"}
+
+
+@pytest.mark.parametrize("sql", HOSTILE_WRITES)
+def test_a_write_plan_changes_nothing_else(work: Work, admin: pymysql.Connection[Any], sql: str) -> None:
+    plan = make_plan(sql, "mysql", uses={"orders": "update"}, writes=["orders.status"])
+    assert _refusal(work, plan).code == "engine.refused"
+    assert _statuses(admin)[1] == "paid"
+    work.commit()
+    assert _statuses(admin) == {1: "mine", 2: "open", 3: "paid", 4: "open"}
+    assert len(_rows(admin, "SELECT * FROM employees")) == 2
+
+
+def test_a_statement_that_ends_the_transaction_is_not_called_taken_back(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that is judged can do so; without the lock over the text it shows."""
+    monkeypatch.setattr(mysql_running, "checked_lexemes", lambda plan: lexemes_of(plan.sql, "mysql"))
+    error = _refusal(work, make_plan("COMMIT", "mysql", uses={"orders": "update"}, writes=["orders.status"]))
+    assert (error.code, "whole" in error.message) == ("engine.unknown_outcome", False)
+    with pytest.raises(EngineError, match="The transaction is over"):
+        work.commit()
 
 
 @pytest.mark.parametrize(
@@ -421,6 +440,19 @@ def test_another_schema_than_was_judged(engine: TransactionalEngine, work: Work,
 # Where the sessions come from
 
 
+def test_a_pool_that_keeps_nothing(shop: str, admin: pymysql.Connection[Any]) -> None:
+    url = shop.replace("mysql:", "mysql+pymysql:")
+    pool = sa.create_engine(url, poolclass=NullPool, connect_args={"charset": "utf8mb4"})
+    lent = open_engine(pool)
+    assert isinstance(lent, TransactionalEngine)
+    work = lent.begin()
+    work.execute(_pay(1, "mine"))
+    assert work.execute(_read("SELECT `status` FROM `orders`", "orders", rows=1)).rows == (("mine",),)
+    work.commit()
+    lent.dispose()
+    assert _statuses(admin)[1] == "mine"
+
+
 @pytest.mark.parametrize("end", ["commit", "roll_back"])
 def test_an_application_s_connection_comes_back_as_it_was(shop: str, admin: pymysql.Connection[Any], end: str) -> None:
     first = "SET sql_mode = 'ANSI_QUOTES', lock_wait_timeout = 77, idle_transaction_timeout = 99, idle_write_transaction_timeout = 98"
@@ -490,7 +522,7 @@ def test_a_second_session_elsewhere_judges_no_reads(shop: str, mariadb_url: str)
         pool.dispose()
 
 
-@pytest.mark.parametrize("kind", [StaticPool, AssertionPool])
+@pytest.mark.parametrize("kind", [StaticPool, AssertionPool, SingletonThreadPool])
 def test_no_transaction_without_a_connection_to_spare(shop: str, kind: type[sa.Pool]) -> None:
     url = shop.replace("mysql:", "mysql+pymysql:")
     pool = sa.create_engine(url, poolclass=kind, connect_args={"charset": "utf8mb4"})
