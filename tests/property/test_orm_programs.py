@@ -67,7 +67,12 @@ def run(engine: sa.Engine, steps: list[Step]) -> list[object]:
     seen: list[object] = []
     with Session(engine) as session:
         for step in steps:
-            seen.append(_step(session, step))
+            try:
+                seen.append(_step(session, step))
+            except sa.exc.IntegrityError:
+                # A program may write books of an author whom it has removed.
+                session.rollback()
+                seen.append("violated")
     with Session(engine) as session:
         return [*seen, _everything(session)]
 
