@@ -261,7 +261,7 @@ class Guard:
 
         Returns:
             The transaction, of whichever session first changes something in it. None where each change is committed by itself: on
-            MariaDB, MySQL and DuckDB, on an SQLite database with one connection, with `joint_outcomes`.
+            DuckDB, on an SQLite, MariaDB or MySQL database with one connection for all, with `joint_outcomes`.
         """
         return self._running.begin()
 

@@ -1,6 +1,6 @@
 """A guard as a database driver (PEP 249), for code that runs its own SQL: every statement goes through the guard.
 
-Changes are kept by `commit` and taken back by `rollback` on SQLite and PostgreSQL. On the other engines each change is committed when it
+Changes are kept by `commit` and taken back by `rollback` on SQLite, PostgreSQL and MariaDB. On DuckDB each change is committed when it
 returns, and a `rollback` after one is refused aloud (`usage.no_rollback`). Refusals are not translated: `Denied`, `ApprovalRequired` and
 the like are raised as they are, so that one handler serves every way in; the errors defined here are those of using the driver wrongly.
 A violated constraint, which programs expect and handle, is both a `ConstraintError` and an `IntegrityError`.

@@ -18,7 +18,7 @@ from pymysql.converters import decoders
 from pymysql.cursors import Cursor, SSCursor
 from sqlalchemy.exc import SQLAlchemyError
 
-from guardrails.engines.mysql_failures import mysql_failure
+from guardrails.engines.mysql_failures import is_lost, mysql_failure
 from guardrails.engines.mysql_text import constant
 from guardrails.errors import EngineError
 
@@ -38,6 +38,8 @@ _SETTINGS: Mapping[str, str] = {
     "unique_checks": "1",
 }
 _KEPT = (*_SETTINGS, "lock_wait_timeout", "innodb_lock_wait_timeout")
+_IDLE_S = 60
+"""For how long a transaction may wait for its next statement: it holds locks. MySQL has no such limit."""
 
 
 def server_version(connection: pymysql.Connection[Any]) -> str:
@@ -59,6 +61,15 @@ class RowStream(SSCursor):
         if result is not None:
             result.unbuffered_active = False
 
+    def drain(self) -> None:
+        """Reads on to the end of a result whose statement was told to end; the connection is then ready for the next one."""
+        try:
+            self.close()
+        except pymysql.MySQLError as error:
+            # How a statement ends of which nothing more is wanted does not matter, as long as the server still answers.
+            if is_lost(error):
+                raise
+
 
 class Session:
     """A lent connection, ready for a plan.
@@ -75,14 +86,29 @@ class Session:
 
     def prepare(self, *, seconds: float, is_read_only: bool) -> None:
         """Sets what a plan needs: modes, time limits, and that a transaction may not write unless it says so."""
+        self.configure(seconds)
+        self.allow_changes(not is_read_only)
+
+    def configure(self, seconds: float) -> None:
+        """Sets modes and time limits, also inside a transaction."""
         waits = str(max(1, int(seconds)))
         limits: Mapping[str, str] = {
             "lock_wait_timeout": waits,
             "innodb_lock_wait_timeout": waits,
             self._time_limit(): self._limit(seconds),
+            **dict.fromkeys(self._idle_limits(), str(_IDLE_S)),
         }
         self.execute(f"SET SESSION {', '.join(f'{name} = {value}' for name, value in {**_SETTINGS, **limits}.items())}")
-        self.execute(f"SET SESSION TRANSACTION READ {'ONLY' if is_read_only else 'WRITE'}")
+
+    def allow_changes(self, is_allowed: bool) -> None:
+        """Says what transactions may do that begin later and say nothing themselves."""
+        self.execute(f"SET SESSION TRANSACTION READ {'WRITE' if is_allowed else 'ONLY'}")
+
+    def isolate(self) -> None:
+        """Makes the next transaction REPEATABLE READ, or leaves it at what the session has if that is stricter."""
+        name = "tx_isolation" if is_mariadb(self.connection) else "transaction_isolation"
+        if self.rows(f"SELECT @@SESSION.{name}")[0][0] != "SERIALIZABLE":
+            self.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
     def execute(self, sql: str) -> int:
         """Runs one of the engine's own statements; returns the number of rows."""
@@ -103,6 +129,9 @@ class Session:
     def _time_limit(self) -> str:
         return "max_statement_time" if is_mariadb(self.connection) else "max_execution_time"
 
+    def _idle_limits(self) -> tuple[str, ...]:
+        return ("idle_transaction_timeout", "idle_write_transaction_timeout") if is_mariadb(self.connection) else ()
+
     def _limit(self, seconds: float) -> str:
         return f"{seconds:.3f}" if is_mariadb(self.connection) else str(max(1, int(seconds * 1000)))
 
@@ -112,7 +141,8 @@ class Session:
 
     def settings(self) -> Callable[[], None]:
         """Notes the settings of an application; returns what puts them back."""
-        names = [*_KEPT, self._time_limit(), "tx_read_only" if is_mariadb(self.connection) else "transaction_read_only"]
+        access = "tx_read_only" if is_mariadb(self.connection) else "transaction_read_only"
+        names = [*_KEPT, self._time_limit(), *self._idle_limits(), access]
         values = dict(zip(names, self.rows(f"SELECT {', '.join(f'@@SESSION.{n}' for n in names)}")[0], strict=True))
 
         def restore() -> None:
@@ -173,6 +203,10 @@ class Lender:
         finally:
             pooled.close()
 
+    def apart(self) -> Lender:
+        """Returns one with a pool of its own to the same place: whoever holds a connection of this pool can wait for one of that."""
+        return Lender(sa.create_engine(self._engine.url, pool=self._engine.pool.recreate()), is_own=True)
+
     def dispose(self) -> None:
         """Closes the pool if it is the engine's own."""
         if self._is_own:
@@ -210,11 +244,21 @@ def _settings_kept(session: Session) -> Iterator[None]:
             if connection.open and not session.is_spoilt:
                 connection.decoders = before[1]
                 if restore is not None:
-                    restore()
-                    connection.autocommit(before[0])
+                    _put_back(session, restore, before[0])
     except pymysql.MySQLError as error:
         session.is_spoilt = True
         raise mysql_failure(error) from error
+
+
+def _put_back(session: Session, restore: Callable[[], None], autocommit: bool) -> None:
+    try:
+        restore()
+        session.connection.autocommit(autocommit)
+    except pymysql.MySQLError as error:
+        # What ran is done, and nobody gets a connection that is lost.
+        session.is_spoilt = True
+        if not is_lost(error):
+            raise
 
 
 def _bits(data: bytes) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from guardrails.engines.failures import CONSTRAINT, Failure
 from guardrails.errors import EngineError
 
-__all__ = ["is_lost", "mysql_failure"]
+__all__ = ["is_interrupted", "is_lost", "mysql_failure"]
 
 _TIMEOUT = Failure("engine.timeout", "The statement took too long.")
 _LOCKED = Failure("engine.timeout", "The data was locked by others for too long.")
@@ -69,6 +69,7 @@ _BY_FAILURE: dict[Failure, tuple[int, ...]] = {
     _LOST: (2003, 2006, 2013, 2055, 1053, 1080, 1152, 1158, 1159, 1161, 1927),
 }
 _FAILURES = {number: failure for failure, numbers in _BY_FAILURE.items() for number in numbers}
+_INTERRUPTED = 1317
 _LOST_NUMBERS = frozenset(_BY_FAILURE[_LOST]) | {0}
 
 
@@ -83,6 +84,11 @@ def mysql_failure(error: BaseException, *, evidence: Mapping[str, object] | None
 def is_lost(error: BaseException) -> bool:
     """Whether the exception says that the connection is gone, so that nobody knows what the server did."""
     return _number(error) in _LOST_NUMBERS
+
+
+def is_interrupted(error: BaseException) -> bool:
+    """Whether the exception says that somebody ended the statement (KILL QUERY)."""
+    return _number(error) == _INTERRUPTED
 
 
 def _number(error: BaseException) -> int:

@@ -1,4 +1,4 @@
-"""Transactions of a guard: what is kept, what is taken back, and what the ledger says of both, on SQLite and PostgreSQL."""
+"""Transactions of a guard: what is kept, what is taken back, and what the ledger says of both, on SQLite, PostgreSQL and MariaDB."""
 
 from __future__ import annotations
 
@@ -24,16 +24,15 @@ from guardrails.transactions import Transaction
 from tests.support.guarded_shop import ANA, LEAD, POLICY, open_guard
 from tests.support.plans import make_plan
 from tests.support.schema import make_postgres_shop
+from tests.support.shop_urls import shop_url
 
 SET = "UPDATE orders SET status = :status WHERE id = :id"
 GET = "SELECT status FROM orders WHERE id = 1"
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres", "mysql"])
 def database(request: pytest.FixtureRequest) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{request.getfixturevalue('sqlite_path')}"
-    return make_postgres_shop(request.getfixturevalue("postgres_db"))
+    return shop_url(request, request.param)
 
 
 @pytest.fixture
@@ -353,6 +352,7 @@ def test_the_authorizer_holds_inside(sqlite_path: Path, sql: str) -> None:
         assert connection.execute("SELECT count(*), min(status) FROM orders").fetchone() == (4, "a")
 
 
+@pytest.mark.parametrize("database", ["sqlite", "postgres"], indirect=True)
 def test_schema_changes_inside(database: str, tmp_path: Path) -> None:
     rules = "version: 1\nrules: [{id: all, effect: allow, actions: [read, write, ddl], relations: ['*']}]"
     with (

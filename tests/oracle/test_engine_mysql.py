@@ -294,7 +294,7 @@ def test_too_many_changes_are_rolled_back(engine: Engine, admin: pymysql.Connect
 
 # Hostile statements: the plan says that customers are read, the text does something else.
 
-_HOSTILE_READS = [
+HOSTILE_READS = [
     "INSERT INTO ticket_log VALUES ('x')",
     "INSERT INTO `ticket_log` VALUES ('x')",
     "UPDATE `customers` SET `name` = 'x'",
@@ -383,13 +383,15 @@ _HOSTILE_READS = [
 ]
 
 
-@pytest.mark.parametrize("sql", _HOSTILE_READS)
+MEDDLING = (
+    "CREATE PROCEDURE meddle() INSERT INTO ticket_log VALUES ('x')",
+    "CREATE FUNCTION meddled() RETURNS INT BEGIN INSERT INTO ticket_log VALUES ('x'); RETURN 1; END",
+)
+
+
+@pytest.mark.parametrize("sql", HOSTILE_READS)
 def test_a_read_plan_does_nothing_else(engine: Engine, admin: pymysql.Connection[Any], sql: str) -> None:
-    for statement in (
-        "CREATE SEQUENCE counting",
-        "CREATE PROCEDURE meddle() INSERT INTO ticket_log VALUES ('x')",
-        "CREATE FUNCTION meddled() RETURNS INT BEGIN INSERT INTO ticket_log VALUES ('x'); RETURN 1; END",
-    ):
+    for statement in ("CREATE SEQUENCE counting", *MEDDLING):
         _rows(admin, statement)
     before = _state(admin), _rows(admin, "SELECT next_not_cached_value FROM counting")
     started = time.perf_counter()
@@ -408,36 +410,36 @@ def test_the_server_refuses_changes_in_a_read_plan_by_itself(
     engine: Engine, admin: pymysql.Connection[Any], sql: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without the lock over the text, the transaction still is READ ONLY."""
-    from guardrails.engines import mysql
+    from guardrails.engines import mysql_running
     from guardrails.sql.lexemes import lexemes_of
 
-    monkeypatch.setattr(mysql, "checked_lexemes", lambda plan: lexemes_of(plan.sql, "mysql"))
+    monkeypatch.setattr(mysql_running, "checked_lexemes", lambda plan: lexemes_of(plan.sql, "mysql"))
     before = _state(admin)
     assert _refusal(engine, _read(sql)).evidence["mysql_error"] == 1792
     assert _state(admin) == before
 
 
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "DELETE FROM `employees`",
-        "INSERT INTO `ticket_log` VALUES ('x')",
-        "UPDATE `orders` SET `status` = 'x'; DELETE FROM `employees`",
-        "UPDATE IGNORE `orders` SET `status` = 'x'",
-        "UPDATE `orders` SET `status` = @x := 'x'",
-        "UPDATE `orders` SET `status` = (SELECT 1 INTO @x)",
-        "UPDATE `orders` SET `status` = SLEEP(1)",
-        "COMMIT",
-        "ROLLBACK",
-        "TRUNCATE `orders`",
-        "DROP TABLE `orders`",
-        "ALTER TABLE `orders` DROP COLUMN `status`",
-        "CALL meddle()",
-        "SELECT 1",
-        "LOAD DATA INFILE '/etc/hosts' INTO TABLE `orders`",
-        "SET autocommit = 1",
-    ],
-)
+HOSTILE_WRITES = [
+    "DELETE FROM `employees`",
+    "INSERT INTO `ticket_log` VALUES ('x')",
+    "UPDATE `orders` SET `status` = 'x'; DELETE FROM `employees`",
+    "UPDATE IGNORE `orders` SET `status` = 'x'",
+    "UPDATE `orders` SET `status` = @x := 'x'",
+    "UPDATE `orders` SET `status` = (SELECT 1 INTO @x)",
+    "UPDATE `orders` SET `status` = SLEEP(1)",
+    "COMMIT",
+    "ROLLBACK",
+    "TRUNCATE `orders`",
+    "DROP TABLE `orders`",
+    "ALTER TABLE `orders` DROP COLUMN `status`",
+    "CALL meddle()",
+    "SELECT 1",
+    "LOAD DATA INFILE '/etc/hosts' INTO TABLE `orders`",
+    "SET autocommit = 1",
+]
+
+
+@pytest.mark.parametrize("sql", HOSTILE_WRITES)
 def test_a_write_plan_changes_nothing_else(engine: Engine, admin: pymysql.Connection[Any], sql: str) -> None:
     before = _state(admin)
     assert _refusal(engine, _write(sql, "orders", "update", "status")).code == "engine.refused"
