@@ -96,8 +96,8 @@ class PostgresWork:
 
     def commit(self) -> None:
         with self._turn:
-            self._require_open()
             try:
+                self._require_open()
                 commit(self._connection)
             finally:
                 self._end()

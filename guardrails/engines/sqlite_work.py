@@ -73,8 +73,8 @@ class SqliteWork:
 
     def commit(self) -> None:
         with self._turn:
-            self._require_open()
             try:
+                self._require_open()
                 with _translated():
                     self._connection.execute("PRAGMA query_only = OFF")
                     commit(self._connection)
