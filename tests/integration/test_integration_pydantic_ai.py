@@ -483,12 +483,13 @@ async def test_output_functions_are_refused(story: Story, recorder: Recorder, ki
 
     with nothing_runs(story.database), ModelServer(script) as server:
         bot: Agent[Any, Any] = Agent(model_of(server), output_type=outputs[kind], capabilities=[GuardTools(story.guard)])
+
+        async def stream() -> None:
+            async with bot.run_stream(QUESTION, deps=story.ana) as streamed:
+                await streamed.get_output()
+
         with pytest.raises(UsageError, match=r"usage\.tool_unguardable"):
-            if is_streamed:
-                async with bot.run_stream(QUESTION, deps=story.ana) as streamed:
-                    await streamed.get_output()
-            else:
-                await bot.run(QUESTION, deps=story.ana)
+            await (stream() if is_streamed else bot.run(QUESTION, deps=story.ana))
     assert recorder.seen == []
 
 
