@@ -180,7 +180,9 @@ class _ColumnScan:
     def _members(self, value: dict[str, Value], level: int) -> dict[str, Value]:
         members: dict[str, Value] = {}
         for key, item in value.items():
-            name = masked = self._text(str(key))
+            text = str(key.value if isinstance(key, Enum) else key)
+            masked = self._text(text)
+            name = key if masked is text else masked
             number = 1
             while name in members:  # two keys that were told apart only by what is replaced
                 number += 1

@@ -307,6 +307,8 @@ def test_members_of_enumerations_and_paths_are_data(guard: Guard) -> None:
     assert reply_text(made) == '{"status":"open","level":"low","file":"/reports/1"}'
     made = {"status": Status.MAILED, "level": Level.MAILED, "file": Path("/for/ana@example.org")}
     assert plain(1) == {"status": "[email]", "level": "[email]", "file": "/for/[email]"}
+    made = {7: "ana@example.org", (1, "bo@example.org"): 2, Status.OPEN: 3, Status.MAILED: 4}
+    assert plain(1) == {7: "[email]", "(1, '[email]')": 2, Status.OPEN: 3, "[email]": 4}
 
 
 def test_results_keep_their_type_and_are_looked_through(guard: Guard) -> None:
