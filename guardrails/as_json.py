@@ -6,6 +6,7 @@ import base64
 import math
 from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
+from enum import Enum
 from typing import Any, TypeAlias
 
 from guardrails.model import ApprovalTerms, Decision, Mask, Reason, Receipt, Result
@@ -74,6 +75,8 @@ def terms_fields(terms: ApprovalTerms) -> dict[str, JSON]:
 def json_value(value: object) -> JSON:
     """Returns a cell as JSON: exact numbers and times as text, bytes in base64 (RFC 4648 section 4)."""
     match value:
+        case Enum():
+            return json_value(value.value)
         case None | bool() | int() | str():
             return value
         case float():

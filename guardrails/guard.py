@@ -600,6 +600,7 @@ class Guard:
         params: Params | None = None,
         *,
         tool: str | None = None,
+        tool_call_id: str | None = None,
         arguments: Mapping[str, Any] | None = None,
         runs_here: bool = True,
         is_asked: bool = True,
@@ -610,6 +611,7 @@ class Guard:
             sql: The statement.
             params: Its bound values.
             tool: Name of the tool through which it comes.
+            tool_call_id: The framework's id of the call, for the ledger.
             arguments: Those of the tool's call beside the statement and its values, as `call_tool` would be given them.
             runs_here: Whether it runs on the guard's own engine; False for a function that runs SQL itself.
             is_asked: Whether the request is filed, and the channel asked, where nobody has asked yet.
@@ -620,16 +622,16 @@ class Guard:
         Raises:
             UsageError: No session is active.
         """
-        session = self._sessions.current(tool)
+        session = self._sessions.current(tool, tool_call_id)
         if arguments:
             session = replace(session, context=replace(session.context, arguments=Arguments.of(arguments).seen))
         return self._running.request_approval(sql, params, session, is_ours=runs_here, is_asked=is_asked)
 
     def request_action_approval(
-        self, name: str, arguments: Mapping[str, Any], *, is_asked: bool = True
+        self, name: str, arguments: Mapping[str, Any], *, tool_call_id: str | None = None, is_asked: bool = True
     ) -> ApprovalRequest | None:
         """As `request_approval`, for what `call_action` would ask for."""
-        session = self._sessions.current(name)
+        session = self._sessions.current(name, tool_call_id)
         return self._running.request_action_approval(name, Arguments.of(arguments).seen, session, is_asked=is_asked)
 
     def note(self, role: str, text: str, *, tool: str | None = None, tool_call_id: str | None = None) -> None:

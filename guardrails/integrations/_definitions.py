@@ -16,12 +16,21 @@ from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, create_mod
 from pydantic.errors import PydanticSchemaGenerationError
 
 from guardrails.errors import UsageError
+from guardrails.tools import name_of
 
 __all__ = ["Definition", "define"]
 
 _SECTION = re.compile(r"^(Args|Arguments|Returns|Raises|Yields|Example|Examples|Note):\s*$", re.MULTILINE)
 _ARGUMENT = re.compile(r"^\s{2,}(\w+)\s*(?:\([^)]*\))?:\s*(.+(?:\n\s{8,}\S.*)*)", re.MULTILINE)
 _DROPPED = frozenset({"title", "default"})
+_TYPED = frozenset({"type", "anyOf", "$ref", "enum", "const"})
+_STRICT = _TYPED | {
+    *("description", "properties", "required", "additionalProperties", "items", "$defs", "pattern", "format", "multipleOf"),
+    *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minItems", "maxItems"),
+}
+"""Words that strict schemas may use; a vendor refuses the whole request for any other
+(https://platform.openai.com/docs/guides/structured-outputs#supported-schemas)."""
+_FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +41,8 @@ class Definition:
         name: The tool's name.
         description: What it does.
         schema: JSON Schema of the arguments.
-        is_strict: Every object in the schema is closed; not so when an argument is a dictionary of any keys.
+        is_strict: Every object in the schema is closed and everything has a type; not so when an argument is a dictionary of any keys,
+            or a list of anything.
         arguments: Validates what a model gives.
         defaulted: The arguments for which null means the default.
     """
@@ -68,7 +78,7 @@ def define(function: Callable[..., object], *, name: str | None = None, descript
     Raises:
         UsageError: It has positional-only or variable arguments, or a type without JSON form (``usage.tool_unguardable``).
     """
-    called = name or function.__name__
+    called = name or name_of(function)
     text = inspect.getdoc(function) or ""
     said = _argument_texts(text)
     try:
@@ -118,6 +128,9 @@ def _strict(schema: Any) -> Any:
         # Here the keys are names of arguments, not words of the schema language.
         strict["properties"] = {key: _strict(value) for key, value in (properties or {}).items()}
         strict |= {"required": list(properties or {}), "additionalProperties": False}
+    if "$ref" in strict and len(strict) > 1:
+        # Beside a reference vendors take nothing.
+        strict = {"anyOf": [{"$ref": strict.pop("$ref")}]} | strict
     return strict
 
 
@@ -132,14 +145,12 @@ def _rejects_null(schema: Mapping[str, Any]) -> bool:
 
 
 def _is_closed(schema: Any) -> bool:
-    """Whether every object in it names all its properties, and everything has a type."""
-    if isinstance(schema, list):
-        return all(map(_is_closed, schema))
-    if not isinstance(schema, dict):
-        return True
+    """Whether a schema is one that vendors take as strict: every object names all its properties, and everything has a type."""
+    if not isinstance(schema, dict) or not _STRICT.issuperset(schema) or not _TYPED & schema.keys():
+        return False
+    if schema.get("format", "date") not in _FORMATS or (schema.get("type") == "array" and "items" not in schema):
+        return False
     if schema.get("type") == "object" and schema.get("additionalProperties") is not False:
         return False
-    properties = schema.get("properties", {})
-    is_typed = all(set(value) & {"type", "anyOf", "$ref", "enum", "const", "allOf"} for value in properties.values())
-    others = (value for key, value in schema.items() if key != "properties")
-    return is_typed and all(map(_is_closed, properties.values())) and all(map(_is_closed, others))
+    inner = [*schema.get("properties", {}).values(), *schema.get("$defs", {}).values(), *schema.get("anyOf", [])]
+    return all(map(_is_closed, [*inner, *([schema["items"]] if "items" in schema else [])]))

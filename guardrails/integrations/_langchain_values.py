@@ -62,7 +62,7 @@ def _rebuilt(value: object, scanned: object) -> object:
             items = [_rebuilt(item, found) for item, found in zip(value, scanned, strict=False)]
             return tuple(items) if isinstance(value, tuple) else items
         case (set() | frozenset(), list()):
-            return scanned
+            return value if scanned == _plain(value) else scanned
         case _:
             fields = _fields(value)
             if fields is None or not isinstance(scanned, dict) or list(scanned) != list(fields):

@@ -55,9 +55,12 @@ class GuardedAgent(Agent[Any]):
         """Returns its tools.
 
         Raises:
-            UsageError: One of them does not go through the guard: it was added afterwards (usage.tool_unguardable).
+            UsageError: One of them, or an agent that it hands over to, does not go through the guard: it was added afterwards
+                (usage.tool_unguardable).
         """
         terms = self._terms()
+        for handoff in self.handoffs:
+            _require_guarded_handoff(handoff, terms)
         tools = await super().get_all_tools(run_context)
         for tool in tools:
             _require_guarded(tool, terms)
@@ -140,20 +143,48 @@ class _Guarding:
     def _handoff(self, handoff: Agent[Any] | Handoff[Any, Any]) -> Agent[Any] | Handoff[Any, Any]:
         if isinstance(handoff, Agent):
             return self.agent(handoff)
+        if isinstance(handoff.on_invoke_handoff, _Handing) and handoff.on_invoke_handoff.guard is self._guard:
+            return handoff
         made = copy.copy(handoff)
-        made.on_invoke_handoff = self._handing(handoff.on_invoke_handoff)
+        made.on_invoke_handoff = _Handing(self._guard, handoff.on_invoke_handoff, self)
         known = handoff._agent_ref() if handoff._agent_ref is not None else None
         if isinstance(known, Agent):
             made._agent_ref = weakref.ref(self.agent(known))
         return made
 
-    def _handing(self, invoke: Callable[..., Any]) -> Callable[..., Any]:
-        async def on_invoke_handoff(context: RunContextWrapper[Any], arguments: str) -> Agent[Any]:
-            # An agent that is made at each handoff is not kept.
-            made = _Guarding(self._guard, self._sql_argument, self._unseen, self._made)
-            return made.agent(await invoke(context, arguments))
+    def handed(self, agent: Agent[Any]) -> GuardedAgent:
+        """Returns an agent that is made at each handoff, and not kept, guarded."""
+        return _Guarding(self._guard, self._sql_argument, self._unseen, self._made).agent(agent)
 
-        return on_invoke_handoff
+
+class _Handing:
+    """Hands over to an agent, guarded.
+
+    Args:
+        guard: What its tools go through.
+        invoke: Hands over, as the application says.
+        guarding: Guards the agent.
+    """
+
+    def __init__(self, guard: Guard, invoke: Callable[..., Any], guarding: _Guarding) -> None:
+        self.guard = guard
+        self._invoke = invoke
+        self._guarding = guarding
+
+    async def __call__(self, context: RunContextWrapper[Any], arguments: str) -> Agent[Any]:
+        return self._guarding.handed(await self._invoke(context, arguments))
+
+
+def _require_guarded_handoff(handoff: Agent[Any] | Handoff[Any, Any], terms: _Terms) -> None:
+    if isinstance(handoff, GuardedAgent):
+        guard = handoff.guarding.guard if handoff.guarding is not None else None
+    else:
+        invoke = getattr(handoff, "on_invoke_handoff", None)
+        guard = invoke.guard if isinstance(invoke, _Handing) else None
+    if guard is not terms.guard:
+        name = handoff.name if isinstance(handoff, Agent) else handoff.agent_name
+        hint = "Guard it first: guard_agent(guard, agent)."
+        raise UsageError("usage.tool_unguardable", f"The agent {name}, to which is handed over, has no guard.", hint=hint)
 
 
 def _require_guarded(tool: Tool, terms: _Terms) -> None:

@@ -36,7 +36,7 @@ def calling(
         _FRAMEWORK,
         agent=agent if isinstance(agent, str) else getattr(agent, "name", None),
         model=_model_name(getattr(config, "model", None)) or _model_name(getattr(agent, "model", None)),
-        conversation_id=getattr(config, "group_id", None),
+        conversation_id=getattr(config, "group_id", None) or getattr(trace, "group_id", None),
         run_id=getattr(config, "trace_id", None) or traced,
         purpose=purpose_in(own),
     )

@@ -83,7 +83,7 @@ def _request(item: ToolApprovalItem, tool: GuardedTool, paused: Paused, context:
     except UsageError:  # What is no JSON waits for nobody; the model is told so when the call is made.
         return None
     with calling(tool.guard, run, item.agent):
-        return tool.request(arguments, is_asked=False)
+        return tool.request(arguments, item.call_id, is_asked=False)
 
 
 def _context_of(paused: Paused) -> RunContextWrapper[Any]:

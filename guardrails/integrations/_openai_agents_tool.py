@@ -99,13 +99,13 @@ class GuardedTool:
     async def pauses(self, context: RunContextWrapper[Any], arguments: dict[str, Any], call_id: str) -> bool:
         """Tells whether a call has to wait for a person: for one whom the policy asks for, who is asked now, or as the tool wants."""
         with calling(self.guard, context, self._agent or self._acting.get(context)):
-            request = await asyncio.to_thread(self.request, arguments, is_asked=True)
+            request = await asyncio.to_thread(self.request, arguments, call_id, is_asked=True)
         return await self._wants_to_wait(context, arguments, call_id) or request is not None
 
-    def request(self, arguments: Mapping[str, Any], *, is_asked: bool) -> ApprovalRequest | None:
+    def request(self, arguments: Mapping[str, Any], call_id: str | None, *, is_asked: bool) -> ApprovalRequest | None:
         """Returns the request that a call waits for, None when it waits for none; see `Guard.request_approval`."""
         if self._sql is None:
-            return self.guard.request_action_approval(self.name, arguments, is_asked=is_asked)
+            return self.guard.request_action_approval(self.name, arguments, tool_call_id=call_id, is_asked=is_asked)
         try:
             sql, params = sql_arguments(arguments, self._sql, self._params)
         except UsageError:  # The call itself says so to the model.
@@ -113,7 +113,7 @@ class GuardedTool:
         statement = {*arguments} if self._runs_here else {self._sql, self._params}
         further = {name: value for name, value in arguments.items() if name not in statement}
         where = {"runs_here": self._runs_here, "is_asked": is_asked}
-        return self.guard.request_approval(sql, params, tool=self.name, arguments=further, **where)
+        return self.guard.request_approval(sql, params, tool=self.name, tool_call_id=call_id, arguments=further, **where)
 
     async def invoke(self, context: ToolContext[Any], text: str) -> Any:
         """Runs a call; what is refused, and where it failed, is text for the model.

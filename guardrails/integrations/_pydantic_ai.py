@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeAlias
 
@@ -30,7 +31,7 @@ except ModuleNotFoundError as missing:
         "usage.extra_missing", "Pydantic AI's tools need pydantic-ai.", hint="Install guardrails-sql[pydantic-ai]."
     ) from missing
 
-__all__ = ["Call", "GuardedTool"]
+__all__ = ["Call", "GuardedTool", "calling"]
 
 Arguments: TypeAlias = dict[str, Any]
 Call: TypeAlias = Callable[[Arguments, RunContext[Any]], Awaitable[Any]]
@@ -89,7 +90,7 @@ class GuardedTool:
             ApprovalRequired: A person has to say yes first, and the guard's channel defers the call.
             GuardrailsError: The program's mistake: nobody is known to act, or another person than the session's.
         """
-        with self.guard.calling(_runtime(context), principal_in(context.deps)):
+        with calling(self.guard, context):
             try:
                 return await self._guarded(arguments, context, run)
             except GuardrailsError as error:
@@ -119,6 +120,11 @@ class GuardedTool:
                 tool_call_id=call_id,
             )
         return _given_back(returned[0], scanned)
+
+
+def calling(guard: Guard, context: RunContext[Any]) -> AbstractContextManager[None]:
+    """Puts in force what a run's context tells of who acts; raises as `Guard.calling`."""
+    return guard.calling(_runtime(context), principal_in(context.deps))
 
 
 def _nameless() -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Collection, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,14 +22,15 @@ from guardrails.approval import Answer
 from guardrails.errors import UsageError
 from guardrails.guard import Guard
 from guardrails.integrations._pausing import is_pause, pause_facts
-from guardrails.integrations._pydantic_ai import GuardedTool
+from guardrails.integrations._pydantic_ai import GuardedTool, calling
 from guardrails.integrations._toolbox import QUERY_TOOL, SqlArgument, query_description, require_fitting
 from guardrails.model import ApprovalRequest
 
 try:
     from pydantic_ai import ApprovalRequired, DeferredToolRequests, DeferredToolResults, RunContext, Tool, ToolApproved
-    from pydantic_ai.capabilities import AbstractCapability, CapabilityOrdering
+    from pydantic_ai.capabilities import AbstractCapability, CapabilityOrdering, WrapOutputProcessHandler
     from pydantic_ai.models import ModelRequestContext
+    from pydantic_ai.output import OutputContext
     from pydantic_ai.toolsets import AbstractToolset, ToolsetTool, WrapperToolset
 except ModuleNotFoundError as missing:
     raise UsageError(
@@ -101,12 +103,13 @@ class GuardTools(AbstractCapability[Any]):
     """Guards every tool that an agent runs, wherever it comes from; the policy needs a rule for each.
 
     It is next to the tools: what other capabilities make of a call has been made before the guard judges it. A request that offers a tool
-    which the model's provider runs, such as web search, is not sent.
+    which the model's provider runs, such as web search, is not sent. An output function, which the framework calls with what the model
+    wrote and not as a tool, is not called.
 
     Args:
         guard: What the calls go through.
         sql_argument: As for `GuardToolset`.
-        unsafe_unguarded: Kinds of the provider's tools that may run all the same, such as ``web_search``.
+        unsafe_unguarded: What may run all the same: kinds of the provider's tools, such as ``web_search``, and names of output functions.
 
     Raises:
         UsageError: It shall be loaded on demand, which would leave the tools unguarded until then (``usage.tool_unguardable``).
@@ -147,6 +150,33 @@ class GuardTools(AbstractCapability[Any]):
                     hint="Leave it out, or name it in unsafe_unguarded.",
                 )
         return request_context
+
+    async def before_output_process(self, ctx: RunContext[Any], *, output_context: OutputContext, output: Any) -> Any:  # noqa: ARG002
+        """Looks at what becomes of the model's output.
+
+        Raises:
+            UsageError: A function would be called with it past the guard (``usage.tool_unguardable``).
+        """
+        name = output_context.function_name
+        if output_context.has_function and name not in self.unsafe_unguarded:
+            raise UsageError(
+                "usage.tool_unguardable",
+                f"The output function {name or 'of one of several outputs'} is no tool, and its calls do not go through the guard.",
+                hint="Make it a tool; or decorate it with guard.tool or guard.action, and name it in unsafe_unguarded.",
+            )
+        return output
+
+    async def wrap_output_process(
+        self,
+        ctx: RunContext[Any],
+        *,
+        output_context: OutputContext,
+        output: Any,
+        handler: WrapOutputProcessHandler,
+    ) -> Any:
+        """Lets an output function that is guarded itself know for whom the run is."""
+        with calling(self.guard, ctx) if output_context.has_function else nullcontext():
+            return await handler(output)
 
     def get_wrapper_toolset(self, toolset: AbstractToolset[Any]) -> AbstractToolset[Any]:
         """Returns the agent's toolset, guarded."""

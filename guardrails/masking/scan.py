@@ -11,6 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, time, timedelta
 from decimal import Decimal
+from enum import Enum
+from pathlib import PurePath
 from typing import TypeVar, cast
 from uuid import UUID
 
@@ -113,6 +115,8 @@ class _ColumnScan:
             return cast(Value, tuple(items) if isinstance(other, tuple) else set(cast("list[str]", items)))
         if other is None or isinstance(other, _PLAIN):
             return cast(Value, other)
+        if isinstance(other, (Enum, PurePath)):
+            return self._member(other, level)
         fields = fields_of(other)
         if fields is not None:
             return self._record(cast(Value, other), fields, level)
@@ -166,10 +170,19 @@ class _ColumnScan:
         scanned = {name: self.cell(cast(Value, item), level + 1) for name, item in fields.items()}
         return with_fields(value, scanned) if self.counts.total() > before else value
 
+    def _member(self, value: Enum | PurePath, level: int) -> Value:
+        """Looks through what an enumeration's member or a path stands for; it stays what it is where nothing is found."""
+        meant = cast(Value, value.value if isinstance(value, Enum) else str(value))
+        before = self.counts.total()
+        scanned = self.cell(meant, level + 1) if level < _MOST_LEVELS else _TOO_DEEP
+        return scanned if self.counts.total() > before or level == _MOST_LEVELS else cast(Value, value)
+
     def _members(self, value: dict[str, Value], level: int) -> dict[str, Value]:
         members: dict[str, Value] = {}
         for key, item in value.items():
-            name = masked = self._text(str(key))
+            text = str(key.value if isinstance(key, Enum) else key)
+            masked = self._text(text)
+            name = key if masked is text else masked
             number = 1
             while name in members:  # two keys that were told apart only by what is replaced
                 number += 1

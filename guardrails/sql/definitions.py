@@ -111,10 +111,10 @@ class DefinitionResolver(MergeResolver):
                 self.expression(kind.this, scope)
                 _unqualify(kind.this)
             case exp.Reference():
-                self._reference(kind)
+                self._reference(kind, scope, relation)
             case exp.ForeignKey():
                 self._named_columns(kind.expressions, scope)
-                self._reference(kind.args["reference"])
+                self._reference(kind.args["reference"], scope, relation)
             case exp.PrimaryKey():
                 self._named_columns([k.this if isinstance(k, exp.Ordered) else k for k in kind.expressions], scope)
             case exp.UniqueColumnConstraint() if kind.this is not None:
@@ -130,17 +130,25 @@ class DefinitionResolver(MergeResolver):
             case _:
                 raise StatementError("sql.construct_unsupported", f"A constraint of {relation.name} is of an unsupported kind.")
 
-    def _reference(self, node: exp.Reference) -> None:
-        """A foreign key reads the columns that it refers to: whether a value can be stored tells whether it is there."""
+    def _reference(self, node: exp.Reference, scope: Scope, relation: Relation) -> None:
+        """A foreign key reads the columns that it refers to: whether a value can be stored tells whether it is there.
+
+        One to the table that is being made reads nothing that is there already.
+        """
         schema = node.this
         table = schema.this if isinstance(schema, exp.Schema) else schema
-        key, relation = self.bind(table)
+        named = schema.expressions if isinstance(schema, exp.Schema) else []
+        if not relation.columns and self._is_named(table, relation):
+            table.meta[RELATION_META] = None
+            table.set("db", exp.to_identifier(relation.schema, quoted=True))
+            self._named_columns(named, scope)
+        else:
+            key, referred = self.bind(table)
+            self.uses.add(RelationUse(key, "select"))
+            self.reads |= {ColumnRef(key, c) for c in [self.own_column(i, referred) for i in named] or referred.primary_key}
         table.meta[TARGET_META] = True
         if not self.dialect.are_references_qualified:
             table.set("db", None)
-        self.uses.add(RelationUse(key, "select"))
-        columns = [self.own_column(i, relation) for i in schema.expressions] if isinstance(schema, exp.Schema) else []
-        self.reads |= {ColumnRef(key, c) for c in columns or relation.primary_key}
         for option in node.args.get("options") or []:
             if str(option).upper() not in _REFERENCE_OPTIONS:
                 raise StatementError("sql.construct_unsupported", "An option of a foreign key is not supported.")
@@ -254,6 +262,11 @@ class DefinitionResolver(MergeResolver):
         table.meta[RELATION_META] = None
         self.uses.add(RelationUse(key, "create"))
         return key, Relation(schema, table.name, "table", ())
+
+    def _is_named(self, table: exp.Table, relation: Relation) -> bool:
+        db = table.args.get("db")
+        schema = relation.schema if db is None else self.dialect.fold(db)
+        return (self.dialect.fold_name(table.name), schema) == (self.dialect.fold_name(relation.name), relation.schema)
 
     def _columns_of(self, key: str, relation: Relation) -> Scope:
         scope = Scope()

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from pydantic import BaseModel, PrivateAttr
 
 from guardrails import ApprovalRequired, Denied, Guard, Policy
 from guardrails.errors import EngineError, UsageError
+from guardrails.integrations._toolbox import reply_text
 from tests.support.function_guard import ANA, function_guard, recorded
 
 R = TypeVar("R")
@@ -278,6 +280,35 @@ def test_data_of_any_kind_is_judged_by_its_fields_and_copied(guard: Guard) -> No
         mail(object(), [], order, connection)  # type: ignore[arg-type]
     assert caught.value.code == "policy.condition_error"
     assert len(received) == 3
+
+
+class Status(Enum):
+    OPEN = "open"
+    MAILED = "ana@example.org"
+
+
+class Level(StrEnum):
+    LOW = "low"
+    MAILED = "ana@example.org"
+
+
+def test_members_of_enumerations_and_paths_are_data(guard: Guard) -> None:
+    class Report(BaseModel):
+        status: Status
+        level: Level
+        file: Path
+
+    @guard.action("plain")
+    def plain(page: object) -> object:
+        return made
+
+    made: Any = Report(status=Status.OPEN, level=Level.LOW, file=Path("/reports/1"))
+    assert plain(1) is made
+    assert reply_text(made) == '{"status":"open","level":"low","file":"/reports/1"}'
+    made = {"status": Status.MAILED, "level": Level.MAILED, "file": Path("/for/ana@example.org")}
+    assert plain(1) == {"status": "[email]", "level": "[email]", "file": "/for/[email]"}
+    made = {7: "ana@example.org", (1, "bo@example.org"): 2, Status.OPEN: 3, Status.MAILED: 4}
+    assert plain(1) == {7: "[email]", "(1, '[email]')": 2, Status.OPEN: 3, "[email]": 4}
 
 
 def test_results_keep_their_type_and_are_looked_through(guard: Guard) -> None:

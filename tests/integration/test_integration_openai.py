@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from decimal import Decimal
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import jsonschema
 import pytest
+from pydantic import Field
 
 from guardrails import Guard, Sql, UsageError
 from guardrails.demo.script import Answer, Attempt, Question, next_turn
@@ -129,6 +131,51 @@ def test_definitions_come_from_hints_and_are_strict(guard: Guard) -> None:
     jsonschema.validate({"to": "a", "copies": None}, second["parameters"])
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"to": "a", "copies": 1, "more": 1}, second["parameters"])
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+def any_items(of: list) -> None: ...  # type: ignore[type-arg]
+
+
+def fixed_items(of: tuple[int, int]) -> None: ...
+
+
+def distinct_items(of: set[int]) -> None: ...
+
+
+def anything(of=None) -> None: ...  # type: ignore[no-untyped-def]
+
+
+def long_text(of: Annotated[str, Field(min_length=2)]) -> None: ...
+
+
+def path(of: Path) -> None: ...
+
+
+@pytest.mark.parametrize("function", [any_items, fixed_items, distinct_items, anything, long_text, path])
+def test_what_no_strict_schema_can_say_is_not_called_strict(guard: Guard, function: Callable[..., object]) -> None:
+    """The vendor refuses the whole request for a schema that is called strict and is not."""
+    (definition,) = guard_tools(guard, [function]).responses_definitions()
+    assert definition["strict"] is False
+
+
+def test_nothing_stands_beside_a_reference(guard: Guard) -> None:
+    def paint(colour: Colour, other: Colour = Colour.RED) -> None:
+        """Paints.
+
+        Args:
+            colour: Of the wall.
+            other: Of the door.
+        """
+
+    (definition,) = guard_tools(guard, [paint]).responses_definitions()
+    assert definition["strict"] is True
+    reference = {"anyOf": [{"$ref": "#/$defs/Colour"}]}
+    assert definition["parameters"]["properties"]["colour"] == {**reference, "description": "Of the wall."}
+    jsonschema.validate({"colour": "red", "other": None}, definition["parameters"])
 
 
 async def test_functions_are_guarded(guard: Guard) -> None:

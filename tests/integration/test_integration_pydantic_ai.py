@@ -18,10 +18,12 @@ from pydantic_ai import (
     DeferredToolRequests,
     ModelRetry,
     RunContext,
+    TextOutput,
     Tool,
     ToolApproved,
     ToolDefinition,
     ToolDenied,
+    ToolOutput,
     ToolReturn,
 )
 from pydantic_ai.capabilities import Hooks, NativeTool
@@ -43,7 +45,7 @@ from pydantic_ai.toolsets._dynamic import DynamicToolset
 
 from guardrails import IdentityError, Sql, UsageError
 from guardrails.integrations.pydantic_ai import DeferringChannel, GuardTools, GuardToolset, guard_tools, resume, sql_tool
-from guardrails.testing import ModelServer, ToolCall, Turn, follow
+from guardrails.testing import Conversation, ModelServer, ToolCall, Turn, follow
 from tests.support.never_runs import FORBIDDEN, Recorder, check_never_intended, nothing_runs
 from tests.support.paused_shop import loopback
 from tests.support.story import DELETE, DROP, QUESTION, READ, Story
@@ -465,6 +467,41 @@ async def test_tools_that_the_provider_runs_are_refused(story: Story) -> None:
         responses = OpenAIResponsesModel("gpt-5", provider=OpenAIProvider(base_url=f"{server.url}/v1", api_key="k"))
         bot: Agent[Any, Any] = Agent(responses, capabilities=[allowed, NativeTool(WebSearchTool())])
         assert (await bot.run(QUESTION)).output == "Done."
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+@pytest.mark.parametrize("kind", ["function", "tool", "text"])
+async def test_output_functions_are_refused(story: Story, recorder: Recorder, kind: str, is_streamed: bool) -> None:
+    outputs: dict[str, Any] = {
+        "function": [recorder.run_sql, str],
+        "tool": ToolOutput(recorder.run_sql, name="answer"),
+        "text": TextOutput(recorder.run_sql),
+    }
+
+    def script(told: Conversation) -> Turn:
+        return Turn(DROP) if kind == "text" else called(told.tools[0], DROP)[0]
+
+    with nothing_runs(story.database), ModelServer(script) as server:
+        bot: Agent[Any, Any] = Agent(model_of(server), output_type=outputs[kind], capabilities=[GuardTools(story.guard)])
+
+        async def stream() -> None:
+            async with bot.run_stream(QUESTION, deps=story.ana) as streamed:
+                await streamed.get_output()
+
+        with pytest.raises(UsageError, match=r"usage\.tool_unguardable"):
+            await (stream() if is_streamed else bot.run(QUESTION, deps=story.ana))
+    assert recorder.seen == []
+
+
+async def test_an_output_function_that_is_guarded_itself_may_be_named(
+    story: Story, recorder: Recorder, regenerated: str
+) -> None:
+    answer = story.guard.tool(recorder.run_sql, name="answer")
+    allowed = GuardTools(story.guard, unsafe_unguarded=["run_sql"])
+    done = await run(story, called("final_result", NAMES), output_type=answer, capabilities=[allowed])
+    assert recorder.seen == [regenerated]
+    assert done.output == recorder.run_sql(NAMES)
+    assert [(entry["tool"], entry["principal"]["id"]) for entry in story.entries("intent")] == [("answer", story.ana.id)]
 
 
 async def test_who_acts(story: Story, recorder: Recorder) -> None:

@@ -159,7 +159,7 @@ def test_values_keep_their_types(story: Story) -> None:
     @tool(response_format="content_and_artifact")
     def plain(topic: str) -> tuple[str, Any]:
         """Returns all sorts of things."""
-        return topic, (Receipt(to=MAIL, paid=Paid(MAIL, (1, 2))), [(1, MAIL)], {7: {"x": MAIL}}, b"\x00", None)
+        return topic, (Receipt(to=MAIL, paid=Paid(MAIL, (1, 2))), [(1, MAIL)], {7: {"x": MAIL}}, {1, 2}, b"\x00", None)
 
     (guarded,) = guard_tools(story.guard, [plain])
     with story.guard.session(principal=story.ana):
@@ -168,6 +168,7 @@ def test_values_keep_their_types(story: Story) -> None:
         Receipt(to="[email]", paid=Paid("[email]", (1, 2))),
         [(1, "[email]")],
         {7: {"x": "[email]"}},
+        {1, 2},
         b"\x00",
         None,
     )

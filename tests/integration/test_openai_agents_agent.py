@@ -192,6 +192,30 @@ async def test_what_is_added_later_is_refused(story: Story) -> None:
     assert recorder.seen == []
 
 
+@pytest.mark.parametrize("is_plain", [True, False])
+async def test_an_agent_that_is_handed_over_to_later_is_refused(story: Story, is_plain: bool) -> None:
+    recorder = Recorder(story.database)
+
+    def script(told: Conversation) -> Turn:
+        if "b" in told.call_ids:
+            return Turn("Done.")
+        is_first = "transfer_to_late" in told.tools
+        call = ToolCall("a", "transfer_to_late", {}) if is_first else ToolCall("b", "run_sql", {"sql": "DELETE FROM orders"})
+        return Turn("", (call,))
+
+    with nothing_runs(story.database), ModelServer(script) as server:
+        late = agent(server, [function_tool(recorder.run_sql)]).clone(name="late")
+        bot = guard_agent(story.guard, agent(server, [sql_tool(story.guard)]))
+        added = late if is_plain else handoff(late)
+        for changed in (bot.clone(handoffs=[added]), bot):
+            bot.handoffs.append(added)
+            with pytest.raises(UsageError, match="late"):
+                await run(changed, "Go.", Shop(story.ana))
+    assert recorder.seen == []
+    once = guard_agent(story.guard, Agent("first", handoffs=[handoff(Agent("second"))]))
+    assert guard_agent(story.guard, Agent("third", handoffs=[*once.handoffs])).handoffs == once.handoffs
+
+
 async def test_guarding_twice_is_once(story: Story, tmp_path: Path) -> None:
     recorder = Recorder(story.database)
     once = guard_agent(story.guard, Agent("bot", tools=[function_tool(recorder.run_sql)]))

@@ -175,7 +175,8 @@ async def test_requests_are_filed_once_and_name_the_agent(story: Story) -> None:
         assert len({request.id for result in results for request in open_requests(result).values()}) == 1
     (request,) = story.guard.pending()
     assert request.agent == "bot"
-    assert len(story.entries("approval.requested")) == 1
+    (asked,) = story.entries("approval.requested")
+    assert (asked["tool"], asked["tool_call"]) == ("query_database", DELETES.id)
 
 
 async def test_a_yes_that_is_there_does_not_pause_and_is_used_by_the_call_alone(story: Story) -> None:

@@ -6,6 +6,7 @@ from sqlglot import exp
 from sqlglot.dialects.postgres import Postgres
 
 from guardrails.sql.dialects.base import EngineDialect, function_names
+from guardrails.sql.forms_keys import give_identities
 
 __all__ = ["engine_dialect"]
 
@@ -113,4 +114,5 @@ def engine_dialect() -> EngineDialect:
         has_custom_operators=True,
         # The planner applies an agent's condition to the stored statistics of a plain column, also behind the fence.
         are_hidden_nulled=True,
+        give_forms=give_identities,
     )

@@ -6,6 +6,7 @@ from sqlglot import exp
 from sqlglot.dialects.sqlite import SQLite
 
 from guardrails.sql.dialects.base import EngineDialect, Fence, function_names
+from guardrails.sql.forms_keys import move_key
 
 __all__ = ["engine_dialect"]
 
@@ -48,4 +49,5 @@ def engine_dialect() -> EngineDialect:
         are_types_text=True,
         are_nested_joins_queries=True,
         are_plans_sizeless=True,
+        give_forms=move_key,
     )
