@@ -7,7 +7,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from agents import Agent, Model, OpenAIChatCompletionsModel, OpenAIResponsesModel, RunConfig, Runner, RunState, Tool
+from agents import (
+    Agent,
+    Model,
+    OpenAIChatCompletionsModel,
+    OpenAIResponsesModel,
+    RunConfig,
+    Runner,
+    RunState,
+    Tool,
+    set_trace_processors,
+)
 from openai import AsyncOpenAI
 
 from guardrails import Guard, Policy, Principal
@@ -27,7 +37,8 @@ class Shop:
         self.principal = principal
 
 
-QUIET = RunConfig(tracing_disabled=True, group_id="thread-1", trace_id="trace_1")
+set_trace_processors([])  # A trace tells of the run, and is sent nowhere.
+QUIET = RunConfig(group_id="thread-1", trace_id="trace_1")
 
 
 def model(server: ModelServer, wire: Wire = "responses") -> Model:
