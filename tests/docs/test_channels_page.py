@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from agents import OpenAIResponsesModel, set_tracing_disabled
+from agents import OpenAIResponsesModel, set_trace_processors
 from openai import AsyncOpenAI
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
@@ -43,7 +43,7 @@ def names(sqlite_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GUARDRAILS_WEBHOOK_SECRET", new_webhook_secret())
     monkeypatch.setenv("SLACK_URL", "https://chat.example.com/secret")
-    set_tracing_disabled(True)
+    set_trace_processors([])
     secret = new_webhook_secret()
     body = webhook_body(Notice.of_request(REQUEST), "https://console.example.com")
     with (

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agents import RunState, function_tool, set_tracing_disabled
+from agents import RunState, function_tool, set_trace_processors
 
 from guardrails import UsageError
 from guardrails.integrations import openai_agents
@@ -27,7 +27,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "openai-agents.md").read_text("utf-
 def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """What the page's blocks take for granted."""
     loopback(monkeypatch)
-    set_tracing_disabled(True)
+    set_trace_processors([])
 
     def lookup(sql: str) -> str:
         """Looks something up."""
