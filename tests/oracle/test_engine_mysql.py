@@ -21,7 +21,7 @@ from sqlalchemy.engine import URL, make_url
 from guardrails.engines import Engine, open_engine
 from guardrails.errors import EngineError, UsageError
 from guardrails.model import Execution, Plan
-from tests.support.mysql import connect, fill_shop, new_database, run, without_relations
+from tests.support.mysql import connect, fill_shop, new_database, own_database, run, without_relations
 from tests.support.plans import make_plan
 
 
@@ -389,10 +389,20 @@ MEDDLING = (
 )
 
 
+@pytest.fixture(scope="module")
+def meddled(mariadb_url: str) -> Iterator[tuple[Engine, pymysql.Connection[Any]]]:
+    """A shop with what a read could misuse, which stays as it is as long as none does, and a second connection to it."""
+    with own_database(mariadb_url) as url, closing(connect(fill_shop(url))) as connection:
+        for statement in ("CREATE SEQUENCE counting", *MEDDLING):
+            _rows(connection, statement)
+        engine = open_engine(url)
+        yield engine, connection
+        engine.dispose()
+
+
 @pytest.mark.parametrize("sql", HOSTILE_READS)
-def test_a_read_plan_does_nothing_else(engine: Engine, admin: pymysql.Connection[Any], sql: str) -> None:
-    for statement in ("CREATE SEQUENCE counting", *MEDDLING):
-        _rows(admin, statement)
+def test_a_read_plan_does_nothing_else(meddled: tuple[Engine, pymysql.Connection[Any]], sql: str) -> None:
+    engine, admin = meddled
     before = _state(admin), _rows(admin, "SELECT next_not_cached_value FROM counting")
     started = time.perf_counter()
     error = _refusal(engine, _read(sql))

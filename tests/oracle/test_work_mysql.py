@@ -170,13 +170,30 @@ def test_what_a_read_means_cannot_change_while_it_runs(
     assert _rows(admin, "SELECT * FROM log") == []
 
 
+@pytest.fixture(scope="module")
+def meddled(mariadb_url: str) -> Iterator[tuple[TransactionalEngine, pymysql.Connection[Any]]]:
+    """A shop with what a read could misuse, which stays as it is as long as none does, and a second connection to it."""
+    with own_database(mariadb_url) as url, closing(connect(fill_shop(url))) as connection:
+        for statement in (*_LOGGING, *MEDDLING):
+            _rows(connection, statement)
+        engine = open_engine(url)
+        assert isinstance(engine, TransactionalEngine)
+        yield engine, connection
+        engine.dispose()
+
+
 @pytest.mark.parametrize("sql", HOSTILE_READS)
-def test_a_read_plan_does_nothing_else(work: Work, admin: pymysql.Connection[Any], sql: str) -> None:
-    for statement in (*_LOGGING, *MEDDLING):
-        _rows(admin, statement)
-    assert _refusal(work, _read(sql, "customers")).code == "engine.refused"
-    assert work.execute(_read("SELECT `status` FROM `orders` WHERE `id` = 1", "orders")).rows == (("mine",),)
-    work.commit()
+def test_a_read_plan_does_nothing_else(meddled: tuple[TransactionalEngine, pymysql.Connection[Any]], sql: str) -> None:
+    engine, admin = meddled
+    _rows(admin, "UPDATE orders SET status = 'paid' WHERE id = 1")
+    work = engine.begin()
+    try:
+        work.execute(_pay(1, "mine"))
+        assert _refusal(work, _read(sql, "customers")).code == "engine.refused"
+        assert work.execute(_read("SELECT `status` FROM `orders` WHERE `id` = 1", "orders")).rows == (("mine",),)
+        work.commit()
+    finally:
+        work.roll_back()
     assert _rows(admin, "SELECT next_not_cached_value FROM counting") == [(1,)]
     assert _rows(admin, "SELECT * FROM ticket_log UNION ALL SELECT * FROM log") == []
     assert _statuses(admin) == {1: "mine", 2: "open", 3: "paid", 4: "open"}
