@@ -6,6 +6,7 @@ server. `GUARDRAILS_REQUIRE_ENGINES=1` turns every engine that is missing into a
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import socket
@@ -27,6 +28,13 @@ from tests.support.schema import make_sqlite_shop
 
 keep_files_in_memory()
 keep_bytecode()
+
+
+def pytest_collection_finish() -> None:
+    """Lets the garbage collector leave alone what stays to the end: a million objects of modules and tests."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 def missing(reason: str) -> None:
