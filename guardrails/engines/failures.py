@@ -16,18 +16,24 @@ __all__ = ["CONSTRAINT", "Failure", "postgres_failure", "sqlite_failure"]
 
 
 class Failure(NamedTuple):
-    """One row: the code and the sentence for the model, and the class of the error."""
+    """One row: the code and the sentence for the model, the class of the error, and the way out where the code's own does not fit."""
 
     code: str
     message: str
     kind: type[EngineError] = EngineError
+    hint: str = ""
 
     def error(self, evidence: Mapping[str, object]) -> EngineError:
         """Returns the error, with what only the operator reads."""
-        return self.kind(self.code, self.message, evidence=evidence)
+        return self.kind(self.code, self.message, hint=self.hint, evidence=evidence)
 
 
-CONSTRAINT = Failure("engine.failed", "A constraint would be violated.", ConstraintError)
+CONSTRAINT = Failure(
+    "engine.failed",
+    "A constraint would be violated.",
+    ConstraintError,
+    "Give other values: a key may be taken, a row that is referred to may be missing, or a value may not be allowed.",
+)
 """On every engine."""
 
 

@@ -81,6 +81,7 @@ def test_a_violated_constraint(connection: dbapi.Connection) -> None:
             connection.execute(sql)
         assert isinstance(violated.value, ConstraintError), sql
         assert violated.value.code == "engine.failed"
+        assert "a key may be taken" in violated.value.for_model()
     assert connection.execute("SELECT amount FROM orders WHERE id = 1").fetchall()
 
 
